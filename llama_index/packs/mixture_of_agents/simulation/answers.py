@@ -1,0 +1,182 @@
+"""From a behaviour and a request to what a simulated model says, and what it counts."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp
+from typing import Any
+
+from .behaviour import OK, Behaviour, Outcome, Reply, ToolCall
+from .conversation import (
+    Json,
+    count_tokens,
+    last_user_text,
+    messages_of,
+    references_in,
+    text_of,
+)
+from .knowledge import composition, proposal
+from .schema import example
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token counts of one request: `reasoning` is part of `output`, `cached` of `input`."""
+
+    input: int
+    output: int
+    reasoning: int = 0
+    cached: int = 0
+    reported: bool = True
+
+
+class Model:
+    """A simulated model: its behaviour, and how far it has come in its scripts."""
+
+    def __init__(self, name: str, behaviour: Behaviour) -> None:
+        self.name = name
+        self.behaviour = behaviour
+        self._replies = behaviour.replies()
+        self._rules = [
+            (re.compile(pattern, re.IGNORECASE | re.DOTALL), Behaviour(reply=reply).replies()[0])
+            for pattern, reply in behaviour.rules
+        ]
+        self._said = 0
+        self._ended = 0
+        self._random = random.Random(f"{behaviour.seed}:{name}")
+
+    def next_outcome(self) -> Outcome:
+        """How the next request ends: by the script, then by chance."""
+        turn, self._ended = self._ended, self._ended + 1
+        if turn < len(self.behaviour.script):
+            return self.behaviour.script[turn]
+        if self.behaviour.chances:
+            drawn = self._random.random()
+            for outcome, chance in self.behaviour.chances:
+                drawn -= chance
+                if drawn < 0:
+                    return outcome
+        return OK
+
+    def latency(self, *, streaming: bool) -> float:
+        """Seconds before the first byte of the next answer."""
+        seconds = self.behaviour.latency
+        if streaming and self.behaviour.first_token is not None:
+            seconds = self.behaviour.first_token
+        if self.behaviour.latency_sigma:
+            seconds *= exp(self._random.gauss(0.0, self.behaviour.latency_sigma))
+        return seconds
+
+    def answer(self, body: Json) -> list[Reply]:
+        """What it says to a request, one reply for each of the `n` that are asked for.
+
+        `finish_reason` is set in all of them.
+        """
+        messages = messages_of(body)
+        return [self._limited(self._say(messages, body), body) for _ in range(body.get("n") or 1)]
+
+    def _say(self, messages: list[Json], body: Json) -> Reply:
+        asked = last_user_text(messages)
+        for pattern, reply in self._rules:
+            if pattern.search(asked):
+                return reply
+        if self._replies:
+            turn, self._said = self._said, self._said + 1
+            return self._replies[min(turn, len(self._replies) - 1)]
+        tool = _forced_tool(body)
+        if tool is not None:
+            return Reply(None, tool_calls=(ToolCall(tool["name"], _arguments(tool)),))
+        structured = _structured(body)
+        if structured is not None:
+            return Reply(structured)
+        if self.behaviour.echo:
+            return Reply(asked)
+        references = references_in(messages)
+        if references is not None:
+            return Reply(composition(self.name, references))
+        return Reply(proposal(self.name, asked))
+
+    def _limited(self, reply: Reply, body: Json) -> Reply:
+        """The reply cut at stop words and at the asked number of tokens."""
+        reason = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
+        text = reply.text
+        for stop in _as_list(body.get("stop")):
+            text = text.partition(stop)[0] if text else text
+        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        if text and most and count_tokens(text) > most:
+            text = "".join(re.findall(r"\s*\S+", text)[:most])
+            reason = reply.finish_reason or "length"
+        return replace(reply, text=text, finish_reason=reason)
+
+    def tokens(self, body: Json, replies: Sequence[Reply]) -> Tokens:
+        """What the provider counts for this request and these replies."""
+        of = self.behaviour
+        counted = sum(_output_tokens(reply) for reply in replies) + of.reasoning_tokens
+        return Tokens(
+            input=input_tokens(body) if of.input_tokens is None else of.input_tokens,
+            output=counted if of.output_tokens is None else of.output_tokens,
+            reasoning=of.reasoning_tokens,
+            cached=of.cached_tokens,
+            reported=of.reports_usage,
+        )
+
+
+def input_tokens(body: Json) -> int:
+    """The tokens of all messages of a request, and of its tools."""
+    tools = body.get("tools")
+    counted = sum(count_tokens(text_of(message)) for message in messages_of(body))
+    return counted + (count_tokens(json.dumps(tools)) if tools else 0)
+
+
+def pieces(text: str, words: int) -> list[str]:
+    """A text cut into chunks of that many words, nothing lost."""
+    if not text:
+        return []
+    return re.findall(rf"(?:\s*\S+){{1,{words}}}\s*?(?=\s|$)|\s+$", text)
+
+
+def arguments_text(call: ToolCall) -> str:
+    """The arguments of a tool call as the JSON text that a provider sends."""
+    return call.arguments if isinstance(call.arguments, str) else json.dumps(dict(call.arguments))
+
+
+def _output_tokens(reply: Reply) -> int:
+    calls = sum(1 + count_tokens(arguments_text(call)) for call in reply.tool_calls)
+    return count_tokens(reply.text or "") + count_tokens(reply.thinking) + calls
+
+
+def _forced_tool(body: Json) -> Json | None:
+    """The tool that the request's tool_choice makes the model call, if any."""
+    tools: list[Json] = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
+    choice: Any = body.get("tool_choice")
+    if choice in ("required", "any"):
+        return tools[0] if tools else None
+    if isinstance(choice, dict):
+        wanted: Any = choice.get("function", {}).get("name")  # pyright: ignore
+        return next((tool for tool in tools if tool["name"] == wanted), None)
+    return None
+
+
+def _arguments(tool: Json) -> Json:
+    return example(tool.get("parameters") or {"type": "object"}, tool["name"])
+
+
+def _structured(body: Json) -> str | None:
+    """The text that `response_format` asks for, filled from its schema."""
+    wanted: Json = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        given: Json = wanted.get("json_schema") or {}
+        return json.dumps(example(given.get("schema") or {}))
+    if wanted.get("type") == "json_object":
+        return json.dumps({"answer": "simulated answer"})
+    return None
+
+
+def _as_list(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,150 @@
+"""What the server received: one record per request, counters, and waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+EVERY_MODEL = "*"
+
+
+@dataclass(slots=True)
+class Record:
+    """One request as the server saw it.
+
+    Times are `time.monotonic()` seconds of the machine, so they compare with those of other
+    processes on it. `headers` are names only: no key ever enters a record.
+    """
+
+    number: int
+    provider: str
+    path: str
+    model: str
+    stream: bool = False
+    body: dict[str, Any] = field(default_factory=dict[str, Any])
+    headers: tuple[str, ...] = ()
+    user_agent: str = ""
+    arrived: float = 0.0
+    first_byte: float | None = None
+    ended: float | None = None
+    hung_up: bool = False
+    status: int | None = None
+    outcome: str = "ok"
+    answer: str = ""
+    chunks: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    in_flight: int = 0
+    in_flight_of_model: int = 0
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Record:
+        """The record that came as JSON."""
+        return cls(**{**data, "headers": tuple(data["headers"])})
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many requests arrived, are open, are held, got a first byte, are closed, hung up."""
+
+    arrived: int = 0
+    open: int = 0
+    held: int = 0
+    started: int = 0
+    closed: int = 0
+    hung_up: int = 0
+    high_water: int = 0
+
+    def reached(self, wanted: dict[str, int]) -> bool:
+        """Whether every wanted number is there; `open=0` means that nothing is open."""
+        return all(
+            getattr(self, name) >= number
+            if number or name not in ("open", "held")
+            else getattr(self, name) == 0
+            for name, number in wanted.items()
+        )
+
+
+class Ledger:
+    """The log of one run of requests: from one reset to the next."""
+
+    def __init__(self, *, keep_records: bool = True, keep_bodies: bool = True) -> None:
+        self.keep_records = keep_records
+        self.keep_bodies = keep_bodies
+        self.records: list[Record] = []
+        self.total = Counts()
+        self.of_model: dict[str, Counts] = {}
+        self._number = 0
+        self._waiting: list[tuple[str, dict[str, int], asyncio.Future[None]]] = []
+
+    def counts(self, model: str = EVERY_MODEL) -> Counts:
+        """The counters of one model, or of all together."""
+        return self.total if model == EVERY_MODEL else self.of_model.setdefault(model, Counts())
+
+    def arrive(self, record: Record) -> None:
+        """Take up a record whose request has just come in."""
+        self._number += 1
+        record.number = self._number
+        if self.keep_records:
+            self.records.append(record)
+        for counts in (self.total, self.counts(record.model)):
+            counts.arrived += 1
+            counts.open += 1
+            counts.high_water = max(counts.high_water, counts.open)
+        record.in_flight = self.total.open
+        record.in_flight_of_model = self.counts(record.model).open
+        self._tell()
+
+    def held(self, record: Record, change: int) -> None:
+        """One request more (1) or less (-1) is held at a gate."""
+        self.total.held += change
+        self.counts(record.model).held += change
+        self._tell()
+
+    def first_byte(self, record: Record) -> None:
+        """The first byte of the answer is on its way."""
+        record.first_byte = time.monotonic()
+        self.total.started += 1
+        self.counts(record.model).started += 1
+        self._tell()
+
+    def end(self, record: Record, *, hung_up: bool = False) -> None:
+        """The request is over; only the first call counts."""
+        if record.ended is not None:
+            return
+        record.ended = time.monotonic()
+        record.hung_up = hung_up
+        for counts in (self.total, self.counts(record.model)):
+            counts.open -= 1
+            counts.closed += 1
+            counts.hung_up += hung_up
+        self._tell()
+
+    async def wait(self, model: str, wanted: dict[str, int], seconds: float) -> bool:
+        """Wait until the counters of a model reach the wanted numbers; False after `seconds`."""
+        if self.counts(model).reached(wanted):
+            return True
+        reached = asyncio.get_running_loop().create_future()
+        entry = (model, wanted, reached)
+        self._waiting.append(entry)
+        try:
+            await asyncio.wait_for(reached, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.remove(entry)
+        return True
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """All records as plain data."""
+        names = [one.name for one in fields(Record)]
+        return [{name: getattr(record, name) for name in names} for record in self.records]
+
+    def _tell(self) -> None:
+        for model, wanted, reached in self._waiting:
+            if not reached.done() and self.counts(model).reached(wanted):
+                reached.set_result(None)

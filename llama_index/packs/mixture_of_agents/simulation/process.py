@@ -1,0 +1,214 @@
+"""Starting the server in a process of its own, and talking to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .behaviour import Behaviour
+from .log import EVERY_MODEL, Counts, Record
+
+if TYPE_CHECKING:
+    from llama_index.llms.mistralai import MistralAI
+    from llama_index.llms.openai import OpenAI
+
+KEY = "simulated-key"
+
+
+class SimulatedProviders:
+    """Simulated OpenAI and Mistral servers on 127.0.0.1, in a process of their own.
+
+    Use it as a context manager, or call `start` and `close`. The process also ends when this
+    one does, however that happens. All methods may be called from any thread.
+
+    cpu: run the server on this CPU only (Linux), for benchmarks.
+    keep_records, keep_bodies: whether `log()` has anything in it, and whether with the
+        requests' bodies and header names. Without records the server is faster.
+    """
+
+    def __init__(
+        self, *, cpu: int | None = None, keep_records: bool = True, keep_bodies: bool = True
+    ) -> None:
+        self.port = 0
+        self._cpu = cpu
+        self._keep = {"keep_records": keep_records, "keep_bodies": keep_bodies}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> SimulatedProviders:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = f"at {self.openai_base}" if self._process else "not started"
+        return f"<SimulatedProviders {where}>"
+
+    def start(self) -> SimulatedProviders:
+        """Start the server; it answers when this returns. Raises RuntimeError if it does not."""
+        if self._process is not None:
+            return self
+        command = [sys.executable, str(Path(__file__).parent), "--until-eof"]
+        if self._cpu is not None:
+            command += ["--cpu", str(self._cpu)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+            raise RuntimeError("the simulated providers did not start; see the error above")
+        self.port = json.loads(line)["port"]
+        self.reset()
+        return self
+
+    def close(self) -> None:
+        """End the server; more than once does no harm."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # Closing its standard input ends it.
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        if self._process is None:
+            raise RuntimeError("the simulated providers are not started")
+        return self._process.pid
+
+    @property
+    def base(self) -> str:
+        """http://127.0.0.1:PORT"""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def openai_base(self) -> str:
+        """What LlamaIndex's OpenAI class takes as `api_base`."""
+        return f"{self.base}/v1"
+
+    @property
+    def mistral_base(self) -> str:
+        """What LlamaIndex's MistralAI class takes as `endpoint`."""
+        return f"{self.base}/mistral"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables that point LlamaIndex's OpenAI and MistralAI classes here."""
+        return {
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_API_BASE": self.openai_base,
+            "OPENAI_BASE_URL": self.openai_base,
+            "MISTRAL_API_KEY": KEY,
+            "MISTRAL_ENDPOINT": self.mistral_base,
+        }
+
+    def openai(self, model: str = "gpt-4.1", **settings: Any) -> OpenAI:
+        """LlamaIndex's OpenAI class, speaking to this server."""
+        from llama_index.llms.openai import OpenAI
+
+        return OpenAI(**{"api_key": KEY, "api_base": self.openai_base, "model": model, **settings})
+
+    def mistral(self, model: str = "mistral-small-latest", **settings: Any) -> MistralAI:
+        """LlamaIndex's MistralAI class, speaking to this server."""
+        from llama_index.llms.mistralai import MistralAI
+
+        return MistralAI(
+            **{"api_key": KEY, "endpoint": self.mistral_base, "model": model, **settings}
+        )
+
+    def configure(self, model: str, behaviour: Behaviour | None = None, **fields: Any) -> None:
+        """Set how a model behaves; "*" is every model without a behaviour of its own.
+
+        Give a `Behaviour`, or its fields. Scripts start anew.
+        """
+        if behaviour is not None and fields:
+            raise TypeError("give a Behaviour or its fields, not both")
+        data = (behaviour or Behaviour(**fields)).to_json()
+        self._post("configure", {"model": model, "behaviour": data})
+
+    def reset(self) -> None:
+        """Back to the start: default behaviour, no gates, an empty log, no open requests."""
+        self._post("reset", self._keep)
+
+    def hold(self, model: str = EVERY_MODEL, *, after: int = 0, skip: int = 0) -> None:
+        """Hold the requests of a model until `release`.
+
+        after: 0 holds a request before anything is decided about it; n holds a stream after
+            its n-th chunk (OpenAI's and Mistral's first chunk has no text yet).
+        skip: let that many requests pass first.
+        """
+        self._post("hold", {"model": model, "after": after, "skip": skip})
+
+    def release(self, model: str = EVERY_MODEL, number: int | None = None) -> int:
+        """Let the `number` oldest held requests go, or all and open the gate; how many went."""
+        return self._post("release", {"model": model, "number": number})["released"]
+
+    def wait_for(self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int) -> Counts:
+        """Wait until a model's counters are at least as `wanted`: `sim.wait_for("m", open=2)`.
+
+        Counters are those of `Counts`: arrived, open, held, started, closed, hung_up,
+        high_water. `open=0` and `held=0` wait until none is. Raises TimeoutError after
+        `timeout` seconds. `await_for` is the same for async code.
+        """
+        unknown = set(wanted) - set(Counts.__slots__)
+        if unknown:
+            raise TypeError(f"no such counters: {', '.join(sorted(unknown))}")
+        asked = {"model": model, "wanted": wanted, "seconds": timeout}
+        answer = self._post("wait", asked, timeout=timeout + 10)
+        if not answer["reached"]:
+            raise TimeoutError(f"{model}: {wanted} not reached in {timeout} s: {answer['counts']}")
+        return Counts(**answer["counts"])
+
+    async def await_for(
+        self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int
+    ) -> Counts:
+        """`wait_for` in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.wait_for, model, timeout=timeout, **wanted)
+
+    def counts(self, model: str = EVERY_MODEL) -> Counts:
+        """The counters of a model, or of all together."""
+        return Counts(**self._post("counts", {"model": model}))
+
+    def high_water(self, model: str = EVERY_MODEL) -> int:
+        """The most requests that were open at the same time."""
+        return self.counts(model).high_water
+
+    def log(self, model: str = EVERY_MODEL) -> list[Record]:
+        """What the server received since the last reset, in order of arrival."""
+        records = [Record.from_json(one) for one in self._post("log", {})["records"]]
+        return [record for record in records if model in (EVERY_MODEL, record.model)]
+
+    def _post(self, action: str, asked: Mapping[str, Any], timeout: float = 10.0) -> Any:
+        if self._process is None:
+            raise RuntimeError("the simulated providers are not started")
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(
+                "POST", f"/_control/{action}", json.dumps(asked), {"Connection": "close"}
+            )
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise ValueError(answer["error"])
+        return answer

@@ -1,0 +1,180 @@
+"""The server: takes a request, lets the model's behaviour decide, sends what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from aiohttp import web
+
+from . import embeddings, mistral_api, openai_api, sending
+from .behaviour import Outcome, Reply
+from .control import Control
+from .conversation import Json
+from .log import Record
+from .problems import Problem
+from .state import State
+
+WRONG_KEY = "wrong"
+_LATE_FAILURES = ("hang_midway", "reset_midway", "close_midway", "broken_json", "error_in_stream")
+# Another provider is one more module with the same functions, and its paths here.
+_CHAT: dict[str, ModuleType] = {
+    "/v1/chat/completions": openai_api,
+    "/v1/completions": openai_api,
+    "/mistral/v1/chat/completions": mistral_api,
+}
+_EMBEDDINGS: dict[str, ModuleType] = {
+    "/v1/embeddings": openai_api,
+    "/mistral/v1/embeddings": mistral_api,
+}
+_MODELS: dict[str, ModuleType] = {"/v1/models": openai_api, "/mistral/v1/models": mistral_api}
+_PROVIDERS = {**_CHAT, **_EMBEDDINGS, **_MODELS}
+
+
+class Server:
+    """One simulated server: both providers, and the control interface beside them."""
+
+    def __init__(self) -> None:
+        self.state = State(keep_records=True, keep_bodies=True)
+        self._open: dict[int, web.BaseRequest] = {}
+        self._control = Control(self)
+
+    def reset(self, *, keep_records: bool = True, keep_bodies: bool = True) -> None:
+        """Forget everything, and drop the connections of requests still open."""
+        self.state = State(keep_records=keep_records, keep_bodies=keep_bodies)
+        for request in list(self._open.values()):
+            sending.abort(request)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Any request to any path."""
+        path = request.path
+        provider = _PROVIDERS.get(path)
+        if provider is None:
+            if path.startswith("/_control/"):
+                return await self._control.handle(request)
+            return web.json_response({"error": {"message": f"no such path: {path}"}}, status=404)
+        state = self.state
+        arrived = time.monotonic()
+        raw = await request.read()
+        body = _parsed(raw) if request.method == "POST" else {}
+        record = _record(request, provider, body or {}, arrived, bodies=state.ledger.keep_bodies)
+        state.ledger.arrive(record)
+        self._open[id(request)] = request
+        try:
+            return await self._answer(request, state, provider, record, body)
+        except (asyncio.CancelledError, ConnectionError):
+            state.ledger.end(record, hung_up=True)
+            raise
+        finally:
+            self._open.pop(id(request), None)
+            state.ledger.end(record)
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        state: State,
+        provider: ModuleType,
+        record: Record,
+        body: Json | None,
+    ) -> web.StreamResponse:
+        send = sending.Sender(request, state, record)
+        problem = _refusal(request, provider, state, body)
+        if problem is not None or body is None:
+            return await send.problem(provider, problem or provider.not_json())
+        if request.path in _MODELS:
+            return await send.json(200, _model_list(state))
+        await state.pass_gate(record, 0)
+        model = state.model(record.model)
+        outcome = model.next_outcome()
+        record.outcome = outcome.kind
+        await asyncio.sleep(model.latency(streaming=record.stream))
+        early = await _end_early(send, provider, outcome, streaming=record.stream)
+        if early is not None:
+            return early
+        if request.path in _EMBEDDINGS:
+            return await send.json(200, embeddings.answer_json(body), outcome)
+        replies: Sequence[Reply] = model.answer(body)
+        if outcome.kind == "empty_answer":
+            replies = [replace(one, text="", thinking="", tool_calls=()) for one in replies]
+        tokens = model.tokens(body, replies)
+        record.answer = "\n".join(one.text or "" for one in replies)
+        record.input_tokens, record.output_tokens = tokens.input, tokens.output
+        record.reasoning_tokens, record.cached_tokens = tokens.reasoning, tokens.cached
+        if record.stream:
+            words = model.behaviour.chunk_words
+            parts = list(provider.chunks(record.number, body, replies, tokens, words))
+            return await send.stream(provider, parts, outcome, model.behaviour.per_token)
+        whole = provider.answer_json(record.number, body, replies, tokens)
+        return await send.json(200, whole, outcome)
+
+
+async def _end_early(
+    send: sending.Sender, provider: ModuleType, outcome: Outcome, *, streaming: bool
+) -> web.StreamResponse | None:
+    """What happens where no part of an answer is sent; None where it is."""
+    if outcome.kind == "hang":
+        await asyncio.Event().wait()
+    if outcome.kind == "reset":
+        return send.reset()
+    if outcome.kind == "empty_body":
+        return await send.raw(200, b"")
+    if outcome.kind == "status" or (outcome.kind == "error_in_stream" and not streaming):
+        return await send.failure(provider, outcome)
+    return None
+
+
+def _refusal(
+    request: web.BaseRequest, provider: ModuleType, state: State, body: Json | None
+) -> Problem | None:
+    authorization = request.headers.get("Authorization", "")
+    key = authorization.removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
+    if not key or key == WRONG_KEY:
+        return provider.unauthorized(has_key=bool(key))
+    if body is None or request.path in _MODELS:
+        return None
+    name = body.get("model")
+    if not name or not isinstance(name, str):
+        return Problem(400, "you must provide a model parameter")
+    behaviour = state.model(name).behaviour
+    if behaviour.missing:
+        return provider.unknown_model(name)
+    return provider.problem_in(body, behaviour) if request.path in _CHAT else None
+
+
+def _parsed(raw: bytes) -> Json | None:
+    try:
+        body: Any = json.loads(raw)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None  # pyright: ignore
+
+
+def _record(
+    request: web.BaseRequest, provider: ModuleType, body: Json, arrived: float, *, bodies: bool
+) -> Record:
+    return Record(
+        number=0,
+        provider=provider.NAME,
+        path=request.path,
+        model=str(body.get("model", "")),
+        stream=bool(body.get("stream")),
+        body=body if bodies else {},
+        headers=tuple(name.lower() for name in request.headers) if bodies else (),
+        user_agent=request.headers.get("User-Agent", ""),
+        arrived=arrived,
+    )
+
+
+def _model_list(state: State) -> Json:
+    return {
+        "object": "list",
+        "data": [
+            {"id": name, "object": "model", "created": 0, "owned_by": "simulation"}
+            for name in state.known_models()
+        ],
+    }

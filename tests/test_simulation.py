@@ -1,0 +1,341 @@
+"""The simulated providers, over real HTTP: what every other test relies on."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+import pytest_asyncio
+from mistralai.client.errors import SDKError
+
+from llama_index.packs.mixture_of_agents.simulation import (
+    BROKEN_JSON,
+    CLOSE_MIDWAY,
+    EMPTY_ANSWER,
+    EMPTY_BODY,
+    HANG,
+    HANG_MIDWAY,
+    OK,
+    RESET,
+    RESET_MIDWAY,
+    SimulatedProviders,
+    failure,
+)
+
+CHAT = "/v1/chat/completions"
+MISTRAL_CHAT = "/mistral/v1/chat/completions"
+BEARER = {"Authorization": "Bearer simulated-key"}
+
+
+@pytest.fixture(scope="session")
+def provider_process() -> Iterator[SimulatedProviders]:
+    with SimulatedProviders() as sim:
+        yield sim
+
+
+@pytest.fixture
+def providers(provider_process: SimulatedProviders) -> SimulatedProviders:
+    provider_process.reset()
+    return provider_process
+
+
+@pytest.fixture
+def sdk(providers: SimulatedProviders) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client, without retries, so that each call is one request."""
+    with openai.OpenAI(
+        api_key="simulated-key", base_url=providers.openai_base, max_retries=0, timeout=5
+    ) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def http(providers: SimulatedProviders) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(providers.base, headers=BEARER) as session:
+        yield session
+
+
+def ask(text: str = "hello", model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
+
+
+def test_answers_from_a_fixed_reply_with_usage_counted_in_words(
+    providers: SimulatedProviders, sdk: openai.OpenAI
+) -> None:
+    providers.configure("m", reply="one two three")
+    answer = sdk.chat.completions.create(**ask("four words of question"))
+    assert answer.choices[0].message.content == "one two three"
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (4, 3)
+    (record,) = providers.log()
+    assert (record.input_tokens, record.output_tokens, record.status) == (4, 3, 200)
+    assert record.body == ask("four words of question")
+    assert "authorization" in record.headers
+    assert "simulated-key" not in repr(record)
+
+
+def test_llama_index_classes_get_the_same_text_whole_and_streamed(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("*", reply="It is  forty-two.\n\nReally.")
+    for llm in (providers.openai(), providers.mistral()):
+        assert llm.complete("?").text == "It is  forty-two.\n\nReally."
+        streamed = "".join(part.delta or "" for part in llm.stream_complete("?"))
+        assert streamed == "It is  forty-two.\n\nReally."
+    assert [(r.provider, r.stream) for r in providers.log()] == [
+        ("openai", False),
+        ("openai", True),
+        ("mistral", False),
+        ("mistral", True),
+    ]
+
+
+def test_says_several_replies_in_turn_and_then_the_last_one_again(
+    providers: SimulatedProviders, sdk: openai.OpenAI
+) -> None:
+    providers.configure("m", reply=["first", "second"])
+    said = [sdk.chat.completions.create(**ask()).choices[0].message.content for _ in range(3)]
+    assert said == ["first", "second", "second"]
+
+
+def test_a_rule_that_fits_the_question_wins_over_the_reply(
+    providers: SimulatedProviders, sdk: openai.OpenAI
+) -> None:
+    providers.configure("m", reply="no idea", rules=[("capital of (france|gaul)", "Paris")])
+    assert sdk.chat.completions.create(**ask("Capital of France?")).choices[0].message.content == (
+        "Paris"
+    )
+    assert sdk.chat.completions.create(**ask("And Peru?")).choices[0].message.content == "no idea"
+
+
+def test_echo_says_the_last_user_message_again(
+    providers: SimulatedProviders, sdk: openai.OpenAI
+) -> None:
+    providers.configure("m", echo=True)
+    assert sdk.chat.completions.create(**ask("say me")).choices[0].message.content == "say me"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 429, 500, 502, 503])
+def test_a_scripted_status_reaches_both_clients(
+    providers: SimulatedProviders, sdk: openai.OpenAI, status: int
+) -> None:
+    providers.configure("*", script=[failure(status, "told so")])
+    with pytest.raises(openai.APIStatusError, match="told so") as of_openai:
+        sdk.chat.completions.create(**ask())
+    assert of_openai.value.status_code == status
+    with pytest.raises(SDKError, match="told so") as of_mistral:
+        providers.mistral().complete("?")
+    assert of_mistral.value.status_code == status
+    assert [(r.status, r.outcome) for r in providers.log()] == [(status, "status")] * 2
+
+
+async def test_retry_after_comes_in_seconds_or_as_a_date(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure(
+        "m",
+        script=[
+            failure(429, retry_after=1.5),
+            failure(429, retry_after=60, retry_after_as_date=True),
+        ],
+    )
+    async with http.post(CHAT, json=ask()) as response:
+        assert response.headers["Retry-After"] == "1.5"
+    async with http.post(CHAT, json=ask()) as response:
+        when = parsedate_to_datetime(response.headers["Retry-After"]).timestamp()
+        assert 50 < when - time.time() <= 60
+
+
+async def test_a_reset_before_the_body_is_a_connection_reset(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", script=[RESET, OK])
+    with pytest.raises(aiohttp.ClientOSError, match="reset by peer"):
+        await http.post(CHAT, json=ask())
+    async with http.post(CHAT, json=ask()) as response:
+        assert response.status == 200
+    first, second = providers.log()
+    assert (first.outcome, first.first_byte, first.hung_up) == ("reset", None, False)
+    assert second.outcome == "ok"
+
+
+@pytest.mark.parametrize("outcome", [RESET_MIDWAY, CLOSE_MIDWAY])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_body_broken_off_midway_is_seen_as_such(
+    providers: SimulatedProviders, http: aiohttp.ClientSession, outcome: Any, stream: bool
+) -> None:
+    providers.configure("m", reply="a b c d e f g h", script=[outcome])
+    with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
+        async with http.post(CHAT, json=ask(stream=stream)) as response:
+            assert response.status == 200
+            await response.read()
+    (record,) = providers.log()
+    assert record.first_byte is not None
+    assert not record.hung_up
+    assert record.chunks == (5 if stream else 0)
+
+
+async def test_broken_json_is_a_whole_answer_that_does_not_parse(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", script=[BROKEN_JSON])
+    async with http.post(CHAT, json=ask()) as response:
+        assert response.status == 200
+        with pytest.raises(ValueError, match="char"):
+            await response.json()
+
+
+async def test_an_empty_body_and_an_empty_answer_differ(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", script=[EMPTY_BODY, EMPTY_ANSWER])
+    async with http.post(CHAT, json=ask()) as response:
+        assert (response.status, await response.read()) == (200, b"")
+    async with http.post(CHAT, json=ask()) as response:
+        assert (await response.json())["choices"][0]["message"]["content"] == ""
+
+
+@pytest.mark.parametrize("outcome", [HANG, HANG_MIDWAY])
+async def test_a_hanging_request_ends_when_the_caller_hangs_up(
+    providers: SimulatedProviders, http: aiohttp.ClientSession, outcome: Any
+) -> None:
+    providers.configure("m", script=[outcome])
+
+    async def read() -> None:
+        async with http.post(CHAT, json=ask()) as response:
+            await response.read()
+
+    call = asyncio.create_task(read())
+    await providers.await_for("m", open=1, **({"started": 1} if outcome == HANG_MIDWAY else {}))
+    call.cancel()
+    cancelled = time.monotonic()
+    await providers.await_for("m", hung_up=1, open=0)
+    (record,) = providers.log()
+    assert record.hung_up
+    assert record.ended is not None
+    assert record.ended - cancelled < 1
+
+
+async def test_hanging_up_in_the_middle_of_a_stream_is_seen(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", reply="a b c d e")
+    providers.hold("m", after=3)
+    async with http.post(CHAT, json=ask(stream=True)) as response:
+        line = await response.content.readline()
+        assert line.startswith(b"data: ")
+        await providers.await_for("m", held=1)
+        response.close()
+    counts = await providers.await_for("m", hung_up=1)
+    assert (counts.open, counts.held) == (0, 0)
+    assert providers.log()[0].chunks == 3
+
+
+async def test_a_gate_holds_requests_and_lets_the_oldest_go_first(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", echo=True)
+    providers.hold("m")
+
+    async def say(text: str) -> str:
+        async with http.post(CHAT, json=ask(text)) as response:
+            return (await response.json())["choices"][0]["message"]["content"]
+
+    first = asyncio.create_task(say("first"))
+    await providers.await_for("m", held=1)
+    second = asyncio.create_task(say("second"))
+    await providers.await_for("m", held=2)
+    assert providers.release("m", 1) == 1
+    assert await first == "first"
+    assert not second.done()
+    assert providers.release("m") == 1
+    assert await second == "second"
+    assert await say("third") == "third"
+    assert providers.high_water("m") == 2
+    assert [r.in_flight for r in providers.log()] == [1, 2, 1]
+
+
+async def test_a_gate_can_let_some_requests_pass_first(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.hold("m", skip=1)
+    async with http.post(CHAT, json=ask()) as response:
+        assert response.status == 200
+    held = asyncio.create_task(http.post(CHAT, json=ask()))
+    await providers.await_for("m", held=1)
+    providers.release()
+    (await held).close()
+
+
+def test_waiting_in_vain_raises_with_the_counters(providers: SimulatedProviders) -> None:
+    with pytest.raises(TimeoutError, match=r"m: \{'arrived': 1\} not reached"):
+        providers.wait_for("m", arrived=1, timeout=0.01)
+    with pytest.raises(TypeError, match="no such counters: arived"):
+        providers.wait_for("m", arived=1)
+
+
+async def test_a_reset_drops_open_requests_and_forgets_them(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", script=[HANG])
+    call = asyncio.create_task(http.post(CHAT, json=ask()))
+    await providers.await_for("m", open=1)
+    providers.reset()
+    with pytest.raises(aiohttp.ClientOSError, match="reset by peer"):
+        await call
+    assert providers.log() == []
+    assert providers.counts().open == 0
+
+
+async def test_high_water_marks_are_kept_for_each_model_and_for_all(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.hold()
+    calls = [asyncio.create_task(http.post(CHAT, json=ask(model=m))) for m in ("a", "a", "b")]
+    await providers.await_for(held=3)
+    providers.release()
+    for call in calls:
+        (await call).close()
+    assert (providers.high_water(), providers.high_water("a"), providers.high_water("b")) == (
+        3,
+        2,
+        1,
+    )
+
+
+def test_the_process_ends_with_its_parent_even_if_that_is_killed() -> None:
+    script = (
+        "import sys, time\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from simulation import SimulatedProviders\n"
+        "print(SimulatedProviders().start().pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    import psutil
+
+    from llama_index.packs.mixture_of_agents import simulation
+
+    folder = simulation.__path__[0].removesuffix("simulation")
+    with subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        server = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        server.wait(timeout=5)
+
+
+def test_the_process_starts_without_importing_llama_index() -> None:
+    import psutil
+
+    with SimulatedProviders() as sim:
+        pid = sim.pid
+        cpu = psutil.Process(pid).cpu_times()
+        assert cpu.user + cpu.system < 1.5
+    assert not psutil.pid_exists(pid)
