@@ -1,0 +1,127 @@
+"""What an LLM's response says: its text, its thinking, why it stopped, and whether it is of use. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+
+from .failures import FailureKind
+
+_THINK = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>\s*|\Z)", re.DOTALL)
+_CONTENT_FILTER = frozenset({"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"})
+_LENGTH = frozenset({"length", "max_tokens", "model_length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of an LLM.
+
+    Attributes:
+        text: without thinking, stripped at its ends.
+        thinking: the provider's thinking blocks and what stood in ``<think>`` tags.
+        finish_reason: the provider's word, lower case; "" where it gave none.
+        tool_calls: whether it calls tools.
+    """
+
+    text: str
+    thinking: str = ""
+    finish_reason: str = ""
+    tool_calls: bool = False
+
+
+def read(response: ChatResponse) -> tuple[Answer, ...]:
+    """The answers in a response: one, or n where one request asked for n samples."""
+    raw: Any = response.raw
+    choices = _get(raw, "choices")
+    first = _of_message(response.message, finish_reason(raw))
+    if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
+        return (first,)
+    others = (
+        _answer(str(_get(_get(choice, "message"), "content") or ""), "", _reason(choice), False)
+        for choice in choices[1:]  # type: ignore[reportUnknownVariableType]
+    )
+    return (first, *others)
+
+
+def assembled(text: str, last: ChatResponse | None) -> Answer:
+    """The answer of a stream: the joined deltas, with what only its last chunk tells."""
+    of_last = _of_message(last.message, finish_reason(last.raw)) if last else Answer("")
+    return _answer(text, of_last.thinking, of_last.finish_reason, of_last.tool_calls)
+
+
+def verdict(answer: Answer, *, tools: bool = False, truncated: Literal["reject", "keep"] = "reject") -> FailureKind | None:
+    """Why an answer is of no use, or None where it is.
+
+    Args:
+        answer: the answer.
+        tools: whether tool calls alone are an answer (the aggregator's may be; a proposer's never are).
+        truncated: whether an answer that was cut off at the token limit counts.
+    """
+    if answer.tool_calls and tools:
+        return None
+    if answer.finish_reason in _CONTENT_FILTER:
+        return FailureKind.CONTENT_FILTER
+    if answer.finish_reason in _LENGTH and (truncated == "reject" or not answer.text):
+        return FailureKind.TRUNCATED
+    if answer.text:
+        return None
+    if answer.tool_calls:
+        return FailureKind.ONLY_TOOL_CALLS
+    return FailureKind.ONLY_THINKING if answer.thinking else FailureKind.EMPTY
+
+
+EXPLANATIONS = {
+    FailureKind.EMPTY: "the answer was empty",
+    FailureKind.ONLY_THINKING: "the answer held only thinking",
+    FailureKind.ONLY_TOOL_CALLS: "the answer held only tool calls",
+    FailureKind.CONTENT_FILTER: "the provider's content filter stopped the answer",
+    FailureKind.TRUNCATED: "the answer was cut off at its token limit; raise max_tokens, or keep such answers with "
+    'CallPolicy(truncated="keep")',
+}
+
+
+def was_truncated(answer: Answer) -> bool:
+    """Whether the answer was cut off at the token limit."""
+    return answer.finish_reason in _LENGTH
+
+
+def _of_message(message: ChatMessage, reason: str) -> Answer:
+    text = thinking = ""
+    tool_calls = bool(message.additional_kwargs.get("tool_calls"))
+    for block in message.blocks:
+        if block.block_type == "text":
+            text += block.text or ""
+        elif block.block_type == "thinking":
+            thinking += block.content or ""
+        elif block.block_type == "tool_call":
+            tool_calls = True
+    return _answer(text, thinking, reason, tool_calls)
+
+
+def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:
+    if "<think" in text:
+        thinking += "".join(found.strip() for found in _THINK.findall(text))
+        text = _THINK.sub("", text)
+    return Answer(text.strip(), thinking, reason, tool_calls)
+
+
+def _get(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)  # type: ignore[reportUnknownMemberType]
+
+
+def _reason(choice: Any) -> str:
+    word = _get(choice, "finish_reason")
+    return str(getattr(word, "value", None) or getattr(word, "name", None) or word or "").lower()
+
+
+def finish_reason(raw: Any) -> str:
+    """Why the model stopped, from a raw response of OpenAI, MistralAI, Anthropic, Ollama or Google GenAI."""
+    if raw is None:
+        return ""
+    for name in ("choices", "candidates"):
+        choices = _get(raw, name) or _get(_get(raw, "data"), name)
+        if isinstance(choices, list) and choices:
+            return _reason(choices[0])
+    word = _get(raw, "stop_reason") or _get(raw, "done_reason")
+    return str(word or "").lower()

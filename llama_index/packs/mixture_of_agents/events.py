@@ -1,0 +1,243 @@
+"""What happens in a run, as frozen events. Streaming, tracing, display, trace files and the result all read these.
+
+Times named ``at``, ``started`` and ``ended`` are seconds since the run began; ``RunStarted.time`` is the only
+wall-clock time (seconds since the epoch). Layers are numbered from 1; the aggregator's number is one more than
+the last proposer layer's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+
+from .failures import Failure
+
+Role: TypeAlias = Literal["proposer", "aggregator", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and requests of a call, a layer or a run. Sums with ``+``.
+
+    Attributes:
+        input_tokens: tokens sent, cached ones included.
+        output_tokens: tokens received, reasoning ones included.
+        reasoning_tokens: the part of ``output_tokens`` that was reasoning.
+        cached_tokens: the part of ``input_tokens`` that the provider had cached.
+        requests: requests made, retries and cancelled hedges included.
+        estimated: whether a part of it was counted by a tokenizer because a provider gave no numbers.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    requests: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.requests + other.requests,
+            self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One proposer's answer (or the aggregator's: its last proposal is the answer).
+
+    Attributes:
+        agent: the agent's name in the recipe, unique in its layer.
+        model: the model's name.
+        text: the answer without thinking; what becomes a reference.
+        thinking: what the model showed of its reasoning; never becomes a reference.
+        finish_reason: the provider's word for why it stopped ("" when it gave none).
+    """
+
+    agent: str
+    model: str
+    text: str
+    thinking: str = ""
+    finish_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The run begins.
+
+    Attributes:
+        run_id: a random name for the run.
+        time: wall-clock seconds since the epoch.
+        question: the text of the last user message.
+        layers: the agents' names, layer by layer.
+        aggregator: the aggregator's name, or "" where the recipe has none.
+        prices: the recipe's own prices, model -> (input, output) in US dollars per million tokens.
+    """
+
+    run_id: str
+    time: float
+    question: str
+    layers: tuple[tuple[str, ...], ...]
+    aggregator: str
+    prices: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    kind: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStarted:
+    """A layer of proposers begins."""
+
+    layer: int
+    agents: tuple[str, ...]
+    at: float
+    kind: Literal["layer_started"] = "layer_started"
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """An LLM is asked. ``call`` numbers the calls of a run, from 1."""
+
+    call: int
+    layer: int
+    agent: str
+    role: Role
+    model: str
+    provider: str
+    at: float
+    kind: Literal["call_started"] = "call_started"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRetried:
+    """An attempt failed and another one follows after ``wait`` seconds."""
+
+    call: int
+    attempt: int
+    failure: Failure
+    wait: float
+    at: float
+    kind: Literal["call_retried"] = "call_retried"
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A call ended: with proposals (one, or n where one request asked for n samples), or with a failure.
+
+    Attributes:
+        usage: of all its attempts together.
+        first_token: when its first token came, where it streamed.
+        cached: whether the answer came out of the cache, without a request.
+    """
+
+    call: int
+    layer: int
+    agent: str
+    role: Role
+    model: str
+    provider: str
+    started: float
+    ended: float
+    proposals: tuple[Proposal, ...] = ()
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    attempts: int = 1
+    first_token: float | None = None
+    cached: bool = False
+    kind: Literal["call_finished"] = "call_finished"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from its start to its end, retries and waits included."""
+        return self.ended - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFinished:
+    """A layer is closed.
+
+    Attributes:
+        references: what the layer passes on, in order.
+        reason: why it closed: every proposer had ended, the quorum (and its grace time), or a deadline.
+    """
+
+    layer: int
+    references: tuple[Proposal, ...]
+    reason: Literal["all", "quorum", "deadline"]
+    at: float
+    kind: Literal["layer_finished"] = "layer_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTaken:
+    """Something a selection found out: a ranking, a vote, an analysis. ``data`` is plain JSON data."""
+
+    layer: int
+    topic: str
+    data: dict[str, Any]
+    at: float
+    kind: Literal["note_taken"] = "note_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """From here on the run is less than the recipe asked for, and why."""
+
+    reason: str
+    at: float
+    kind: Literal["degraded"] = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDelta:
+    """A piece of the final answer as it streams; passes by and is not kept in the result.
+
+    Attributes:
+        text: the new text.
+        response: the aggregator's own chunk, as its LLM class made it.
+    """
+
+    text: str
+    response: ChatResponse
+    at: float
+    kind: Literal["answer_delta"] = "answer_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run ended, with an answer or with an error.
+
+    Attributes:
+        message: the answer as a chat message, or None.
+        agent: who wrote the answer: an aggregator, or a proposer whose proposal stands for it.
+        error: the error in words where there is no answer.
+    """
+
+    at: float
+    message: ChatMessage | None = None
+    agent: str = ""
+    error: str = ""
+    kind: Literal["run_finished"] = "run_finished"
+
+
+Event: TypeAlias = (
+    RunStarted
+    | LayerStarted
+    | CallStarted
+    | CallRetried
+    | CallFinished
+    | LayerFinished
+    | NoteTaken
+    | Degraded
+    | AnswerDelta
+    | RunFinished
+)
+Emit: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,222 @@
+"""``MixtureOfAgents``: the mixture as a LlamaIndex LLM, so that whatever takes an LLM takes a mixture."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+)
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM, ToolSelection
+
+from .calls import Caller
+from .errors import RecipeError
+from .events import AnswerDelta, Event
+from .llms import calls_functions, context_window, output_room
+from .recipe import Recipe, moa
+from .runner import Finished, Job, events, run
+from .threads import iterate_blocking
+
+RESULT_KEY = "mixture"
+"""Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
+
+
+class MixtureOfAgents(FunctionCallingLLM):
+    """A mixture of LLMs that is itself an LLM.
+
+    Args:
+        recipe: what the mixture is made of; or else give ``llm`` and ``proposers``.
+        llm: the aggregator.
+        proposers: the proposers of every layer.
+        num_layers: how many proposer layers.
+        policies: further fields of ``Recipe``, as ``moa`` takes them.
+
+    Raises:
+        RecipeError: the parts make no sense.
+    """
+
+    model: str = "mixture-of-agents"
+    _recipe: Recipe = PrivateAttr()
+    _caller: Caller = PrivateAttr()
+
+    def __init__(
+        self,
+        recipe: Recipe | None = None,
+        *,
+        llm: LLM | None = None,
+        proposers: Sequence[Any] | None = None,
+        num_layers: int = 2,
+        callback_manager: Any = None,
+        system_prompt: str | None = None,
+        **policies: Any,
+    ) -> None:
+        if recipe is None:
+            if llm is None or not proposers:
+                raise RecipeError("recipe", None, "give a recipe, or both llm (the aggregator) and proposers")
+            recipe = moa(proposers, llm, layers=num_layers, **policies)
+        elif llm is not None or proposers or policies:
+            raise RecipeError("recipe", recipe.name, "give either a recipe or its parts, not both")
+        super().__init__(callback_manager=callback_manager, system_prompt=system_prompt, model=recipe.name)
+        self._recipe = recipe
+        self._caller = Caller(recipe)
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "MixtureOfAgents"
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the mixture is made of."""
+        return self._recipe
+
+    @property
+    def _writer(self) -> LLM:
+        """The LLM that writes the answer."""
+        return (self._recipe.aggregator or self._recipe.layers[-1].proposers[0]).llm
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
+        recipe = self._recipe
+        windows = [window for agent in recipe.agents if (window := context_window(agent.llm))]
+        window = min(windows, default=LLMMetadata().context_window)
+        answer = recipe.max_tokens or output_room(self._writer)
+        references = max(sum(p.samples for p in layer.proposers) for layer in recipe.layers) * answer
+        return LLMMetadata(
+            context_window=window - min(references, window // 2),
+            num_output=answer or LLMMetadata().num_output,
+            is_chat_model=True,
+            is_function_calling_model=recipe.aggregator is not None and calls_functions(recipe.aggregator.llm),
+            model_name=recipe.name,
+        )
+
+    def _job(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool, threaded: bool) -> Job:
+        return Job(self._recipe, self._caller, messages, kwargs, stream, threaded)
+
+    def _blocking(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool
+    ) -> Generator[Event | Finished, None, None]:
+        job = self._job(messages, kwargs, stream=stream, threaded=True)
+        return iterate_blocking(lambda: events(job))
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        for event in self._blocking(messages, kwargs, stream=False):
+            if isinstance(event, Finished):
+                return _response(event)
+        raise AssertionError("unreachable: a run finishes or raises")
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return _response(await run(self._job(messages, kwargs, stream=False, threaded=False)))
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        text = ""
+        for event in self._blocking(messages, kwargs, stream=True):
+            if isinstance(event, AnswerDelta):
+                text += event.text
+                yield _chunk(text, event)
+            elif isinstance(event, Finished):
+                yield _response(event, delta="")
+
+    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        async def gen() -> ChatResponseAsyncGen:
+            text = ""
+            happening = events(self._job(messages, kwargs, stream=True, threaded=False))
+            try:
+                async for event in happening:
+                    if isinstance(event, AnswerDelta):
+                        text += event.text
+                        yield _chunk(text, event)
+                    elif isinstance(event, Finished):
+                        yield _response(event, delta="")
+            finally:
+                await happening.aclose()
+
+        return gen()
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        return await self._astream_chat(messages, **kwargs)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    def _prepare_chat_with_tools(self, tools: Sequence[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self._writer._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # type: ignore
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        return self._writer.get_tool_calls_from_response(response, error_on_no_tool_call=error_on_no_tool_call)  # type: ignore
+
+    def __repr__(self) -> str:
+        recipe = self._recipe
+        layers = [[p.name for p in layer.proposers] for layer in recipe.layers]
+        aggregator = recipe.aggregator.name if recipe.aggregator else None
+        return f"MixtureOfAgents({recipe.name!r}, layers={layers}, aggregator={aggregator!r})"
+
+    __str__ = __repr__
+
+
+def _response(finished: Finished, delta: str | None = None) -> ChatResponse:
+    message = finished.result.message or ChatMessage(role=MessageRole.ASSISTANT, content="")
+    theirs = finished.response.message.additional_kwargs if finished.response else {}
+    return ChatResponse(
+        message=ChatMessage(role=message.role, blocks=message.blocks, additional_kwargs=theirs),
+        delta=delta,
+        additional_kwargs={RESULT_KEY: finished.result},
+    )
+
+
+def _chunk(text: str, event: AnswerDelta) -> ChatResponse:
+    theirs = event.response.message
+    others = [block for block in theirs.blocks if block.block_type == "tool_call"]
+    message = ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=[TextBlock(text=text), *others],
+        additional_kwargs=theirs.additional_kwargs,
+    )
+    return ChatResponse(message=message, delta=event.text)

@@ -1,0 +1,82 @@
+"""Messages in, messages out: how references and conversations are put before a model. Pure."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+
+Placement: TypeAlias = Literal["system", "user"]
+
+AGGREGATE_AND_SYNTHESIZE = (
+    "You have been provided with a set of responses from various open-source models to the latest user query. "
+    "Your task is to synthesize these responses into a single, high-quality response. It is crucial to critically "
+    "evaluate the information provided in these responses, recognizing that some of it may be biased or incorrect. "
+    "Your response should not simply replicate the given answers but should offer a refined, accurate, and "
+    "comprehensive reply to the instruction. Ensure your response is well-structured, coherent, and adheres to the "
+    "highest standards of accuracy and reliability.\n\nResponses from models:"
+)
+"""The paper's aggregate-and-synthesize prompt (arXiv 2406.04692, Table 1); the references follow it, numbered."""
+
+
+def with_references(prompt: str, references: Sequence[str]) -> str:
+    """The prompt with its references, numbered from 1, as the paper's reference code writes them."""
+    return prompt + "".join(f"\n{number}. {text}" for number, text in enumerate(references, 1))
+
+
+def inject(messages: Sequence[ChatMessage], text: str, placement: Placement = "system") -> list[ChatMessage]:
+    """Put a text (a prompt with its references) into a conversation.
+
+    Args:
+        messages: the conversation; it is not changed.
+        text: what to put in.
+        placement: ``"system"`` as in the paper's reference code: appended to a leading system message after a
+            blank line, or put before the conversation as one. ``"user"``: appended to the last user message, which
+            leaves everything before it as it was, so that the providers' prompt caches stay warm.
+    """
+    copies = list(messages)
+    if placement == "user":
+        last = last_user_turn(copies)
+        if last is not None:
+            copies[last] = append_text(copies[last], text)
+            return copies
+    if copies and copies[0].role == MessageRole.SYSTEM:
+        copies[0] = append_text(copies[0], text)
+        return copies
+    return [ChatMessage(role=MessageRole.SYSTEM, content=text), *copies]
+
+
+def add_system_prompt(messages: Sequence[ChatMessage], system_prompt: str | None) -> list[ChatMessage]:
+    """The conversation with a proposer's own system prompt behind the user's one."""
+    return inject(messages, system_prompt) if system_prompt else list(messages)
+
+
+def append_text(message: ChatMessage, text: str) -> ChatMessage:
+    """A copy of a message with a text behind its last text block, after a blank line."""
+    blocks = list(message.blocks)
+    if blocks and isinstance(blocks[-1], TextBlock):
+        blocks[-1] = TextBlock(text=f"{blocks[-1].text}\n\n{text}")
+    else:
+        blocks.append(TextBlock(text=text))
+    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=message.additional_kwargs)
+
+
+def last_user_turn(messages: Sequence[ChatMessage]) -> int | None:
+    """The index of the last user message, or None."""
+    turns = (i for i in range(len(messages) - 1, -1, -1) if messages[i].role == MessageRole.USER)
+    return next(turns, None)
+
+
+def question_of(messages: Sequence[ChatMessage]) -> str:
+    """The text of the last user message; "" where there is none."""
+    turn = last_user_turn(messages)
+    return text_of(messages[turn]) if turn is not None else ""
+
+
+def text_of(message: ChatMessage) -> str:
+    """The text blocks of a message, joined; "" where it has none."""
+    return "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
+
+
+def advise(messages: Sequence[ChatMessage], tools: Sequence[Any] | None) -> list[ChatMessage]:
+    """The conversation as the proposers see it."""
+    return list(messages)

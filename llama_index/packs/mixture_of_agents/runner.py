@@ -1,0 +1,322 @@
+"""The layered runner: a recipe and a conversation in, events out.
+
+y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) = y_i (arXiv 2406.04692, section 2.2).
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+
+from .calls import Caller, Request, RunState
+from .errors import AggregatorFailed, DeadlineExceeded, QuorumNotMet, RunError
+from .events import (
+    AnswerDelta,
+    CallFinished,
+    Degraded,
+    Emit,
+    Event,
+    LayerFinished,
+    LayerStarted,
+    NoteTaken,
+    Proposal,
+    RunFinished,
+    RunStarted,
+)
+from .prompts import add_system_prompt, advise, inject, question_of, with_references
+from .recipe import Agent, Aggregator, Layer, Proposer, Recipe, Step
+from .result import MixtureResult
+
+_SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
+"""What a caller's keyword arguments say about sampling holds for the proposers too; the rest is the aggregator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One question to a recipe.
+
+    Attributes:
+        recipe: the recipe.
+        caller: what makes its calls.
+        messages: the conversation; it is not changed.
+        kwargs: parameters of this run; tools among them are for the aggregator alone.
+        stream: whether the final answer is wanted piece by piece.
+        threaded: ask every LLM in a thread, since the caller is sync.
+    """
+
+    recipe: Recipe
+    caller: Caller
+    messages: Sequence[ChatMessage]
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stream: bool = False
+    threaded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run gave: its result, and the aggregator's own response where one answered."""
+
+    result: MixtureResult
+    response: ChatResponse | None
+
+
+async def run(job: Job, listener: Emit | None = None) -> Finished:
+    """Run a job to its end.
+
+    Args:
+        job: the job.
+        listener: called with each event as it happens; None for nobody.
+
+    Raises:
+        RunError: there is no answer; its ``result`` tells how far the run came.
+    """
+    return await _Run(job, listener).run()
+
+
+async def events(job: Job) -> AsyncGenerator[Event | Finished, None]:
+    """The events of a job as they happen, and at the end what it gave. Closing this cancels every call in flight.
+
+    Raises:
+        RunError: there is no answer.
+    """
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    task = asyncio.ensure_future(run(job, queue.put_nowait))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        yield await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class _Run:
+    def __init__(self, job: Job, listener: Emit | None) -> None:
+        self.job, self.recipe, self.listener = job, job.recipe, listener
+        self.happened: list[Event] = []
+        self.state = RunState(self.emit, job.threaded, job.recipe.deadline)
+        deadline = job.recipe.deadline
+        self.layers_end = None if deadline is None else deadline * (1 - job.recipe.reserve)
+        self.shared = {name: job.kwargs[name] for name in _SHARED_KWARGS if name in job.kwargs}
+        self.advised = advise(job.messages, job.kwargs.get("tools"))
+        self.addition = ""
+
+    def emit(self, event: Event) -> None:
+        if not isinstance(event, AnswerDelta):
+            self.happened.append(event)
+        if self.listener:
+            self.listener(event)
+
+    def degrade(self, reason: str) -> None:
+        self.emit(Degraded(reason, self.state.now()))
+
+    async def run(self) -> Finished:
+        recipe = self.recipe
+        self.emit(
+            RunStarted(
+                uuid.uuid4().hex, time.time(), question_of(self.job.messages),
+                tuple(tuple(p.name for p in layer.proposers) for layer in recipe.layers),
+                recipe.aggregator.name if recipe.aggregator else "", dict(recipe.prices),
+            )
+        )  # fmt: skip
+        try:
+            references = await self.layers() if self.fans_out() else ()
+            response, message, agent = await self.answer(references)
+        except RunError as error:
+            self.emit(RunFinished(self.state.now(), error=error.problem))
+            error.result = MixtureResult(tuple(self.happened))
+            raise
+        self.emit(RunFinished(self.state.now(), message, agent))
+        return Finished(MixtureResult(tuple(self.happened)), response)
+
+    def fans_out(self) -> bool:
+        messages = self.job.messages
+        return self.recipe.fan_out == "every_call" or (bool(messages) and messages[-1].role == MessageRole.USER)
+
+    async def layers(self) -> tuple[Proposal, ...]:
+        references: tuple[Proposal, ...] = ()
+        for number, layer in enumerate(self.recipe.layers, 1):
+            if references and self.layers_end is not None and self.state.now() >= self.layers_end:
+                self.degrade(f"the deadline left no time for layer {number} and those behind it")
+                break
+            references, stop = await self.layer(number, layer, references)
+            if stop:
+                break
+        return references
+
+    async def layer(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> tuple[tuple[Proposal, ...], bool]:
+        self.emit(LayerStarted(number, tuple(p.name for p in layer.proposers), self.state.now()))
+        messages = self.with_references(self.advised, previous)
+        tasks = [asyncio.ensure_future(self.propose(number, p, messages)) for p in layer.proposers]
+        reason = await self.close(tasks, layer)
+        proposals = tuple(p for task in tasks if not task.cancelled() for p in task.result())
+        self.check_quorum(number, layer, proposals)
+        self.addition = ""
+        references, stop = await self.select(number, layer, proposals, previous)
+        self.emit(LayerFinished(number, references, reason, self.state.now()))
+        return references, stop
+
+    async def propose(self, number: int, proposer: Proposer, messages: list[ChatMessage]) -> tuple[Proposal, ...]:
+        messages = add_system_prompt(messages, proposer.system_prompt)
+        wanted = proposer.samples
+        if wanted > 1 and self.job.caller.transport(proposer).offers_samples:
+            finished, _ = await self.call(number, proposer, messages, samples=wanted)
+            if finished.failure or len(finished.proposals) > 1:
+                return finished.proposals
+            wanted -= len(finished.proposals)
+        if proposer.samples == 1:
+            return (await self.call(number, proposer, messages))[0].proposals
+        names = [f"{proposer.name}#{proposer.samples - wanted + i + 1}" for i in range(wanted)]
+        calls = (self.call(number, replace(proposer, name=name), messages) for name in names)
+        return tuple(p for finished, _ in await asyncio.gather(*calls) for p in finished.proposals)
+
+    async def call(
+        self, number: int, proposer: Proposer, messages: list[ChatMessage], samples: int = 1
+    ) -> tuple[CallFinished, ChatResponse | None]:
+        request = Request(proposer, "proposer", number, messages, self.shared, samples)
+        return await self.job.caller.call(request, self.state)
+
+    async def close(self, tasks: Sequence[asyncio.Future[tuple[Proposal, ...]]], layer: Layer) -> Any:
+        """Wait until the layer may close, then cancel its stragglers for real. Returns why it closed."""
+        begun = self.state.now()
+        bounds = (self.layers_end, None if layer.deadline is None else begun + layer.deadline)
+        end = min((bound for bound in bounds if bound is not None), default=None)
+        grace_end: float | None = None
+        pending: set[asyncio.Future[tuple[Proposal, ...]]] = set(tasks)
+        reason, self.state.closing = "deadline", "the run was cancelled"
+        try:
+            while pending:
+                enough = layer.grace is not None and _count(tasks) >= layer.quorum
+                if enough and grace_end is None:
+                    grace_end = self.state.now() + (layer.grace or 0)
+                limit = min((x for x in (end, grace_end) if x is not None), default=None)
+                left = None if limit is None else limit - self.state.now()
+                if left is not None and left <= 0:
+                    reason = "quorum" if limit == grace_end else "deadline"
+                    break
+                first = asyncio.FIRST_COMPLETED if layer.grace is not None and not enough else asyncio.ALL_COMPLETED
+                _, pending = await asyncio.wait(pending, timeout=left, return_when=first)
+            else:
+                reason = "all"
+            self.state.closing = f"the layer closed without it ({reason})"
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        return reason
+
+    def check_quorum(self, number: int, layer: Layer, proposals: tuple[Proposal, ...]) -> None:
+        wanted = sum(p.samples for p in layer.proposers)
+        if len(proposals) == wanted:
+            return
+        ended = [e for e in self.happened if isinstance(e, CallFinished) and e.layer == number and e.failure]
+        failures = [e.failure for e in ended if e.failure]
+        if len(proposals) < layer.quorum:
+            late = self.layers_end is not None and self.state.now() >= self.layers_end
+            problem = f"layer {number} needed {layer.quorum} of {wanted} proposals and got {len(proposals)}"
+            if late:
+                raise DeadlineExceeded(f"{problem} before the run's deadline of {self.recipe.deadline:g} s", failures)
+            raise QuorumNotMet(problem, failures)
+        missing = ", ".join(f"{f.agent}: {f.kind.value}" for f in failures)
+        self.degrade(f"layer {number} has {len(proposals)} of {wanted} proposals ({missing})")
+
+    async def select(
+        self, number: int, layer: Layer, proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]
+    ) -> tuple[tuple[Proposal, ...], bool]:
+        stop = False
+        for selection in layer.select:
+
+            async def ask(agent: Agent, messages: Sequence[ChatMessage]) -> tuple[Proposal, ...]:
+                finished, _ = await self.job.caller.call(Request(agent, "judge", number, messages), self.state)
+                return finished.proposals
+
+            step = Step(tuple(self.advised), number, proposals, previous, ask, self.recipe.seed)
+            selected = await selection(step)
+            proposals, stop = selected.references, stop or selected.stop
+            self.addition = "\n\n".join(text for text in (self.addition, selected.addition) if text)
+            if selected.topic:
+                self.emit(NoteTaken(number, selected.topic, dict(selected.note), self.state.now()))
+        return proposals, stop
+
+    def with_references(self, messages: Sequence[ChatMessage], references: tuple[Proposal, ...]) -> list[ChatMessage]:
+        if not references:
+            return list(messages)
+        text = with_references(self.recipe.prompt, [reference.text for reference in references])
+        text = f"{text}\n\n{self.addition}" if self.addition else text
+        return inject(messages, text, self.recipe.placement)
+
+    async def answer(self, references: tuple[Proposal, ...]) -> tuple[ChatResponse | None, ChatMessage, str]:
+        recipe = self.recipe
+        if recipe.aggregator is None:
+            return self.stand_in(references[0])
+        messages = self.with_references(self.job.messages, references)
+        failed: list[CallFinished] = []
+        for aggregator in (recipe.aggregator, *recipe.fallbacks):
+            finished, response, message = await self.aggregate(aggregator, messages)
+            if response is not None:
+                if failed:
+                    self.degrade(f"{aggregator.name} answered in place of {recipe.aggregator.name}")
+                return response, message, aggregator.name
+            failed.append(finished)
+            if finished.first_token is not None:
+                break  # a part of this answer has already been passed on: another one cannot take its place
+        if recipe.or_best_proposal and references and failed[-1].first_token is None:
+            self.degrade("every aggregator failed; the answer is the first reference")
+            return self.stand_in(references[0])
+        raise self.no_answer([finished.failure for finished in failed if finished.failure])
+
+    def no_answer(self, failures: list[Any]) -> RunError:
+        left = self.state.remaining()
+        if left is not None and left <= 0:
+            return DeadlineExceeded(f"no answer before the run's deadline of {self.recipe.deadline:g} s", failures)
+        return AggregatorFailed("no aggregator gave an answer", failures)
+
+    async def aggregate(
+        self, aggregator: Aggregator, messages: list[ChatMessage]
+    ) -> tuple[CallFinished, ChatResponse | None, ChatMessage]:
+        pieces: list[str] = []
+
+        def on_chunk(text: str, chunk: ChatResponse) -> None:
+            pieces.append(text)
+            self.emit(AnswerDelta(text, chunk, self.state.now()))
+
+        request = Request(
+            aggregator, "aggregator", len(self.recipe.layers) + 1,
+            add_system_prompt(messages, aggregator.system_prompt), self.job.kwargs,
+            on_chunk=on_chunk if self.job.stream else None, tools=bool(self.job.kwargs.get("tools")),
+        )  # fmt: skip
+        finished, response = await self.job.caller.call(request, self.state)
+        text = "".join(pieces) if self.job.stream else None
+        return finished, response, _message(response, text, finished.proposals)
+
+    def stand_in(self, reference: Proposal) -> tuple[None, ChatMessage, str]:
+        """A proposal as the answer."""
+        message = ChatMessage(role=MessageRole.ASSISTANT, content=reference.text)
+        if self.job.stream:
+            response = ChatResponse(message=message, delta=reference.text)
+            self.emit(AnswerDelta(reference.text, response, self.state.now()))
+        return None, message, reference.agent
+
+
+def _count(tasks: Sequence[asyncio.Future[tuple[Proposal, ...]]]) -> int:
+    """How many proposals have come so far."""
+    return sum(len(task.result()) for task in tasks if task.done() and not task.cancelled())
+
+
+def _message(response: ChatResponse | None, streamed: str | None, proposals: tuple[Proposal, ...]) -> ChatMessage:
+    """The answer as a message of plain blocks; a stream's text is what its deltas said."""
+    if response is None:
+        return ChatMessage(role=MessageRole.ASSISTANT, content="")
+    blocks = list(response.message.blocks)
+    texts = [block for block in blocks if isinstance(block, TextBlock)]
+    text = proposals[0].text if proposals and (streamed is not None or "<think" in "".join(b.text for b in texts)) else None
+    if text is not None:
+        thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
+        calls = [block for block in blocks if block.block_type == "tool_call"]
+        blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)

@@ -1,0 +1,235 @@
+"""``ScriptedLLM``: an LLM that says what it is told, for tests of code that takes an LLM. No network, no keys.
+
+It is natively async, streams, takes tools, and records what it was asked.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    ContentBlock,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+
+Reply: TypeAlias = str | ChatMessage | ChatResponse | ToolSelection | Sequence[ToolSelection] | BaseException | None
+Script: TypeAlias = Reply | Callable[[Sequence[ChatMessage]], Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that a ``ScriptedLLM`` received. ``at`` is a ``time.perf_counter`` reading, in seconds."""
+
+    messages: tuple[ChatMessage, ...]
+    kwargs: dict[str, Any]
+    streamed: bool
+    at: float = field(default_factory=time.perf_counter)
+
+
+class ScriptedLLM(FunctionCallingLLM):
+    """An LLM that follows a script.
+
+    Args:
+        replies: what to answer, in turn; the last one is repeated. A text, a message, a response, tool calls, an
+            exception to raise, None for a message without content, or a function of the messages (plain or async)
+            that returns one of these; an async one can await an event of the test's.
+        model: the model's name.
+        context_window: in tokens.
+        num_output: the room for an answer in tokens; -1 says nothing.
+        tools: whether it takes tools.
+        usage: tokens to report, as (input, output); None reports none.
+    """
+
+    model: str = "scripted"
+    _replies: list[Script] = PrivateAttr()
+    _metadata: LLMMetadata = PrivateAttr()
+    _usage: tuple[int, int] | None = PrivateAttr()
+    _asked: list[Asked] = PrivateAttr(default_factory=list[Asked])
+    _in_flight: int = PrivateAttr(default=0)
+    _high_water: int = PrivateAttr(default=0)
+
+    def __init__(
+        self,
+        *replies: Script,
+        model: str = "scripted",
+        context_window: int = 128_000,
+        num_output: int = -1,
+        tools: bool = True,
+        usage: tuple[int, int] | None = (10, 5),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model=model, **kwargs)
+        self._replies = list(replies) or ["scripted answer"]
+        self._usage = usage
+        self._metadata = LLMMetadata(
+            context_window=context_window,
+            num_output=num_output,
+            is_chat_model=True,
+            is_function_calling_model=tools,
+            model_name=model,
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "ScriptedLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return self._metadata
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """What it was asked so far."""
+        return tuple(self._asked)
+
+    @property
+    def high_water(self) -> int:
+        """How many requests it had at once, at most."""
+        return self._high_water
+
+    def _next(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> Script:
+        self._asked.append(Asked(tuple(messages), kwargs, streamed))
+        return self._replies[min(len(self._asked), len(self._replies)) - 1]
+
+    async def _areply(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> ChatResponse:
+        script = self._next(messages, kwargs, streamed)
+        self._in_flight += 1
+        self._high_water = max(self._high_water, self._in_flight)
+        try:
+            reply = script(messages) if callable(script) else script
+            return self._respond(await reply if inspect.isawaitable(reply) else reply)
+        finally:
+            self._in_flight -= 1
+
+    def _reply(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> ChatResponse:
+        script = self._next(messages, kwargs, streamed)
+        reply = script(messages) if callable(script) else script
+        return self._respond(asyncio.run(_result_of(reply)) if inspect.isawaitable(reply) else reply)
+
+    def _respond(self, reply: Any) -> ChatResponse:
+        if isinstance(reply, BaseException):
+            raise reply
+        if isinstance(reply, ChatResponse):
+            return reply
+        message = reply if isinstance(reply, ChatMessage) else ChatMessage(role="assistant", blocks=_blocks(reply))
+        sent, received = self._usage or (0, 0)
+        usage = {"prompt_tokens": sent, "completion_tokens": received} if self._usage else None
+        return ChatResponse(message=message, raw={"usage": usage, "choices": [{"finish_reason": "stop"}]})
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._areply(messages, kwargs, False)
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return self._reply(messages, kwargs, False)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        async def gen() -> ChatResponseAsyncGen:
+            for chunk in _chunks(await self._areply(messages, kwargs, True)):
+                yield chunk
+
+        return gen()
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        def gen() -> ChatResponseGen:
+            yield from _chunks(self._reply(messages, kwargs, True))
+
+        return gen()
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return await achat_to_completion_decorator(self.achat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return chat_to_completion_decorator(self.chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        return await astream_chat_to_completion_decorator(self.astream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        return stream_chat_to_completion_decorator(self.stream_chat)(prompt, **kwargs)
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[Any],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        asked = [ChatMessage(role="user", content=user_msg) if isinstance(user_msg, str) else user_msg]
+        return {
+            "messages": [*(chat_history or []), *(message for message in asked if message)],
+            "tools": [tool.metadata.to_openai_tool() for tool in tools],
+            "tool_choice": "required" if tool_required else "auto",
+            **kwargs,
+        }
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        if not calls and error_on_no_tool_call:
+            raise ValueError("the response calls no tool")
+        return [
+            ToolSelection(tool_id=c.tool_call_id or "", tool_name=c.tool_name, tool_kwargs=c.tool_kwargs)  # type: ignore[arg-type]
+            for c in calls
+        ]
+
+
+async def _result_of(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _blocks(reply: Any) -> list[ContentBlock]:
+    if reply is None:
+        return []
+    if isinstance(reply, str):
+        return [TextBlock(text=reply)]
+    calls = [reply] if isinstance(reply, ToolSelection) else reply
+    return [ToolCallBlock(tool_call_id=c.tool_id, tool_name=c.tool_name, tool_kwargs=c.tool_kwargs) for c in calls]
+
+
+def _chunks(response: ChatResponse) -> ChatResponseGen:
+    """The response word by word; tool calls and usage come with the last chunk."""
+    words = (response.message.content or "").split(" ")
+    text = ""
+    for number, word in enumerate(words, 1):
+        delta = word if number == 1 else f" {word}"
+        text += delta
+        last = number == len(words)
+        message = response.message if last else ChatMessage(role=MessageRole.ASSISTANT, content=text)
+        yield ChatResponse(message=message, delta=delta, raw=response.raw if last else None)

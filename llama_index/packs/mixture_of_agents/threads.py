@@ -1,0 +1,142 @@
+"""Crossing between threads and event loops, in both directions.
+
+Daemon threads of our own: asyncio's default pool holds only cores + 4 and keeps the interpreter alive until every
+thread has ended, while a call that was given up must do neither. A thread cannot be cancelled, only abandoned.
+"""
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def _start(target: Callable[[], None]) -> threading.Thread:
+    """Run ``target`` in a daemon thread, in a copy of this context, so that spans nest."""
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(target,), daemon=True, name="mixture-of-agents")
+    thread.start()
+    return thread
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        pass  # the loop was closed meanwhile: the run is over and nobody waits for this any more
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Await a blocking function in a thread of its own. Cancelling abandons the thread."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if outcome.cancelled():
+            return
+        if error is None:
+            outcome.set_result(value)
+        elif isinstance(error, StopIteration):  # a future refuses it
+            outcome.set_exception(RuntimeError("the LLM raised StopIteration"))
+        else:
+            outcome.set_exception(error)
+
+    def work() -> None:
+        try:
+            value = function()
+        except BaseException as error:
+            _tell(loop, settle, None, error)
+        else:
+            _tell(loop, settle, value, None)
+
+    _start(work)
+    return await outcome
+
+
+async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+    """Iterate a blocking iterator in a thread of its own.
+
+    Closing this iterator closes the blocking one at its next item (a generator cannot be closed while it runs).
+    """
+    loop = asyncio.get_running_loop()
+    items: asyncio.Queue[tuple[T | None, BaseException | None, bool]] = asyncio.Queue()
+    abandoned = threading.Event()
+
+    def work() -> None:
+        iterator = None
+        try:
+            iterator = make()
+            for item in iterator:
+                if abandoned.is_set():
+                    break
+                _tell(loop, items.put_nowait, (item, None, False))
+            _tell(loop, items.put_nowait, (None, None, True))
+        except BaseException as error:
+            _tell(loop, items.put_nowait, (None, error, True))
+        finally:
+            close = getattr(iterator, "close", None)
+            if close:
+                close()
+
+    _start(work)
+    try:
+        while True:
+            item, error, last = await items.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        abandoned.set()
+
+
+def iterate_blocking(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+    """Iterate an async generator from blocking code: the one bridge from sync to async.
+
+    It runs on a private event loop in a helper thread, so it works in a plain script as well as where a loop is
+    already running (Jupyter, a web server's handler). Closing this generator, an error in the caller or Ctrl-C
+    cancels the run and waits until it is over.
+    """
+    items: queue.SimpleQueue[tuple[T | None, BaseException | None, bool]] = queue.SimpleQueue()
+    running: dict[str, Any] = {}
+    ready = threading.Event()
+
+    async def pump() -> None:
+        running["loop"], running["task"] = asyncio.get_running_loop(), asyncio.current_task()
+        ready.set()
+        generator = make()
+        try:
+            async for item in generator:
+                items.put((item, None, False))
+        finally:
+            await generator.aclose()
+
+    def work() -> None:
+        try:
+            asyncio.run(pump())
+        except BaseException as error:
+            items.put((None, error, True))
+        else:
+            items.put((None, None, True))
+        finally:
+            ready.set()
+
+    thread = _start(work)
+    over = False
+    try:
+        while True:
+            item, error, over = items.get()
+            if error is not None:
+                raise error
+            if over:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        if not over:
+            ready.wait()
+            _tell(running["loop"], running["task"].cancel)
+        thread.join()
