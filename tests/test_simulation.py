@@ -35,18 +35,6 @@ MISTRAL_CHAT = "/mistral/v1/chat/completions"
 BEARER = {"Authorization": "Bearer simulated-key"}
 
 
-@pytest.fixture(scope="session")
-def provider_process() -> Iterator[SimulatedProviders]:
-    with SimulatedProviders() as sim:
-        yield sim
-
-
-@pytest.fixture
-def providers(provider_process: SimulatedProviders) -> SimulatedProviders:
-    provider_process.reset()
-    return provider_process
-
-
 @pytest.fixture
 def sdk(providers: SimulatedProviders) -> Iterator[openai.OpenAI]:
     """OpenAI's own client, without retries, so that each call is one request."""

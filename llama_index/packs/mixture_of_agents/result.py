@@ -28,7 +28,7 @@ class LayerResult:
 
     Attributes:
         layer: its number, from 1; the aggregator's layer comes last.
-        calls: its calls, in the order in which they ended; a judge's calls are among them.
+        calls: its calls, in the order in which they began; a judge's calls are among them.
         references: what it passed on, in order (for the aggregator's layer: nothing).
         reason: why it closed ("all", "quorum", "deadline"; "" for the aggregator's layer).
     """
@@ -73,8 +73,8 @@ class MixtureResult:
 
     @cached_property
     def calls(self) -> tuple[CallFinished, ...]:
-        """Every call, in the order in which they ended."""
-        return self._of(CallFinished)
+        """Every call, in the order in which they began: that of the recipe's proposers."""
+        return tuple(sorted(self._of(CallFinished), key=lambda call: call.call))
 
     @property
     def run_id(self) -> str:

@@ -215,7 +215,7 @@ class _Run:
         if len(proposals) == wanted:
             return
         ended = [e for e in self.happened if isinstance(e, CallFinished) and e.layer == number and e.failure]
-        failures = [e.failure for e in ended if e.failure]
+        failures = [e.failure for e in sorted(ended, key=lambda e: e.call) if e.failure]
         if len(proposals) < layer.quorum:
             late = self.layers_end is not None and self.state.now() >= self.layers_end
             problem = f"layer {number} needed {layer.quorum} of {wanted} proposals and got {len(proposals)}"
