@@ -1,0 +1,115 @@
+# Every target installs what it needs, into .venv, from pinned versions; a second run finds it there.
+# Needed before: Python 3.10 or newer (another one: make PYTHON=/path/to/python test) and git.
+
+VENV := .venv
+CORE := newest
+# Without it, any Python from 3.10 on.
+PYTHON_VERSION :=
+
+HERE := $(CURDIR)
+PY := $(HERE)/$(VENV)/bin/python
+PIP := "$(PY)" -m pip -qq --disable-pip-version-check install --constraint constraints/dev.txt
+PINNED := $(PIP) --constraint constraints/core-$(CORE).txt --no-build-isolation
+SOURCES := $(wildcard pyproject.toml README.md LICENSE constraints/*.txt) $(shell find llama_index -type f ! -name "*.pyc")
+
+# Tests run elsewhere, so that they import the installed package and never the source tree.
+AWAY := build/away
+PYTEST := cd $(AWAY) && "$(PY)" -m pytest --config-file "$(HERE)/pyproject.toml" --rootdir "$(HERE)"
+COVERAGE := "$(PY)" -m coverage
+
+export COVERAGE_FILE := $(HERE)/build/coverage/data
+export TESTING_THE_INSTALLED := yes
+export PYTHON
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@echo "make ..."
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-14s %s\n", $$1, $$2 }'
+
+# --- what people run ---------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.installed ## a mixture answers, live; no key and no network needed
+	@"$(PY)" examples/mixture_of_agents.py $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.developing ## the whole suite on the built and installed wheel, with coverage
+	@rm -rf $(AWAY) build/coverage && mkdir -p $(AWAY) build/coverage
+	@cd $(AWAY) && $(COVERAGE) run --rcfile "$(HERE)/pyproject.toml" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	    --rootdir "$(HERE)" --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+	@$(COVERAGE) combine --quiet && $(COVERAGE) report
+
+.PHONY: lint
+lint: $(VENV)/.developing ## style, import levels, dependencies
+	@"$(PY)" -m ruff check .
+	@"$(PY)" -m ruff format --check .
+	@"$(HERE)/$(VENV)/bin/lint-imports"
+	@"$(PY)" -m deptry .
+
+.PHONY: types
+types: $(VENV)/.developing ## pyright, strict on the package
+	@"$(PY)" -m pyright --pythonpath "$(PY)"
+
+.PHONY: format
+format: $(VENV)/.developing ## let ruff mend what it can
+	@"$(PY)" -m ruff check --fix --quiet . ; "$(PY)" -m ruff format .
+
+# --- what takes longer -------------------------------------------------------------------------------------------
+
+# A row is PYTHON/CORE; a Python that is not on this machine is replaced by one that is.
+MATRIX := 3.10/0.14.16 3.12/0.14.20 3.13/newest
+
+.PHONY: test-matrix
+test-matrix: $(addprefix matrix/,$(MATRIX)) ## the suite on the oldest, the last-with-llama-packs and the newest core
+
+.PHONY: matrix/%
+matrix/%:
+	@version=$(*D); tools/find_python.sh $$version >/dev/null 2>&1 || version=; \
+	 echo "== Python $${version:-(no $(*D) here, another)}, core $(*F)"; \
+	 $(MAKE) --no-print-directory test-only PYTHON_VERSION=$$version CORE=$(*F) VENV=.venvs/py$$version-core$(*F)
+
+.PHONY: test-only
+test-only: $(VENV)/.developing
+	@mkdir -p $(AWAY)
+	@$(PYTEST) --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
+	@mkdir -p $(AWAY)
+	@$(PYTEST) -m chaos --timeout 1800 "$(HERE)/tests" $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.developing ## the benchmarks, as ratios from one run
+	@"$(PY)" benchmarks/run.py $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.developing ## the same, in under a minute
+	@"$(PY)" benchmarks/run.py --quick $(ARGS)
+
+.PHONY: pin
+pin: ## resolve constraints/*.txt anew, for every Python found
+	@"$$(tools/find_python.sh)" tools/pin.py $$(for v in 10 11 12 13; do tools/find_python.sh 3.$$v; done)
+
+.PHONY: clean
+clean: ## remove everything that these targets made
+	rm -rf .venv .venvs build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# --- set-up ------------------------------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(VENV) with $$python" && \
+	 "$$python" -m venv --clear $(VENV)
+	@$(PIP) pip hatchling
+	@touch $@
+
+$(VENV)/.installed: $(SOURCES) | $(VENV)/.made
+	@echo "Installing the package into $(VENV) (the first time takes a minute)"
+	@$(PINNED) .
+	@touch $@
+
+$(VENV)/.developing: $(SOURCES) | $(VENV)/.made
+	@echo "Installing the package and the development tools into $(VENV) (the first time takes a minute or two)"
+	@$(PINNED) '.[all]' --group dev
+	@touch $@ $(VENV)/.installed
