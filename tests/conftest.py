@@ -1,10 +1,26 @@
-"""What every test file shares: the simulated providers, one process per test session."""
+"""What every test file shares: the network guard, and the simulated providers, one process per test session."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import no_network
 import pytest
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
+
+# Processes that tests start are guarded too: their sitecustomize is the one beside no_network.
+_OFFLINE = str(Path(__file__).parent / "offline")
+_BEFORE = os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join([_OFFLINE, _BEFORE] if _BEFORE else [_OFFLINE])
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_this_machine() -> Iterator[None]:
+    yield
+    tried = no_network.attempts.copy()
+    no_network.attempts.clear()
+    assert not tried
 
 
 @pytest.fixture(scope="session")
