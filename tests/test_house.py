@@ -1,11 +1,12 @@
 """What every file of the package keeps to."""
 
 import ast
+import importlib
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -37,13 +38,37 @@ def nodes(file: Path) -> list[ast.AST]:
 
 
 def test_all_is_sorted_and_names_every_public_name():
-    public = {
-        name
-        for name, value in vars(package).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
+    tree = ast.parse(Path(package.__file__ or "").read_text())
+    imports = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0
+    ]
+    ours = [node for node in imports if (node.module or "").startswith(package.__name__)]
     assert package.__all__ == sorted(package.__all__)
-    assert {name for name in package.__all__ if not name.startswith("__")} == public
+    assert package.__all__ == sorted(alias.name for node in ours for alias in node.names)
+    for node in ours:
+        home = importlib.import_module(node.module or "")
+        for alias in node.names:
+            assert getattr(package, alias.name) is getattr(home, alias.name)
+
+
+def test_importing_the_package_alone_does_not_import_llama_index_core():
+    look = (
+        "import sys, llama_index.packs.mixture_of_agents; print('llama_index.core' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_package_works_under_another_name_as_a_downloaded_pack_does():
+    name = "llama_index.packs._custom"
+    spec = importlib.util.spec_from_file_location(name, package.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    assert copy.MixtureOfAgentsPack is package.MixtureOfAgentsPack
+    assert not hasattr(copy, "SomethingElse")
+    assert set(package.__all__) < set(dir(copy))
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
@@ -68,7 +93,7 @@ def test_importing_the_package_imports_nothing_optional_and_touches_no_logger():
 import json, logging, sys
 import llama_index.core
 before = set(sys.modules), list(logging.root.handlers), logging.root.level
-import llama_index.packs.mixture_of_agents
+from llama_index.packs.mixture_of_agents import *
 imported = sorted(set(sys.modules) - before[0])
 untouched = before[1:] == (logging.root.handlers, logging.root.level)
 print(json.dumps({"imported": imported, "root_logger_untouched": untouched}))
