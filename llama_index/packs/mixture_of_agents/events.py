@@ -26,7 +26,8 @@ class Usage:
         reasoning_tokens: the part of ``output_tokens`` that was reasoning.
         cached_tokens: the part of ``input_tokens`` that the provider had cached.
         requests: requests made, retries and cancelled hedges included.
-        estimated: whether a part of it was counted by a tokenizer because a provider gave no numbers.
+        estimated: whether a part of it was counted here because a provider gave no numbers.
+        cache_write_tokens: the part of ``input_tokens`` that the provider put into its cache, where it bills that.
     """
 
     input_tokens: int = 0
@@ -35,6 +36,7 @@ class Usage:
     cached_tokens: int = 0
     requests: int = 0
     estimated: bool = False
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -48,6 +50,7 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.requests + other.requests,
             self.estimated or other.estimated,
+            self.cache_write_tokens + other.cache_write_tokens,
         )
 
 

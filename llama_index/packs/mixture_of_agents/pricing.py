@@ -1,0 +1,141 @@
+"""Tokens into US dollars, or "unknown"; never a made-up 0.
+
+Prices come from the user (``Recipe.prices``) or else from the package genai-prices (extra ``cost``), whose data are
+bundled with it: nothing is fetched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+from .events import Usage
+
+Prices = Mapping[str, tuple[float, float]]
+"""A user's own prices: model -> (input, output) in US dollars per million tokens."""
+
+_MILLION = 1_000_000
+_SHOP = {
+    "anthropic": "anthropic",
+    "azure_openai": "azure",
+    "bedrock": "aws",
+    "bedrock_converse": "aws",
+    "cerebras": "cerebras",
+    "cohere": "cohere",
+    "deepseek": "deepseek",
+    "fireworks": "fireworks",
+    "gemini": "google",
+    "google_genai": "google",
+    "groq": "groq",
+    "mistralai": "mistral",
+    "novita": "novita",
+    "openai": "openai",
+    "openrouter": "openrouter",
+    "perplexity": "perplexity",
+    "together": "together",
+    "vertex": "google",
+}
+"""LlamaIndex integration -> who sells it, by genai-prices' names. An OpenAI-like server may be anybody's: no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money. Sums with ``+``; ``str`` never shows an unknown price as 0.
+
+    Attributes:
+        at_least: US dollars of all parts whose price is known.
+        unpriced: the models, in alphabetical order, that were used and whose price is not known.
+        estimated: whether tokens that no provider reported are a part of it.
+    """
+
+    at_least: Decimal = Decimal(0)
+    unpriced: tuple[str, ...] = ()
+    estimated: bool = False
+
+    @property
+    def usd(self) -> Decimal | None:
+        """US dollars; None where a part of it is unknown."""
+        return None if self.unpriced else self.at_least
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.at_least + other.at_least,
+            tuple(sorted({*self.unpriced, *other.unpriced})),
+            self.estimated or other.estimated,
+        )
+
+    def __str__(self) -> str:
+        about = "about " if self.estimated else ""
+        if not self.unpriced:
+            return f"{about}{dollars(self.at_least)}"
+        reason = f"no price for {', '.join(self.unpriced)}"
+        return (
+            f"at least {about}{dollars(self.at_least)} ({reason})"
+            if self.at_least
+            else f"unknown ({reason})"
+        )
+
+
+def dollars(amount: Decimal) -> str:
+    """An amount to read: two digits behind the point, or as many as show its two leading ones."""
+    digits = 2 if not amount else max(2, 1 - amount.adjusted())
+    return f"${amount:,.{digits}f}"
+
+
+def price_of(
+    provider: str, model: str, usage: Usage, prices: Prices | None = None, when: float | None = None
+) -> Decimal | None:
+    """What some tokens cost.
+
+    Args:
+        provider: the LlamaIndex integration's short name, as ``CallFinished.provider`` has it.
+        model: the model's name.
+        usage: the tokens.
+        prices: the user's own prices; they go before all others.
+        when: seconds since the epoch, since prices change; None is now.
+
+    Returns:
+        US dollars, or None where the price is not known.
+    """
+    if not usage.total_tokens:
+        return Decimal(0)
+    if prices and model in prices:
+        sent, received = (Decimal(str(price)) for price in prices[model])
+        return (sent * usage.input_tokens + received * usage.output_tokens) / _MILLION
+    shop = _SHOP.get(provider)
+    return _list_price(shop, model, usage, when) if shop else None
+
+
+def cost_of(
+    provider: str, model: str, usage: Usage, prices: Prices | None = None, when: float | None = None
+) -> Cost:
+    """``price_of`` as a ``Cost`` to sum up."""
+    price = price_of(provider, model, usage, prices, when)
+    return (
+        Cost(unpriced=(model,), estimated=usage.estimated)
+        if price is None
+        else Cost(price, (), usage.estimated)
+    )
+
+
+def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Decimal | None:
+    try:
+        from genai_prices import Usage as Tokens
+        from genai_prices import calc_price
+    except ImportError:
+        return None
+    tokens = Tokens(
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    moment = None if when is None else datetime.fromtimestamp(when, timezone.utc)
+    try:
+        found = calc_price(tokens, model, provider_id=shop, genai_request_timestamp=moment)
+    except LookupError:
+        return None
+    # Models that it lists without a price would come out as free.
+    price: Any = found.model_price
+    return None if price.input_mtok is None or price.output_mtok is None else found.total_price
