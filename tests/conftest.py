@@ -1,11 +1,14 @@
 """What every test file shares: the network guard, and the simulated providers, one process per test session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import no_network
+import openai
 import pytest
+import pytest_asyncio
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
@@ -35,3 +38,20 @@ def providers(provider_process: SimulatedProviders) -> SimulatedProviders:
     """The simulated providers with nothing configured and an empty log."""
     provider_process.reset()
     return provider_process
+
+
+@pytest.fixture
+def sdk(providers: SimulatedProviders) -> Iterator[openai.OpenAI]:
+    """OpenAI's own client, without retries, so that each call is one request."""
+    with openai.OpenAI(
+        api_key="simulated-key", base_url=providers.openai_base, max_retries=0, timeout=5
+    ) as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def http(providers: SimulatedProviders) -> AsyncIterator[aiohttp.ClientSession]:
+    """A bare HTTP client with a key, for paths relative to the simulated server."""
+    headers = {"Authorization": "Bearer simulated-key"}
+    async with aiohttp.ClientSession(providers.base, headers=headers) as session:
+        yield session

@@ -1,21 +1,26 @@
-"""The simulated providers, over real HTTP: what every other test relies on."""
-
-from __future__ import annotations
+"""The simulated providers as a server: its process, log, gates and failures."""
 
 import asyncio
+import io
+import json
+import math
+import signal
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import openai
+import psutil
 import pytest
-import pytest_asyncio
+from llama_index.llms.mistralai import MistralAI
+from llama_index.llms.openai import OpenAI
 from mistralai.client.errors import SDKError
 
+from llama_index.packs.mixture_of_agents import simulation
 from llama_index.packs.mixture_of_agents.simulation import (
     BROKEN_JSON,
     CLOSE_MIDWAY,
@@ -26,28 +31,17 @@ from llama_index.packs.mixture_of_agents.simulation import (
     OK,
     RESET,
     RESET_MIDWAY,
+    Behaviour,
+    Reply,
     SimulatedProviders,
+    ToolCall,
+    call_tools,
     failure,
 )
+from llama_index.packs.mixture_of_agents.simulation.answers import Model
 
 CHAT = "/v1/chat/completions"
-MISTRAL_CHAT = "/mistral/v1/chat/completions"
 BEARER = {"Authorization": "Bearer simulated-key"}
-
-
-@pytest.fixture
-def sdk(providers: SimulatedProviders) -> Iterator[openai.OpenAI]:
-    """OpenAI's own client, without retries, so that each call is one request."""
-    with openai.OpenAI(
-        api_key="simulated-key", base_url=providers.openai_base, max_retries=0, timeout=5
-    ) as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def http(providers: SimulatedProviders) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(providers.base, headers=BEARER) as session:
-        yield session
 
 
 def ask(text: str = "hello", model: str = "m", **more: Any) -> dict[str, Any]:
@@ -307,9 +301,6 @@ def test_the_process_ends_with_its_parent_even_if_that_is_killed() -> None:
         "print(SimulatedProviders().start().pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    import psutil
-
-    from llama_index.packs.mixture_of_agents import simulation
 
     folder = simulation.__path__[0].removesuffix("simulation")
     with subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE) as parent:
@@ -320,10 +311,161 @@ def test_the_process_ends_with_its_parent_even_if_that_is_killed() -> None:
 
 
 def test_the_process_starts_without_importing_llama_index() -> None:
-    import psutil
 
     with SimulatedProviders() as sim:
         pid = sim.pid
         cpu = psutil.Process(pid).cpu_times()
         assert cpu.user + cpu.system < 1.5
     assert not psutil.pid_exists(pid)
+
+
+def test_latency_is_drawn_from_a_seeded_log_normal_distribution() -> None:
+    def draws(seed: int) -> list[float]:
+        model = Model("m", Behaviour(latency=0.2, latency_sigma=1.0, seed=seed))
+        return [model.latency(streaming=False) for _ in range(2000)]
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+    assert 0.18 < statistics.median(draws(1)) < 0.22
+    assert 0.9 < statistics.stdev(math.log(seconds) for seconds in draws(1)) < 1.1
+
+
+def test_chances_give_each_outcome_its_share_and_the_same_ones_again() -> None:
+    chances = ((failure(500), 0.1), (HANG, 0.03))
+
+    def draws(**more: Any) -> list[str]:
+        model = Model("m", Behaviour(chances=chances, seed=4, **more))
+        return [model.next_outcome().kind for _ in range(5000)]
+
+    kinds = draws()
+    assert kinds == draws(latency=1, latency_sigma=1)
+    assert 400 < kinds.count("status") < 600
+    assert 100 < kinds.count("hang") < 200
+    assert draws(script=[RESET])[:1] == ["reset"]
+
+
+TWO_CALLS = call_tools(
+    ToolCall("weather", {"city": "Paris"}), ToolCall("weather", {"city": "Rome"})
+)
+
+
+def test_a_behaviour_survives_the_way_through_json() -> None:
+    behaviour = Behaviour(
+        latency=0.5,
+        reply=("one", Reply("two", thinking="hm"), TWO_CALLS),
+        rules=(("x", "y"), ("z", TWO_CALLS)),
+        script=(OK, failure(503, retry_after=2)),
+        chances=((RESET, 0.5),),
+        refuses=("temperature",),
+    )
+    back = Behaviour.from_json(json.loads(json.dumps(behaviour.to_json())))
+    assert back.replies() == behaviour.replies()
+    assert (back.script, back.chances) == (behaviour.script, behaviour.chances)
+    assert Behaviour.from_json(back.to_json()) == back
+
+
+def test_nonsense_in_a_behaviour_is_refused_at_once(providers: SimulatedProviders) -> None:
+    with pytest.raises(ValueError, match="chunk_words must be at least 1"):
+        Behaviour(chunk_words=0)
+    with pytest.raises(ValueError, match=r"at most 1 together, not 1\.5"):
+        Behaviour(chances=((OK, 0.75), (HANG, 0.75)))
+    with pytest.raises(TypeError, match="not both"):
+        providers.configure("m", Behaviour(), latency=1)
+
+
+async def test_the_control_interface_tells_what_it_does_not_understand(
+    http: aiohttp.ClientSession,
+) -> None:
+    async with http.post("/_control/configure", json={"model": "m", "behaviour": {"x": 1}}) as bad:
+        assert bad.status == 400
+        assert "unexpected keyword argument 'x'" in (await bad.json())["error"]
+    async with http.post("/_control/dance", json={}) as bad:
+        assert bad.status == 404
+    async with http.get("/nowhere") as bad:
+        assert bad.status == 404
+
+
+def test_embeddings_are_the_same_each_time_and_near_for_texts_alike(sdk: openai.OpenAI) -> None:
+    texts = ["the red house", "the red houses", "quantum field theory"]
+    a, b, c = (one.embedding for one in sdk.embeddings.create(model="e", input=texts).data)
+    again = sdk.embeddings.create(model="e", input=texts[0], encoding_format="float").data[0]
+    assert again.embedding == pytest.approx(a)
+
+    def near(x: list[float], y: list[float]) -> float:
+        return sum(i * j for i, j in zip(x, y, strict=True))
+
+    assert near(a, a) == pytest.approx(1)
+    assert near(a, b) > near(a, c)
+    assert len(sdk.embeddings.create(model="e", input="x", dimensions=8).data[0].embedding) == 8
+
+
+def test_legacy_completions_work_whole_and_streamed(
+    providers: SimulatedProviders, sdk: openai.OpenAI
+) -> None:
+    providers.configure("m", reply="one two")
+    assert sdk.completions.create(model="m", prompt="?").choices[0].text == "one two"
+    parts = sdk.completions.create(model="m", prompt="?", stream=True)
+    assert "".join(part.choices[0].text for part in parts) == "one two"
+
+
+async def test_a_prompt_of_many_megabytes_is_taken(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", reply="ok")
+    prompt = io.BytesIO(json.dumps(ask("word " * 1_000_000)).encode())
+    async with http.post(CHAT, data=prompt) as response:
+        assert response.status == 200
+    assert providers.log()[0].input_tokens == 1_000_000
+
+
+async def test_bodies_or_all_records_can_be_left_out_of_the_log() -> None:
+    for keep, expected in (("keep_bodies", 1), ("keep_records", 0)):
+        with SimulatedProviders(**{keep: False}) as sim:
+            async with (
+                aiohttp.ClientSession(sim.base, headers=BEARER) as session,
+                session.post(CHAT, json=ask()) as response,
+            ):
+                assert response.status == 200
+            records = sim.log()
+            assert len(records) == expected
+            assert all((record.body, record.headers) == ({}, ()) for record in records)
+            assert sim.counts().closed == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pinning to a CPU is a Linux call")
+def test_the_process_can_be_pinned_to_a_cpu() -> None:
+    with SimulatedProviders(cpu=0) as sim:
+        assert psutil.Process(sim.pid).cpu_affinity() == [0]
+
+
+def test_a_server_that_is_not_started_says_so() -> None:
+    sim = SimulatedProviders()
+    assert repr(sim) == "<SimulatedProviders not started>"
+    for use in (sim.log, lambda: sim.pid):
+        with pytest.raises(RuntimeError, match="not started"):
+            use()
+    sim.close()
+
+
+def test_a_server_that_cannot_start_says_so() -> None:
+    with pytest.raises(RuntimeError, match="did not start"):
+        SimulatedProviders(cpu=100_000).start()
+
+
+def test_the_environment_points_the_llama_index_classes_to_the_server(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in providers.environment.items():
+        monkeypatch.setenv(name, value)
+    providers.configure("*", reply="here")
+    assert OpenAI(model="gpt-4.1").complete("?").text == "here"
+    assert MistralAI(model="mistral-small-latest").complete("?").text == "here"
+
+
+def test_the_module_runs_as_a_command_until_it_is_interrupted() -> None:
+    command = [sys.executable, *simulation.__path__]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["port"] > 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 0

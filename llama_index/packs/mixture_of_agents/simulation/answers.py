@@ -47,7 +47,9 @@ class Model:
         ]
         self._said = 0
         self._ended = 0
-        self._random = random.Random(f"{behaviour.seed}:{name}")
+        # Two sources, so that what happens does not depend on whether latency is random.
+        self._chance = random.Random(f"{behaviour.seed}:{name}:chance")
+        self._pace = random.Random(f"{behaviour.seed}:{name}:pace")
 
     def next_outcome(self) -> Outcome:
         """How the next request ends: by the script, then by chance."""
@@ -55,7 +57,7 @@ class Model:
         if turn < len(self.behaviour.script):
             return self.behaviour.script[turn]
         if self.behaviour.chances:
-            drawn = self._random.random()
+            drawn = self._chance.random()
             for outcome, chance in self.behaviour.chances:
                 drawn -= chance
                 if drawn < 0:
@@ -68,7 +70,7 @@ class Model:
         if streaming and self.behaviour.first_token is not None:
             seconds = self.behaviour.first_token
         if self.behaviour.latency_sigma:
-            seconds *= exp(self._random.gauss(0.0, self.behaviour.latency_sigma))
+            seconds *= exp(self._pace.gauss(0.0, self.behaviour.latency_sigma))
         return seconds
 
     def answer(self, body: Json) -> list[Reply]:
@@ -87,7 +89,7 @@ class Model:
         if self._replies:
             turn, self._said = self._said, self._said + 1
             return self._replies[min(turn, len(self._replies) - 1)]
-        tool = _forced_tool(body)
+        tool = self._tool_to_call(messages, body)
         if tool is not None:
             return Reply(None, tool_calls=(ToolCall(tool["name"], _arguments(tool)),))
         structured = _structured(body)
@@ -99,6 +101,17 @@ class Model:
         if references is not None:
             return Reply(composition(self.name, references))
         return Reply(proposal(self.name, asked))
+
+    def _tool_to_call(self, messages: list[Json], body: Json) -> Json | None:
+        tools: list[Json] = [tool["function"] for tool in body.get("tools") or ()]
+        choice: Any = body.get("tool_choice")
+        if isinstance(choice, dict):
+            wanted: Any = choice["function"]["name"]
+            return next((tool for tool in tools if tool["name"] == wanted), None)
+        willing = self.behaviour.calls_tools and messages[-1]["role"] != "tool"
+        if choice in ("required", "any") or (willing and choice != "none"):
+            return tools[0] if tools else None
+        return None
 
     def _limited(self, reply: Reply, body: Json) -> Reply:
         """The reply cut at stop words and at the asked number of tokens."""
@@ -149,20 +162,8 @@ def _output_tokens(reply: Reply) -> int:
     return count_tokens(reply.text or "") + count_tokens(reply.thinking) + calls
 
 
-def _forced_tool(body: Json) -> Json | None:
-    """The tool that the request's tool_choice makes the model call, if any."""
-    tools: list[Json] = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
-    choice: Any = body.get("tool_choice")
-    if choice in ("required", "any"):
-        return tools[0] if tools else None
-    if isinstance(choice, dict):
-        wanted: Any = choice.get("function", {}).get("name")  # pyright: ignore
-        return next((tool for tool in tools if tool["name"] == wanted), None)
-    return None
-
-
 def _arguments(tool: Json) -> Json:
-    return example(tool.get("parameters") or {"type": "object"}, tool["name"])
+    return example({"type": "object", **(tool.get("parameters") or {})}, tool["name"])
 
 
 def _structured(body: Json) -> str | None:

@@ -112,6 +112,8 @@ class Behaviour:
     rules: (regular expression, reply) pairs; the first one found in the last user message
         (upper and lower case alike) wins over `reply`.
     echo: say the last user message again.
+    calls_tools: without a reply of its own it calls the first tool that a request offers, until
+        it has a result. Otherwise only where `tool_choice` demands it.
     script: outcomes of its first requests, in turn; later ones are drawn from `chances`.
     chances: (outcome, probability) pairs; what is left of 1 is "ok".
     refuses: request parameters answered with 400 "Unsupported parameter".
@@ -133,6 +135,7 @@ class Behaviour:
     reply: str | Reply | Sequence[str | Reply] | None = None
     rules: Sequence[tuple[str, str | Reply]] = ()
     echo: bool = False
+    calls_tools: bool = False
     script: Sequence[Outcome] = ()
     chances: Sequence[tuple[Outcome, float]] = ()
     refuses: Sequence[str] = ()

@@ -11,6 +11,7 @@ from aiohttp import web
 from .behaviour import Behaviour
 from .conversation import Json
 from .log import EVERY_MODEL
+from .state import Gate
 
 if TYPE_CHECKING:
     from .server import Server
@@ -47,7 +48,7 @@ class Control:
     async def hold(self, asked: Json) -> Json:
         """{"model", "after", "skip"}."""
         model = asked.get("model", EVERY_MODEL)
-        self._server.state.hold(model, after=asked.get("after", 0), skip=asked.get("skip", 0))
+        self._server.state.hold(model, Gate(asked.get("after", 0), asked.get("skip", 0)))
         return {}
 
     async def release(self, asked: Json) -> Json:

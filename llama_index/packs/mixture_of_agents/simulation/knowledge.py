@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 import zlib
 from functools import lru_cache
+from math import log
 
 KNOWN_PERCENT = 75
 WRONG_PERCENT = 25
 MOST_SENTENCES = 8
-SAME_CLAIM = 0.6
+FEWEST_SENTENCES = 4
+SAME_CLAIM = 0.75
 
 _FACT_SHEETS = {
     "LlamaIndex": (
@@ -35,7 +37,82 @@ _FACT_SHEETS = {
     )
 }
 _STOP_WORDS = frozenset(
-    ["a", "about", "an", "and", "are", "by", "can", "could", "describe", "do", "does", "explain", "for", "from", "give", "how", "i", "in", "is", "it", "me", "mean", "means", "of", "on", "please", "say", "should", "tell", "that", "the", "their", "them", "there", "these", "this", "to", "use", "used", "was", "what", "when", "where", "which", "who", "why", "will", "with", "would", "you", "your", "python"]
+    [
+        "a",
+        "about",
+        "an",
+        "and",
+        "are",
+        "as",
+        "be",
+        "between",
+        "by",
+        "can",
+        "could",
+        "describe",
+        "difference",
+        "do",
+        "does",
+        "each",
+        "explain",
+        "for",
+        "from",
+        "give",
+        "have",
+        "how",
+        "i",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "like",
+        "me",
+        "mean",
+        "means",
+        "not",
+        "of",
+        "on",
+        "one",
+        "or",
+        "other",
+        "please",
+        "python",
+        "say",
+        "should",
+        "simple",
+        "tell",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "use",
+        "used",
+        "using",
+        "was",
+        "we",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "why",
+        "will",
+        "with",
+        "work",
+        "works",
+        "would",
+        "write",
+        "you",
+        "your",
+    ]
 )
 # Each pair is tried in an order of the model's own; the first that fits makes the error.
 _ALTERATIONS = (
@@ -51,6 +128,8 @@ _ALTERATIONS = (
     (r"\bseveral\b", "no"),
     (r"\bbefore\b", "after"),
     (r"\bnew\b", "old"),
+    (r"\bcannot\b", "can"),
+    (r"\bwithout\b", "with"),
     (r"\bPython\b", "COBOL"),
     (r"\bTrue\b", "False"),
 )
@@ -90,18 +169,23 @@ def composition(model: str, references: list[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def look_up(question: str) -> tuple[str, tuple[str, ...]]:
-    """The source that fits a question best, and its sentences about it."""
-    words = {word.strip("s") for word in re.findall(r"[a-z_]{2,}", question.lower())}
-    words -= {word.strip("s") for word in _STOP_WORDS}
+    """The source that fits a question best, and its sentences about it.
+
+    A topic fits if it has at least half of what the question asks for, rare words counting
+    more than common ones; then its name counts most, and how much of it is about that.
+    """
+    words = _words(question) - _STOP_WORDS
     for name, sheet in _FACT_SHEETS.items():
         if name.lower() in words:
             return f"a fact sheet about {name}", sheet
-    best, topic = max(((_score(name, text, words), name) for name, text in _topics().items()))
-    if not best:
+    topics = _topics()
+    rarity = {word: log(len(topics) / (1 + _spread(word))) + 0.1 for word in words}
+    score, topic = max((_score(name, rarity), name) for name in topics)
+    if not score:
         return "", ()
-    sentences = _sentences(topic)
-    about = [s for s in sentences if any(word in s.lower() for word in words)]
-    chosen = set([*about, *sentences][:MOST_SENTENCES])
+    sentences = topics[topic]
+    about = [s for s in sentences if words & _words(s)]
+    chosen = set(about[:MOST_SENTENCES]) | set(sentences[: max(0, FEWEST_SENTENCES - len(about))])
     return f"Python's help topic '{topic}'", tuple(s for s in sentences if s in chosen)
 
 
@@ -138,22 +222,37 @@ def _claims(references: list[str]) -> list[dict[str, int]]:
     return [variants for _, variants, _ in sorted(claims, key=lambda claim: claim[0])]
 
 
-def _score(name: str, text: str, words: set[str]) -> float:
-    lowered = text.lower()
-    found = sum(min(lowered.count(word), 20) / (len(lowered) + 2000) ** 0.5 for word in words)
-    return found + 2 * sum(word == name.strip("s") for word in words)
+def _score(topic: str, rarity: dict[str, float]) -> float:
+    sentences = _topics()[topic]
+    score = covered = 0.0
+    for word, weight in rarity.items():
+        about = sum(word in _words(sentence) for sentence in sentences)
+        named = word in _words(topic)
+        score += weight * (min(about, MOST_SENTENCES) / (len(sentences) + 8) ** 0.5 + 2 * named)
+        covered += weight * (about > 0 or named)
+    return score if covered >= sum(rarity.values()) / 2 else 0.0
+
+
+def _spread(word: str) -> int:
+    """In how many topics a word occurs."""
+    return sum(
+        any(word in _words(sentence) for sentence in sentences) for sentences in _topics().values()
+    )
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> frozenset[str]:
+    """The words of a text, a plural taken for its singular."""
+    found = re.findall(r"[a-z]{2,}", text.lower().replace("ies", "y"))
+    return frozenset(word if word in _STOP_WORDS else word.rstrip("s") for word in found)
 
 
 @lru_cache(maxsize=1)
-def _topics() -> dict[str, str]:
+def _topics() -> dict[str, tuple[str, ...]]:
     from pydoc_data.topics import topics
 
-    return {name: text for name, text in topics.items() if _sentences_in(text)}
-
-
-@lru_cache(maxsize=256)
-def _sentences(topic: str) -> tuple[str, ...]:
-    return _sentences_in(_topics()[topic])
+    sentences = ((name, _sentences_in(text)) for name, text in topics.items())
+    return {name: found for name, found in sentences if found}
 
 
 def _sentences_in(text: str) -> tuple[str, ...]:

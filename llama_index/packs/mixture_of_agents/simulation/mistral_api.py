@@ -18,7 +18,14 @@ from .problems import Problem, refused_parameter, tokens_over_window
 
 NAME = "mistral"
 _PARAMETERS = frozenset(
-    ["model", "messages", "temperature", "top_p", "max_tokens", "stream", "stop", "random_seed", "metadata", "response_format", "tools", "tool_choice", "presence_penalty", "frequency_penalty", "n", "prediction", "parallel_tool_calls", "reasoning_effort", "prompt_mode", "guardrails", "prompt_cache_key", "service_tier", "safe_prompt", "min_tokens", "repetition_penalty", "top_k", "logprobs", "top_logprobs", "prompt_logprobs", "top_prompt_logprobs"]
+    (
+        *("model", "messages", "stream", "temperature", "top_p", "top_k", "max_tokens"),
+        *("min_tokens", "stop", "n", "random_seed", "metadata", "response_format", "prediction"),
+        *("tools", "tool_choice", "parallel_tool_calls", "presence_penalty", "frequency_penalty"),
+        *("repetition_penalty", "reasoning_effort", "prompt_mode", "guardrails", "safe_prompt"),
+        *("prompt_cache_key", "service_tier", "logprobs", "top_logprobs", "prompt_logprobs"),
+        "top_prompt_logprobs",
+    )
 )
 _FIELDS = {
     "system": {"role", "content"},
@@ -226,7 +233,8 @@ def _tool_calls(number: int, reply: Reply) -> list[Json]:
 
 def _content(reply: Reply) -> str | list[Json] | None:
     if not reply.thinking:
-        return reply.text
+        # Beside tool calls Mistral sends an empty string where OpenAI sends null.
+        return "" if reply.tool_calls and reply.text is None else reply.text
     return [_thinking(reply.thinking), {"type": "text", "text": reply.text or ""}]
 
 

@@ -58,15 +58,24 @@ def _array(schema: Json, name: str, root: Json, depth: int) -> list[Any]:
 
 def _plain(schema: Json, kind: str, name: str) -> Any:
     if kind in ("integer", "number"):
-        least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
-        most = schema.get("maximum", schema.get("exclusiveMaximum", least + 1) - 1)
-        return min(least, most) if "minimum" not in schema else least
+        return _number(schema)
     if kind == "boolean":
         return True
     if kind == "null":
         return None
     text = _FORMATS.get(schema.get("format", ""), f"simulated {name}")
     return text.ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
+
+
+def _number(schema: Json) -> float:
+    if "minimum" in schema:
+        return schema["minimum"]
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if above is None:
+        return min(1, schema.get("maximum", 1), 1 if below is None else below - 1)
+    if below is not None and below <= above + 1:
+        return (above + below) / 2
+    return above + min(1, schema.get("maximum", above + 1) - above)
 
 
 def _resolve(schema: Json, root: Json) -> Json:

@@ -43,18 +43,20 @@ async def _serve(port: int, *, until_eof: bool) -> None:
     site = web.TCPSite(runner, HOST, port, backlog=4096)
     await site.start()
     gc.freeze()
+    ended = _end_signal(until_eof=until_eof)
     print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
     try:
-        await _end(until_eof=until_eof)
+        await ended.wait()
     finally:
         await runner.cleanup()
 
 
-async def _end(*, until_eof: bool) -> None:
+def _end_signal(*, until_eof: bool) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, ended.set)
+    if sys.platform != "win32":
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, ended.set)
     if until_eof:
         # The parent holds the other end of the pipe: it ends with the parent, however that ends.
         def watch() -> None:
@@ -62,4 +64,4 @@ async def _end(*, until_eof: bool) -> None:
             loop.call_soon_threadsafe(ended.set)
 
         threading.Thread(target=watch, daemon=True).start()
-    await ended.wait()
+    return ended

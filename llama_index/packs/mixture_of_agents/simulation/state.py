@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .answers import Model
 from .behaviour import Behaviour
@@ -13,11 +12,10 @@ from .log import EVERY_MODEL, Ledger, Record
 
 @dataclass(slots=True)
 class Gate:
-    """Requests held back: before anything (`after` 0), or in a stream after so many chunks."""
+    """Holds requests back: before anything (`after` 0), or in a stream after so many chunks."""
 
     after: int = 0
     skip: int = 0
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
 
 
 class State:
@@ -28,6 +26,7 @@ class State:
         self._behaviours: dict[str, Behaviour] = {}
         self._models: dict[str, Model] = {}
         self._gates: dict[str, Gate] = {}
+        self._held: list[tuple[str, asyncio.Future[None]]] = []
 
     def configure(self, model: str, behaviour: Behaviour) -> None:
         """Set a model's behaviour, or with "*" that of all models without one of their own."""
@@ -49,18 +48,20 @@ class State:
         names = {*self._behaviours, *self._models} - {EVERY_MODEL}
         return sorted(name for name in names if not self.model(name).behaviour.missing)
 
-    def hold(self, model: str, *, after: int, skip: int) -> None:
-        """Close a gate; requests that already wait at it go on waiting."""
-        gate = self._gates.setdefault(model, Gate())
-        gate.after, gate.skip = after, skip
+    def hold(self, model: str, gate: Gate) -> None:
+        """Close a gate; requests that are held already go on waiting."""
+        self._gates[model] = gate
 
     def release(self, model: str, number: int | None) -> int:
         """Let the oldest `number` held requests go, or all of them and open the gate."""
-        if model == EVERY_MODEL and number is None:
-            return sum(self._open(name) for name in list(self._gates))
+        every = model == EVERY_MODEL
         if number is None:
-            return self._open(model)
-        return self._let_go(self._gates.get(model), number)
+            self._gates = {n: g for n, g in self._gates.items() if not every and n != model}
+        going = [held for held in self._held if every or held[0] == model][:number]
+        for held in going:
+            self._held.remove(held)
+            held[1].set_result(None)
+        return len(going)
 
     async def pass_gate(self, record: Record, point: int) -> None:
         """Wait here if a gate holds this request at this point of it."""
@@ -70,25 +71,12 @@ class State:
         if gate.skip > 0:
             gate.skip -= 1
             return
-        released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        gate.waiting.append(released)
+        held = (record.model, asyncio.get_running_loop().create_future())
+        self._held.append(held)
         self.ledger.held(record, 1)
         try:
-            await released
+            await held[1]
         finally:
             self.ledger.held(record, -1)
-            if released in gate.waiting:
-                gate.waiting.remove(released)
-
-    def _open(self, model: str) -> int:
-        gate = self._gates.pop(model, None)
-        return self._let_go(gate, len(gate.waiting) if gate else 0)
-
-    def _let_go(self, gate: Gate | None, number: int) -> int:
-        gone = 0
-        while gate is not None and gate.waiting and gone < number:
-            released = gate.waiting.popleft()
-            if not released.done():
-                released.set_result(None)
-                gone += 1
-        return gone
+            if held in self._held:
+                self._held.remove(held)
