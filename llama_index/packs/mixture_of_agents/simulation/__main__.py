@@ -27,9 +27,9 @@ def _load_folder() -> None:
 
 if not __package__:
     _load_folder()
-    from simulation.serve import main  # pyright: ignore
+    from simulation.serve import main
 else:
     from .serve import main
 
 if __name__ == "__main__":
-    main()  # pyright: ignore
+    main()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp
-from typing import Any
+from typing import Any, cast
 
 from .behaviour import OK, Behaviour, Outcome, Reply, ToolCall
 from .conversation import (
@@ -106,7 +106,7 @@ class Model:
         tools: list[Json] = [tool["function"] for tool in body.get("tools") or ()]
         choice: Any = body.get("tool_choice")
         if isinstance(choice, dict):
-            wanted: Any = choice["function"]["name"]
+            wanted = cast("Json", choice)["function"]["name"]
             return next((tool for tool in tools if tool["name"] == wanted), None)
         willing = self.behaviour.calls_tools and messages[-1]["role"] != "tool"
         if choice in ("required", "any") or (willing and choice != "none"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 OutcomeKind = Literal[
     "ok",
@@ -173,7 +173,8 @@ class Behaviour:
         fields = dict(data)
         reply = fields.get("reply")
         if isinstance(reply, (list, tuple)):
-            fields["reply"] = tuple(_reply(one) for one in reply)  # pyright: ignore
+            several = cast("Sequence[str | Mapping[str, Any]]", reply)
+            fields["reply"] = tuple(_reply(one) for one in several)
         elif reply is not None:
             fields["reply"] = _reply(reply)
         fields["rules"] = tuple(
@@ -192,4 +193,5 @@ def _reply(value: str | Reply | Mapping[str, Any]) -> Reply:
     if isinstance(value, str):
         return Reply(value)
     calls = tuple(ToolCall(**call) for call in value.get("tool_calls", ()))
-    return Reply(**{**value, "tool_calls": calls})
+    values: dict[str, Any] = {**value, "tool_calls": calls}
+    return Reply(**values)

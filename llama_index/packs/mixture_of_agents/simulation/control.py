@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -67,7 +67,7 @@ class Control:
         """{"model"}; gives the counters."""
         return asdict(self._server.state.ledger.counts(asked.get("model", EVERY_MODEL)))
 
-    async def log(self, asked: Json) -> Any:
+    async def log(self, asked: Json) -> Json:  # noqa: ARG002
         """Gives {"records"}."""
         return {"records": self._server.state.ledger.to_json()}
 

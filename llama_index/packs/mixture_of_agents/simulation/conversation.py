@@ -58,4 +58,4 @@ def _split(text: str) -> list[str]:
         if int(match[1]) == len(starts) + 1:
             starts.append((match.start(), match.end()))
     ends = [start for start, _ in starts[1:]] + [len(text)]
-    return [text[begin:end].strip() for (_, begin), end in zip(starts, ends)]
+    return [text[begin:end].strip() for (_, begin), end in zip(starts, ends, strict=False)]

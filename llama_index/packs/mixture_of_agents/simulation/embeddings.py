@@ -6,7 +6,7 @@ import base64
 import re
 import zlib
 from array import array
-from typing import Any
+from typing import Any, cast
 
 from .conversation import Json, count_tokens
 
@@ -25,7 +25,7 @@ def embed(text: str, dimensions: int = DIMENSIONS) -> list[float]:
 def answer_json(body: Json) -> Json:
     """The answer to an embeddings request, of OpenAI and Mistral alike."""
     asked: Any = body.get("input") or ""
-    texts: list[Any] = list(asked) if isinstance(asked, list) else [asked]  # pyright: ignore
+    texts = cast("list[Any]", asked) if isinstance(asked, list) else [asked]
     vectors = [embed(str(text), body.get("dimensions") or DIMENSIONS) for text in texts]
     tokens = sum(count_tokens(str(text)) for text in texts)
     packed = body.get("encoding_format") == "base64"

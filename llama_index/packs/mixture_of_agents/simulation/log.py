@@ -44,7 +44,8 @@ class Record:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
         """The record that came as JSON."""
-        return cls(**{**data, "headers": tuple(data["headers"])})
+        values: dict[str, Any] = {**data, "headers": tuple(data["headers"])}
+        return cls(**values)
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ _MAY_FOLLOW = {
 }
 
 
-def unauthorized(*, has_key: bool) -> Problem:
+def unauthorized(*, has_key: bool) -> Problem:  # noqa: ARG001
     """The answer to no key, or to a wrong one."""
     return Problem(401, "Unauthorized")
 
@@ -207,11 +207,6 @@ def chunks(
         choice: Json = {"index": index, "delta": delta, "finish_reason": _reason(reply)}
         is_last = index == len(replies) - 1 and tokens.reported
         yield {**frame, "choices": [choice], **({"usage": usage_json(tokens)} if is_last else {})}
-
-
-def error_event(status: int, message: str) -> Json:
-    """What a stream carries when it fails half-way."""
-    return error_json(failed(status, message))
 
 
 def tool_call_id(number: int, index: int) -> str:

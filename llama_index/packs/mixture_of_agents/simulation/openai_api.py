@@ -209,7 +209,8 @@ def chunks(
 ) -> Iterator[Json]:
     """A streamed answer; its usage comes last, and only where the request asks for it."""
     legacy = "prompt" in body
-    wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    options: Json = body.get("stream_options") or {}
+    wants_usage = bool(options.get("include_usage"))
     frame = _frame(number, body, "text_completion" if legacy else "chat.completion.chunk")
     extra: Json = {"usage": None} if wants_usage else {}
     for index, reply in enumerate(replies):
@@ -227,11 +228,6 @@ def chunks(
         yield {**frame, "choices": [choice], **extra}
     if wants_usage and tokens.reported:
         yield {**frame, "choices": [], "usage": usage_json(tokens)}
-
-
-def error_event(status: int, message: str) -> Json:
-    """What a stream carries when it fails half-way."""
-    return error_json(failed(status, message))
 
 
 def tool_call_id(number: int, index: int) -> str:

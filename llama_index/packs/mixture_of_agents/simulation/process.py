@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ from .behaviour import Behaviour
 from .log import EVERY_MODEL, Counts, Record
 
 if TYPE_CHECKING:
-    from llama_index.llms.mistralai import MistralAI
+    from llama_index.llms.mistralai import (  # pyright: ignore[reportMissingTypeStubs]
+        MistralAI,
+    )
     from llama_index.llms.openai import OpenAI
+    from typing_extensions import Self
 
 KEY = "simulated-key"
 
@@ -41,7 +44,7 @@ class SimulatedProviders:
         self._keep = {"keep_records": keep_records, "keep_bodies": keep_bodies}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> SimulatedProviders:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
@@ -56,11 +59,11 @@ class SimulatedProviders:
         where = f"at {self.openai_base}" if self._process else "not started"
         return f"<SimulatedProviders {where}>"
 
-    def start(self) -> SimulatedProviders:
+    def start(self) -> Self:
         """Start the server; it answers when this returns. Raises RuntimeError if it does not."""
         if self._process is not None:
             return self
-        command = [sys.executable, str(Path(__file__).parent), "--until-eof"]
+        command = [sys.executable, os.path.dirname(__file__), "--until-eof"]
         if self._cpu is not None:
             command += ["--cpu", str(self._cpu)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -97,7 +100,7 @@ class SimulatedProviders:
 
     @property
     def base(self) -> str:
-        """http://127.0.0.1:PORT"""
+        """Where the server is: http://127.0.0.1 and its port."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -125,15 +128,17 @@ class SimulatedProviders:
         """LlamaIndex's OpenAI class, speaking to this server."""
         from llama_index.llms.openai import OpenAI
 
-        return OpenAI(**{"api_key": KEY, "api_base": self.openai_base, "model": model, **settings})
+        settings = {"api_key": KEY, "api_base": self.openai_base, **settings}
+        return OpenAI(model=model, **settings)
 
     def mistral(self, model: str = "mistral-small-latest", **settings: Any) -> MistralAI:
         """LlamaIndex's MistralAI class, speaking to this server."""
-        from llama_index.llms.mistralai import MistralAI
-
-        return MistralAI(
-            **{"api_key": KEY, "endpoint": self.mistral_base, "model": model, **settings}
+        from llama_index.llms.mistralai import (  # pyright: ignore[reportMissingTypeStubs]
+            MistralAI,
         )
+
+        settings = {"api_key": KEY, "endpoint": self.mistral_base, **settings}
+        return MistralAI(model=model, **settings)
 
     def configure(self, model: str, behaviour: Behaviour | None = None, **fields: Any) -> None:
         """Set how a model behaves; "*" is every model without a behaviour of its own.

@@ -9,7 +9,6 @@ import struct
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
-from types import ModuleType
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from .behaviour import OK, Outcome
 from .conversation import Json
 from .log import Record
 from .problems import Problem
+from .provider import Provider
 from .state import State
 
 
@@ -41,12 +41,12 @@ class Sender:
         self._state = state
         self._record = record
 
-    async def problem(self, provider: ModuleType, problem: Problem) -> web.StreamResponse:
+    async def problem(self, provider: Provider, problem: Problem) -> web.StreamResponse:
         """A refusal in the provider's words."""
         self._record.outcome = "refused"
         return await self.json(problem.status, provider.error_json(problem))
 
-    async def failure(self, provider: ModuleType, outcome: Outcome) -> web.StreamResponse:
+    async def failure(self, provider: Provider, outcome: Outcome) -> web.StreamResponse:
         """An injected error status."""
         headers: dict[str, str] = {}
         if outcome.retry_after is not None:
@@ -88,7 +88,7 @@ class Sender:
         return web.Response(status=500)
 
     async def stream(
-        self, provider: ModuleType, parts: Sequence[Json], outcome: Outcome, pause: float
+        self, provider: Provider, parts: Sequence[Json], outcome: Outcome, pause: float
     ) -> web.StreamResponse:
         """Server-sent events: one for each part, `pause` seconds between them, then [DONE]."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -105,7 +105,9 @@ class Sender:
         if outcome.kind == "broken_json":
             await response.write(_event(parts[half])[:-20] + b"\n\n")
         elif outcome.kind == "error_in_stream":
-            await response.write(_event(provider.error_event(outcome.status, outcome.message)))
+            await response.write(
+                _event(provider.error_json(provider.failed(outcome.status, outcome.message)))
+            )
         elif half < len(parts):
             return await self._break_off(response, outcome)
         if outcome.kind != "error_in_stream":

@@ -6,8 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -17,20 +16,21 @@ from .control import Control
 from .conversation import Json
 from .log import Record
 from .problems import Problem
+from .provider import Provider
 from .state import State
 
 WRONG_KEY = "wrong"
 # Another provider is one more module with the same functions, and its paths here.
-_CHAT: dict[str, ModuleType] = {
+_CHAT: dict[str, Provider] = {
     "/v1/chat/completions": openai_api,
     "/v1/completions": openai_api,
     "/mistral/v1/chat/completions": mistral_api,
 }
-_EMBEDDINGS: dict[str, ModuleType] = {
+_EMBEDDINGS: dict[str, Provider] = {
     "/v1/embeddings": openai_api,
     "/mistral/v1/embeddings": mistral_api,
 }
-_MODELS: dict[str, ModuleType] = {"/v1/models": openai_api, "/mistral/v1/models": mistral_api}
+_MODELS: dict[str, Provider] = {"/v1/models": openai_api, "/mistral/v1/models": mistral_api}
 _PROVIDERS = {**_CHAT, **_EMBEDDINGS, **_MODELS}
 
 
@@ -79,7 +79,7 @@ class Server:
         self,
         request: web.BaseRequest,
         state: State,
-        provider: ModuleType,
+        provider: Provider,
         record: Record,
         body: Json | None,
     ) -> web.StreamResponse:
@@ -115,7 +115,7 @@ class Server:
 
 
 async def _end_early(
-    send: sending.Sender, provider: ModuleType, outcome: Outcome, *, streaming: bool
+    send: sending.Sender, provider: Provider, outcome: Outcome, *, streaming: bool
 ) -> web.StreamResponse | None:
     """What happens where no part of an answer is sent; None where it is."""
     if outcome.kind == "hang":
@@ -130,7 +130,7 @@ async def _end_early(
 
 
 def _refusal(
-    request: web.BaseRequest, provider: ModuleType, state: State, body: Json | None
+    request: web.BaseRequest, provider: Provider, state: State, body: Json | None
 ) -> Problem | None:
     key = request.headers.get("Authorization", "").removeprefix("Bearer").strip()
     if not key or key == WRONG_KEY:
@@ -151,11 +151,11 @@ def _parsed(raw: bytes) -> Json | None:
         body: Any = json.loads(raw)
     except ValueError:
         return None
-    return body if isinstance(body, dict) else None  # pyright: ignore
+    return cast("Json", body) if isinstance(body, dict) else None
 
 
 def _record(
-    request: web.BaseRequest, provider: ModuleType, body: Json, arrived: float, *, bodies: bool
+    request: web.BaseRequest, provider: Provider, body: Json, arrived: float, *, bodies: bool
 ) -> Record:
     return Record(
         number=0,
