@@ -63,10 +63,16 @@ class SimulatedProviders:
         """Start the server; it answers when this returns. Raises RuntimeError if it does not."""
         if self._process is not None:
             return self
-        command = [sys.executable, os.path.dirname(__file__), "--until-eof"]
+        command = [sys.executable, "-m", str(__package__), "--until-eof"]
         if self._cpu is not None:
             command += ["--cpu", str(self._cpu)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # It finds this package where this process found it, whatever changed sys.path since.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
