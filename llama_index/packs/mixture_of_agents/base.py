@@ -8,7 +8,8 @@ from llama_index.core.llms.llm import LLM
 
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .recipe import Proposer, moa
+from .presets import moa
+from .recipe import Proposer
 from .result import MixtureResult
 
 if TYPE_CHECKING:

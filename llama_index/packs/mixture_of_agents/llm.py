@@ -30,7 +30,8 @@ from .calls import Caller
 from .errors import RecipeError
 from .events import AnswerDelta, Event
 from .llms import calls_functions, context_window, output_room
-from .recipe import Recipe, moa
+from .presets import moa
+from .recipe import Recipe
 from .runner import Finished, Job, events, run
 from .threads import iterate_blocking
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
@@ -22,14 +23,14 @@ from .events import (
     Event,
     LayerFinished,
     LayerStarted,
-    NoteTaken,
     Proposal,
     RunFinished,
     RunStarted,
 )
 from .prompts import add_system_prompt, advise, inject, question_of, with_references
-from .recipe import Agent, Aggregator, Layer, Proposer, Recipe, Step
+from .recipe import Aggregator, Layer, Proposer, Recipe, Step
 from .result import MixtureResult
+from .selecting import asking, select
 
 _SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
 """What a caller's keyword arguments say about sampling holds for the proposers too; the rest is the aggregator's."""
@@ -105,6 +106,8 @@ class _Run:
         self.shared = {name: job.kwargs[name] for name in _SHARED_KWARGS if name in job.kwargs}
         self.advised = advise(job.messages, job.kwargs.get("tools"))
         self.addition = ""
+        self.final = False
+        self.memory: dict[str, Any] = {}
 
     def emit(self, event: Event) -> None:
         if not isinstance(event, AnswerDelta):
@@ -228,20 +231,14 @@ class _Run:
     async def select(
         self, number: int, layer: Layer, proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]
     ) -> tuple[tuple[Proposal, ...], bool]:
-        stop = False
-        for selection in layer.select:
-
-            async def ask(agent: Agent, messages: Sequence[ChatMessage]) -> tuple[Proposal, ...]:
-                finished, _ = await self.job.caller.call(Request(agent, "judge", number, messages), self.state)
-                return finished.proposals
-
-            step = Step(tuple(self.advised), number, proposals, previous, ask, self.recipe.seed)
-            selected = await selection(step)
-            proposals, stop = selected.references, stop or selected.stop
-            self.addition = "\n\n".join(text for text in (self.addition, selected.addition) if text)
-            if selected.topic:
-                self.emit(NoteTaken(number, selected.topic, dict(selected.note), self.state.now()))
-        return proposals, stop
+        step = Step(
+            tuple(self.advised), number, layer.proposers, proposals, previous,
+            asking(self.job.caller, self.state, number), partial(self.with_references, self.advised),
+            self.recipe.seed, self.memory,
+        )  # fmt: skip
+        selected = await select(layer.select, step, self.state)
+        self.addition, self.final = selected.addition, selected.final
+        return selected.references, selected.stop
 
     def with_references(self, messages: Sequence[ChatMessage], references: tuple[Proposal, ...]) -> list[ChatMessage]:
         if not references:
@@ -252,7 +249,7 @@ class _Run:
 
     async def answer(self, references: tuple[Proposal, ...]) -> tuple[ChatResponse | None, ChatMessage, str]:
         recipe = self.recipe
-        if recipe.aggregator is None:
+        if recipe.aggregator is None or (self.final and references and not self.job.kwargs.get("tools")):
             return self.stand_in(references[0])
         messages = self.with_references(self.job.messages, references)
         failed: list[CallFinished] = []

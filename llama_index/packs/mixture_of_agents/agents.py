@@ -1,0 +1,66 @@
+"""LLMs with their settings: what a recipe asks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_index.core.llms.llm import LLM
+
+from .llms import model_name
+from .policies import CallPolicy, is_a, not_negative, positive, require
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An LLM with its settings. What is None is the recipe's, or, where that is None too, is not sent.
+
+    Attributes:
+        llm: any LlamaIndex LLM.
+        name: what the agent is called in results and messages; by default its model's name.
+        system_prompt: put behind the user's own system prompt; a persona, say.
+        temperature: sent with every call.
+        max_tokens: sent with every call. (LlamaIndex's OpenAI class prefers one given to its own constructor.)
+        kwargs: further parameters for the LLM's ``chat``.
+        call: how its calls are made, instead of the recipe's policy.
+    """
+
+    llm: LLM = field(repr=False)
+    name: str = ""
+    system_prompt: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    call: CallPolicy | None = None
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        kind = type(self.llm).__name__
+        require(is_a(LLM, self.llm), f"{owner}.llm", kind, "is not a LlamaIndex LLM")
+        positive(owner, max_tokens=self.max_tokens)
+        not_negative(owner, temperature=self.temperature)
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return model_name(self.llm)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposer(Agent):
+    """An agent of a layer.
+
+    Attributes:
+        samples: how many answers it gives; one request with ``n=`` where the LLM's API offers that.
+    """
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
+        Agent.__post_init__(self)
+        require(self.samples >= 1, "Proposer.samples", self.samples, "must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregator(Agent):
+    """The agent that writes the final answer."""

@@ -1,0 +1,114 @@
+"""How calls are made and how much may be under way: the settings of a recipe that name no LLM."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import RecipeError
+
+
+def require(holds: bool, field_name: str, value: object, problem: str) -> None:
+    """Raise a RecipeError unless something holds."""
+    if not holds:
+        raise RecipeError(field_name, value, problem)
+
+
+def is_a(kind: type[Any], value: object) -> bool:
+    """``isinstance`` for what may be anything at all, whatever its annotation says."""
+    return isinstance(value, kind)
+
+
+def not_negative(owner: str, **seconds: float | None) -> None:
+    """Raise a RecipeError for a negative time; None is no time at all."""
+    for name, value in seconds.items():
+        require(value is None or value >= 0, f"{owner}.{name}", value, "a time cannot be negative")
+
+
+def one_of(field_name: str, value: object, *allowed: str) -> None:
+    """Raise a RecipeError unless a value is one of those allowed."""
+    require(value in allowed, field_name, value, f"is {' or '.join(map(repr, allowed))}")
+
+
+def positive(owner: str, **values: float | None) -> None:
+    """Raise a RecipeError for what is not more than 0; None is no bound."""
+    for name, value in values.items():
+        require(value is None or value > 0, f"{owner}.{name}", value, "must be more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """How one LLM call is made.
+
+    Attributes:
+        timeout: seconds one attempt may take (None: as long as the LLM class itself allows).
+        deadline: seconds the call may take with all its attempts and waits (None: until the layer's or run's deadline).
+        retries: how many further attempts follow a failure that another attempt may cure.
+        backoff: seconds before the first retry; doubles each time, with jitter. A provider's Retry-After goes before.
+        max_wait: seconds; a longer wait than this, Retry-After included, is not worth it and ends the call.
+        hedge_after: seconds after which a proposer that has not answered is asked a second time; the first answer
+            wins and the other request is cancelled (None: never).
+        truncated: what a proposal cut off at ``max_tokens`` is: "reject" makes it a failure, "keep" a reference.
+    """
+
+    timeout: float | None = 120.0
+    deadline: float | None = None
+    retries: int = 2
+    backoff: float = 0.5
+    max_wait: float = 30.0
+    hedge_after: float | None = None
+    truncated: Literal["reject", "keep"] = "reject"
+
+    def __post_init__(self) -> None:
+        positive("CallPolicy", timeout=self.timeout, deadline=self.deadline)
+        not_negative(
+            "CallPolicy", backoff=self.backoff, max_wait=self.max_wait, hedge_after=self.hedge_after
+        )
+        require(self.retries >= 0, "CallPolicy.retries", self.retries, "cannot be negative")
+        one_of("CallPolicy.truncated", self.truncated, "reject", "keep")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one run may use: US dollars, tokens, or both. None is no bound."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        positive("Budget", usd=self.usd, tokens=self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a model endpoint is left alone for a while.
+
+    Attributes:
+        failures: how many failures in a row open the circuit (0: never).
+        cooldown: seconds until one call may probe it again.
+    """
+
+    failures: int = 5
+    cooldown: float = 30.0
+
+    def __post_init__(self) -> None:
+        require(self.failures >= 0, "Breaker.failures", self.failures, "cannot be negative")
+        not_negative("Breaker", cooldown=self.cooldown)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be under way at once, shared by all runs of a mixture. None is no bound.
+
+    Attributes:
+        in_flight: calls of the whole mixture.
+        per_endpoint: calls to one model endpoint.
+        one_model_at_a_time: a layer asks one model after the other, for a machine that holds one in memory.
+        breaker: when an endpoint is left alone.
+    """
+
+    in_flight: int | None = None
+    per_endpoint: int | None = None
+    one_model_at_a_time: bool = False
+    breaker: Breaker = Breaker()
+
+    def __post_init__(self) -> None:
+        positive("Limits", in_flight=self.in_flight, per_endpoint=self.per_endpoint)

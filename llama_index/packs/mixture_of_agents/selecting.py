@@ -1,0 +1,53 @@
+"""A layer's selections, one behind the other, in the course of a run."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from .calls import Caller, Request, RunState
+from .events import Degraded, NoteTaken, Proposal
+from .prompts import add_system_prompt
+from .recipe import Agent, Ask, Selected, Selection, Step
+
+
+async def select(selections: Sequence[Selection], step: Step, state: RunState) -> Selected:
+    """What all selections of a layer decide together; what they find out is emitted."""
+    total = Selected(step.proposals)
+    for selection in selections:
+        selected = await _in_time(selection, replace(step, proposals=total.references), state)
+        if selected.topic:
+            state.emit(NoteTaken(step.layer, selected.topic, dict(selected.note), state.now()))
+        if selected.degraded:
+            state.emit(Degraded(selected.degraded, state.now()))
+        total = Selected(
+            selected.references,
+            stop=total.stop or selected.stop or selected.final,
+            final=total.final or selected.final,
+            addition="\n\n".join(text for text in (total.addition, selected.addition) if text),
+        )
+    return total
+
+
+async def _in_time(selection: Selection, step: Step, state: RunState) -> Selected:
+    """What a selection decides in half of the time that is left: the rest is for what comes behind it."""
+    left = state.remaining()
+    try:
+        return await asyncio.wait_for(selection(step), None if left is None else max(left / 2, 0))
+    except (TimeoutError, asyncio.TimeoutError):
+        what = type(selection).__name__
+        return Selected(
+            step.proposals, degraded=f"layer {step.layer}: no time was left for its {what}"
+        )
+
+
+def asking(caller: Caller, state: RunState, layer: int) -> Ask:
+    """How the selections of a layer ask an LLM."""
+
+    async def ask(agent: Agent, messages: Sequence[ChatMessage]) -> tuple[Proposal, ...]:
+        messages = add_system_prompt(messages, agent.system_prompt)
+        finished, _ = await caller.call(Request(agent, "judge", layer, messages), state)
+        return finished.proposals
+
+    return ask

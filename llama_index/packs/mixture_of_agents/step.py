@@ -1,0 +1,117 @@
+"""The seam between the runner and whatever decides what becomes of a layer's proposals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Protocol
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from .agents import Agent
+from .events import Proposal
+
+
+class Ask(Protocol):
+    """Ask an agent something in the course of a selection; the call is part of the run like any other.
+
+    Returns its proposal; nothing where the call failed (the failure is recorded in the result).
+    """
+
+    async def __call__(
+        self, agent: Agent, messages: Sequence[ChatMessage]
+    ) -> tuple[Proposal, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a run stands when a selection is asked.
+
+    Attributes:
+        messages: the conversation as the user gave it (tools and images already rendered for proposers).
+        layer: the layer's number, from 1.
+        agents: the layer's proposers.
+        proposals: what the layer (or the selection before) gives, in the order of its proposers.
+        previous: the references that the layer before had passed on.
+        ask: how to ask an LLM.
+        with_references: the conversation with references in it, as the recipe puts them before an aggregator.
+        seed: the recipe's seed, for whatever is drawn by chance.
+        memory: what the selections of this run want to remember from layer to layer; empty when it starts.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    layer: int
+    agents: tuple[Agent, ...]
+    proposals: tuple[Proposal, ...]
+    previous: tuple[Proposal, ...]
+    ask: Ask
+    with_references: Callable[[tuple[Proposal, ...]], list[ChatMessage]]
+    seed: int | None = None
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a selection decided.
+
+    Attributes:
+        references: what goes on to the next layer or the aggregator, in order; the best first where it ranks. None at
+            all has the next layer start anew from the question alone.
+        stop: skip the remaining layers.
+        final: the first reference is the answer: skip the aggregator too. (Where the run may call tools, the
+            aggregator is asked all the same: only it can.)
+        topic: what its finding is called in the result ("" for nothing to tell).
+        note: its finding, as plain JSON data.
+        addition: text put behind the references in the next prompt (a ranking, an analysis).
+        degraded: why it did less than the recipe asked for ("" where it did all of it).
+    """
+
+    references: tuple[Proposal, ...]
+    stop: bool = False
+    final: bool = False
+    topic: str = ""
+    note: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    addition: str = ""
+    degraded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a selection will do at most, told without asking anybody.
+
+    Attributes:
+        references: how many references it passes on.
+        rounds: the agents it asks, round by round; the calls of a round are made at the same time.
+        adaptive: whether a run may turn out shorter than this.
+    """
+
+    references: int
+    rounds: tuple[tuple[Agent, ...], ...] = ()
+    adaptive: bool = False
+
+
+class Selection(Protocol):
+    """What a layer passes on: chooses, orders, merges or judges its proposals. A frozen dataclass, usually.
+
+    One that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(layer, agents,
+    arriving) -> Outlook``, for estimates: layer is the layer's number, agents are its proposers, arriving is how many
+    proposals arrive at most. Without it, an estimate takes it to ask each of its agents once and to pass on all.
+    """
+
+    async def __call__(self, step: Step) -> Selected: ...
+
+
+def agents_of(selection: Selection) -> tuple[Agent, ...]:
+    """The agents that a selection holds in its fields."""
+    if not is_dataclass(selection):
+        return ()
+    values = (getattr(selection, one.name) for one in fields(selection))
+    return tuple(value for value in values if isinstance(value, Agent))
+
+
+def outlook_of(
+    selection: Selection, layer: int, agents: tuple[Agent, ...], arriving: int
+) -> Outlook:
+    """What a selection will do at most; see ``Selection``."""
+    own = getattr(selection, "outlook", None)
+    if own is not None:
+        return own(layer, agents, arriving)
+    return Outlook(arriving, tuple((agent,) for agent in agents_of(selection)))
