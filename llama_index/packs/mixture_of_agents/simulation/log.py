@@ -134,7 +134,7 @@ class Ledger:
         self._waiting.append(entry)
         try:
             await asyncio.wait_for(reached, seconds)
-        except TimeoutError:
+        except asyncio.TimeoutError:  # Python 3.10 has two
             return False
         finally:
             self._waiting.remove(entry)
