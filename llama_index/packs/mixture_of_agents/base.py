@@ -116,4 +116,5 @@ def _question(text: str) -> list[ChatMessage]:
 
 
 def _result(response: ChatResponse) -> MixtureResult:
-    return response.additional_kwargs[RESULT_KEY]
+    # LlamaIndex declares this a bare dict.
+    return response.additional_kwargs[RESULT_KEY]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

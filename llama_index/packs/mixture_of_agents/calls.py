@@ -160,8 +160,9 @@ class _Call:
             return _Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
         self.attempts += 1
         sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
+        scope = expires_after(limit)
         try:
-            async with expires_after(limit) as scope:
+            async with scope:
                 attempt = await self._ask(sent)
         except Exception as error:  # whatever an LLM class raises becomes a record; cancellation passes through
             fault = self._without_known_refusals(self._fault(error, scope, limit, sent))

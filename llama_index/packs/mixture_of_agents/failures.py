@@ -4,8 +4,9 @@ The mapping looks at what an exception *carries* (a status, headers, the names o
 the client library it comes from, so one table serves every LlamaIndex integration without importing it.
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -194,9 +195,8 @@ def _retry_after(error: BaseException) -> float | None:
     headers: Any = getattr(getattr(error, "response", None), "headers", None)
     if headers is None:
         headers = getattr(error, "headers", None)
-    if not isinstance(headers, Mapping) and not hasattr(headers, "get"):
-        return None
-    return parse_retry_after(headers.get("retry-after"), datetime.now(timezone.utc))
+    get: Any = getattr(headers, "get", None)
+    return parse_retry_after(get("retry-after"), datetime.now(timezone.utc)) if get else None
 
 
 def parse_retry_after(value: object, now: datetime) -> float | None:
@@ -211,7 +211,7 @@ def parse_retry_after(value: object, now: datetime) -> float | None:
         except (TypeError, ValueError):
             return None
         seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now.timestamp()
-    return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 _SECRETS = re.compile(

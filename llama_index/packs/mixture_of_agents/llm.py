@@ -1,5 +1,8 @@
 """``MixtureOfAgents``: the mixture as a LlamaIndex LLM, so that whatever takes an LLM takes a mixture."""
 
+# LlamaIndex leaves its callback decorators untyped.
+# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
+
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -186,12 +189,12 @@ class MixtureOfAgents(FunctionCallingLLM):
         return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
 
     def _prepare_chat_with_tools(self, tools: Sequence[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return self._writer._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # type: ignore
+        return self._writer._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # type: ignore[attr-defined]
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        return self._writer.get_tool_calls_from_response(response, error_on_no_tool_call=error_on_no_tool_call)  # type: ignore
+        return self._writer.get_tool_calls_from_response(response, error_on_no_tool_call=error_on_no_tool_call)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         recipe = self._recipe

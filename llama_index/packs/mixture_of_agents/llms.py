@@ -42,7 +42,7 @@ def context_window(llm: LLM) -> int | None:
 def output_room(llm: LLM) -> int:
     """Tokens the LLM object reserves for an answer; 0 where it does not say."""
     known = metadata(llm)
-    return max(0, known.num_output) if known and isinstance(known.num_output, int) else 0
+    return max(0, known.num_output or 0) if known else 0
 
 
 def calls_functions(llm: LLM) -> bool:

@@ -3,6 +3,9 @@
 It is natively async, streams, takes tools, and records what it was asked.
 """
 
+# LlamaIndex leaves its callback decorators untyped.
+# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
+
 import asyncio
 import inspect
 import time

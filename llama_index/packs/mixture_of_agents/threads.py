@@ -5,6 +5,7 @@ thread has ended, while a call that was given up must do neither. A thread canno
 """
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -23,10 +24,9 @@ def _start(target: Callable[[], None]) -> threading.Thread:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
-    try:
+    # A closed loop refuses: the run is over and nobody waits for this any more.
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *args)
-    except RuntimeError:
-        pass  # the loop was closed meanwhile: the run is over and nobody waits for this any more
 
 
 async def in_thread(function: Callable[[], T]) -> T:

@@ -123,9 +123,9 @@ def _without_own_retries(llm: LLM) -> LLM:
         return llm
     copy = llm.model_copy(update={"max_retries": 0})
     for name in ("_client", "_aclient"):  # clients made before this copy, or given by the user, retry too
-        client = getattr(copy, name, None)
-        if hasattr(client, "with_options"):
-            setattr(copy, name, client.with_options(max_retries=0))
+        with_options: Any = getattr(getattr(copy, name, None), "with_options", None)
+        if with_options:
+            setattr(copy, name, with_options(max_retries=0))
     return copy
 
 

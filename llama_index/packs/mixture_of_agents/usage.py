@@ -1,6 +1,6 @@
 """Tokens from a response, whichever provider it came from. Pure, but for the estimate's tokenizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -11,7 +11,8 @@ from .prompts import text_of
 
 def _get(thing: Any, *path: str) -> Any:
     for name in path:
-        thing = thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)  # type: ignore[reportUnknownMemberType]
+        is_mapping = isinstance(thing, dict)
+        thing = thing.get(name) if is_mapping else getattr(thing, name, None)
     return thing
 
 
@@ -31,8 +32,8 @@ def read_usage(response: ChatResponse) -> Usage | None:
         return _google(_get(raw, "usage_metadata"))
     if _get(raw, "prompt_eval_count") is not None or _get(raw, "eval_count") is not None:
         return Usage(_count(_get(raw, "prompt_eval_count")), _count(_get(raw, "eval_count")))
-    if response.additional_kwargs.get("prompt_tokens") is not None:
-        return _openai(response.additional_kwargs)
+    if _get(response, "additional_kwargs", "prompt_tokens") is not None:
+        return _openai(_get(response, "additional_kwargs"))
     return None
 
 
@@ -65,8 +66,9 @@ def _google(found: Any) -> Usage:
 
 def estimate_usage(messages: Sequence[ChatMessage], text: str) -> Usage:
     """Usage counted by core's tokenizer, marked as estimated."""
-    from llama_index.core.utils import get_tokenizer
+    from llama_index.core.utils import get_tokenizer  # pyright: ignore[reportUnknownVariableType]
 
-    tokenizer = get_tokenizer()
+    # LlamaIndex declares its lists bare.
+    tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
     sent = "\n".join(text_of(message) for message in messages)
     return Usage(len(tokenizer(sent)), len(tokenizer(text)), estimated=True)
