@@ -38,7 +38,7 @@ demo: $(VENV)/.installed ## a mixture answers, live; no key and no network neede
 test: $(VENV)/.developing ## the whole suite on the built and installed wheel, with coverage
 	@rm -rf $(AWAY) build/coverage && mkdir -p $(AWAY) build/coverage
 	@cd $(AWAY) && $(COVERAGE) run --rcfile "$(HERE)/pyproject.toml" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+	    --rootdir "$(HERE)" --numprocesses 2 "$(HERE)/tests" $(ARGS)
 	@$(COVERAGE) combine --quiet && $(COVERAGE) report
 
 .PHONY: lint
@@ -73,7 +73,7 @@ matrix/%:
 .PHONY: test-only
 test-only: $(VENV)/.developing
 	@mkdir -p $(AWAY)
-	@$(PYTEST) --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+	@$(PYTEST) --numprocesses 2 "$(HERE)/tests" $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
