@@ -1,4 +1,4 @@
-"""Tokens from a response, whichever provider it came from. Pure, but for the estimate's tokenizer."""
+"""Tokens from a response, whichever provider it came from, and estimates where it told nothing."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,68 +7,148 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from .events import Usage
 from .prompts import text_of
+from .raw import get
 
-
-def _get(thing: Any, *path: str) -> Any:
-    for name in path:
-        is_mapping = isinstance(thing, dict)
-        thing = thing.get(name) if is_mapping else getattr(thing, name, None)
-    return thing
-
-
-def _count(*candidates: Any) -> int:
-    return next((c for c in candidates if isinstance(c, int)), 0)
+_PLACES = (
+    ("usage",),  # OpenAI, OpenAI-like, Anthropic, Ollama, and MistralAI's whole answers
+    ("data", "usage"),  # MistralAI's chunks
+    ("message", "usage"),  # Anthropic's first event
+    ("response", "usage"),  # the last event of OpenAI's Responses
+    ("x_groq", "usage"),
+)
+_BYTES_PER_TOKEN = 4
+_NEVER_SENT = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ClientConnectorError",
+        "ConnectionRefusedError",
+    }
+)
 
 
 def read_usage(response: ChatResponse) -> Usage | None:
-    """The usage a provider reported, without a count of requests; None where it reported none."""
+    """The usage a provider reported in an answer or a chunk, without a count of requests; None where it told nothing."""
     raw = response.raw
-    for found in (_get(raw, "usage"), _get(raw, "data", "usage"), _get(raw, "message", "usage")):
-        if _get(found, "prompt_tokens") is not None:
-            return _openai(found)
-        if _get(found, "input_tokens") is not None or _get(found, "output_tokens") is not None:
-            return _anthropic(found)
-    if _get(raw, "usage_metadata") is not None:
-        return _google(_get(raw, "usage_metadata"))
-    if _get(raw, "prompt_eval_count") is not None or _get(raw, "eval_count") is not None:
-        return Usage(_count(_get(raw, "prompt_eval_count")), _count(_get(raw, "eval_count")))
-    if _get(response, "additional_kwargs", "prompt_tokens") is not None:
-        return _openai(_get(response, "additional_kwargs"))
-    return None
+    found = next((usage for place in _PLACES if (usage := get(raw, *place)) is not None), None)
+    if found is None:
+        metadata = get(raw, "usage_metadata")
+        found = (
+            metadata if metadata is not None else response.message.additional_kwargs.get("usage")
+        )
+    usage = _read(found) or _read(get(response, "additional_kwargs")) or _ollama(raw)
+    return usage if usage and usage.total_tokens else None
+
+
+def _read(found: Any) -> Usage | None:
+    if get(found, "prompt_tokens") is not None:
+        return _openai(found)
+    if get(found, "input_tokens") is not None or get(found, "output_tokens") is not None:
+        return (
+            _openai_responses(found)
+            if get(found, "input_tokens_details") is not None
+            else _anthropic(found)
+        )
+    return _google(found) if get(found, "prompt_token_count") is not None else None
+
+
+def _count(found: Any, *path: str) -> int:
+    value = get(found, *path)
+    return value if isinstance(value, int) else 0
 
 
 def _openai(found: Any) -> Usage:
-    """OpenAI's and MistralAI's: https://platform.openai.com/docs/api-reference/chat/object, "usage"."""
+    """Also MistralAI's and OpenAI-like servers': https://platform.openai.com/docs/api-reference/chat/object, "usage"."""
     return Usage(
-        _count(_get(found, "prompt_tokens")),
-        _count(_get(found, "completion_tokens")),
-        _count(_get(found, "completion_tokens_details", "reasoning_tokens")),
-        _count(_get(found, "prompt_tokens_details", "cached_tokens")),
+        _count(found, "prompt_tokens"),
+        _count(found, "completion_tokens"),
+        _count(found, "completion_tokens_details", "reasoning_tokens"),
+        _count(found, "prompt_tokens_details", "cached_tokens"),
+    )
+
+
+def _openai_responses(found: Any) -> Usage:
+    """https://platform.openai.com/docs/api-reference/responses/object, "usage"."""
+    return Usage(
+        _count(found, "input_tokens"),
+        _count(found, "output_tokens"),
+        _count(found, "output_tokens_details", "reasoning_tokens"),
+        _count(found, "input_tokens_details", "cached_tokens"),
     )
 
 
 def _anthropic(found: Any) -> Usage:
-    """Anthropic counts cached input beside ``input_tokens``, not within it."""
-    read, written = _count(_get(found, "cache_read_input_tokens")), _count(_get(found, "cache_creation_input_tokens"))
-    return Usage(_count(_get(found, "input_tokens")) + read + written, _count(_get(found, "output_tokens")), 0, read)
+    """Anthropic counts what it read from and wrote to its cache beside ``input_tokens``, not within it."""
+    read, written = (
+        _count(found, "cache_read_input_tokens"),
+        _count(found, "cache_creation_input_tokens"),
+    )
+    return Usage(
+        _count(found, "input_tokens") + read + written,
+        _count(found, "output_tokens"),
+        _count(found, "output_tokens_details", "thinking_tokens"),
+        read,
+        cache_write_tokens=written,
+    )
 
 
 def _google(found: Any) -> Usage:
-    """Google counts thoughts beside the candidates' tokens, not within them."""
-    thoughts = _count(_get(found, "thoughts_token_count"))
+    """Google counts thoughts beside the candidates' tokens, and tools' results beside the prompt's."""
+    thoughts = _count(found, "thoughts_token_count")
     return Usage(
-        _count(_get(found, "prompt_token_count")),
-        _count(_get(found, "candidates_token_count")) + thoughts,
+        _count(found, "prompt_token_count") + _count(found, "tool_use_prompt_token_count"),
+        _count(found, "candidates_token_count") + thoughts,
         thoughts,
-        _count(_get(found, "cached_content_token_count")),
+        _count(found, "cached_content_token_count"),
+    )
+
+
+def _ollama(raw: Any) -> Usage | None:
+    """Ollama leaves one of its two counts out where it is 0, and then its class gives no "usage"."""
+    counts = _count(raw, "prompt_eval_count"), _count(raw, "eval_count")
+    return Usage(*counts) if any(counts) else None
+
+
+def latest(before: Usage | None, now: Usage | None) -> Usage | None:
+    """What two chunks of a stream report together: counts grow, and may come in different chunks."""
+    if before is None or now is None:
+        return now or before
+    return Usage(
+        max(before.input_tokens, now.input_tokens),
+        max(before.output_tokens, now.output_tokens),
+        max(before.reasoning_tokens, now.reasoning_tokens),
+        max(before.cached_tokens, now.cached_tokens),
+        cache_write_tokens=max(before.cache_write_tokens, now.cache_write_tokens),
     )
 
 
 def estimate_usage(messages: Sequence[ChatMessage], text: str) -> Usage:
-    """Usage counted by core's tokenizer, marked as estimated."""
+    """The usage of an answer whose provider reported none, counted by core's tokenizer; that takes its time."""
     from llama_index.core.utils import get_tokenizer  # pyright: ignore[reportUnknownVariableType]
 
-    # LlamaIndex declares its lists bare.
-    tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
-    sent = "\n".join(text_of(message) for message in messages)
-    return Usage(len(tokenizer(sent)), len(tokenizer(text)), estimated=True)
+    try:
+        # LlamaIndex declares its lists bare.
+        tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
+        return Usage(len(tokenizer(_sent(messages))), len(tokenizer(text)), estimated=True)
+    except Exception:  # noqa: BLE001 - the user may have set any tokenizer; an answer must not fail for it
+        return unanswered_usage(messages, text)
+
+
+def unanswered_usage(messages: Sequence[ChatMessage], text: str = "") -> Usage:
+    """The usage of a request whose answer never came whole: a guess at four bytes a token, which takes no time."""
+    sent, received = (len(part.encode(errors="replace")) for part in (_sent(messages), text))
+    return Usage(-(-sent // _BYTES_PER_TOKEN), -(-received // _BYTES_PER_TOKEN), estimated=True)
+
+
+def was_sent(error: BaseException | None) -> bool:
+    """Whether a failed request may have reached its provider, which then bills it."""
+    while error is not None:
+        if any(cls.__name__ in _NEVER_SENT for cls in type(error).__mro__):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
+
+
+def _sent(messages: Sequence[ChatMessage]) -> str:
+    return "\n".join(text_of(message) for message in messages)
