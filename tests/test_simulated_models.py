@@ -23,6 +23,7 @@ from llama_index.packs.mixture_of_agents.simulation.knowledge import (
     proposal,
     split_sentences,
 )
+from llama_index.packs.mixture_of_agents.simulation.schema import example
 
 CHAT = "/v1/chat/completions"
 MISTRAL_CHAT = "/mistral/v1/chat/completions"
@@ -228,6 +229,43 @@ def test_a_json_schema_is_filled_the_same_way_each_time(sdk: openai.OpenAI) -> N
     person = Person.model_validate_json(text or "")
     assert [address.kind for address in person.addresses] == ["home", "home"]
     assert person.born is not None
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"const": 4}, 4),
+        ({"type": "string", "default": "d"}, "d"),
+        ({"type": "boolean"}, True),
+        ({"type": "null"}, None),
+        ({"type": ["null", "integer"]}, 1),
+        ({"anyOf": [{"type": "null"}, {"enum": ["x", "y"]}]}, "x"),
+        ({"oneOf": [{"type": "number", "maximum": -2}]}, -2),
+        ({"type": "integer", "exclusiveMinimum": 3}, 4),
+        ({"type": "number", "exclusiveMaximum": 0}, -1),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}]}, [1, True]),
+        ({"type": "array"}, ["simulated value"]),
+        ({"type": "string", "format": "date"}, "2024-06-07"),
+        (
+            {"properties": {"a": {"allOf": [{"$ref": "#/$defs/A"}]}}, "$defs": {"A": {}}},
+            {"a": "simulated a"},
+        ),
+    ],
+)
+def test_each_kind_of_schema_has_its_example(schema: dict[str, Any], value: Any) -> None:
+    assert example(schema) == value
+
+
+def test_an_example_of_a_schema_without_end_ends() -> None:
+    tree = {
+        "type": "object",
+        "properties": {
+            "left": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+            "twigs": {"type": "array", "items": {"$ref": "#"}},
+        },
+        "required": ["left", "twigs"],
+    }
+    assert example(tree) == {"left": None, "twigs": []}
 
 
 def test_llama_index_structured_output_fills_a_nested_class(providers: SimulatedProviders) -> None:

@@ -136,6 +136,14 @@ async def test_retry_after_comes_in_seconds_or_as_a_date(
         assert 50 < when - time.time() <= 60
 
 
+async def test_an_error_can_have_any_body(
+    providers: SimulatedProviders, http: aiohttp.ClientSession
+) -> None:
+    providers.configure("m", script=[failure(502, body="<html>Bad gateway</html>")])
+    async with http.post(CHAT, json=ask()) as response:
+        assert (response.status, await response.text()) == (502, "<html>Bad gateway</html>")
+
+
 async def test_a_reset_before_the_body_is_a_connection_reset(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:

@@ -104,7 +104,8 @@ class Behaviour:
 
     latency: seconds before an answer (its median, if `latency_sigma` makes it log-normal).
     first_token: seconds before the first chunk of a stream; by default the same as `latency`.
-    per_token: seconds between two chunks of a stream.
+    per_token: seconds between two chunks of a stream (its first chunk has no text yet, and the
+        second one follows at once).
     chunk_words: words in a chunk of a stream.
     seed: of the random draws (latency, chances) of this model.
     reply: what it says: a text, a `Reply`, or several to be said in turn, the last one again

@@ -5,55 +5,86 @@ from __future__ import annotations
 from typing import Any, cast
 
 Json = dict[str, Any]
-DEEPEST = 12
+_FORMATS = {
+    "date": "2024-06-07",
+    "date-time": "2024-06-07T12:00:00Z",
+    "time": "12:00:00Z",
+    "email": "simulated@example.org",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "uri": "https://example.org/",
+}
 
 
 def example(schema: Json, name: str = "value") -> Any:
     """The value of a JSON schema (as pydantic and the providers' APIs write them).
 
     Strings are named after their property; numbers are the smallest allowed, lists as short
-    as allowed but not empty.
+    as allowed but not empty. Where a schema refers to itself the value ends as soon as it may.
     """
-    return _example(schema, name, schema, 0)
+    return _Example(schema).of(schema, name, ("#",))
 
 
-def _example(schema: Json, name: str, root: Json, depth: int) -> Any:
-    schema = _resolve(schema, root)
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for key in ("anyOf", "oneOf"):
-        if key in schema:
-            options = [_resolve(option, root) for option in schema[key]]
-            if depth > DEEPEST and any(option.get("type") == "null" for option in options):
-                return None
-            chosen = next((o for o in options if o.get("type") != "null"), options[0])
-            return _example(chosen, name, root, depth + 1)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = next((k for k in cast("list[str]", kind) if k != "null"), "null")
-    if kind == "object" or "properties" in schema:
-        return _object(schema, root, depth)
-    if kind == "array":
-        return _array(schema, name, root, depth)
-    return _plain(schema, str(kind), name)
+class _Example:
+    """The walk through one schema; `above` are the references that lead to where it is."""
+
+    def __init__(self, root: Json) -> None:
+        self._root = root
+
+    def of(self, schema: Json, name: str, above: tuple[str, ...]) -> Any:
+        schema, above = self._resolved(schema, above)
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                return self.of(_choice(schema[key], above), name, above)
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = next((k for k in cast("list[str]", kind) if k != "null"), "null")
+        if kind == "object" or "properties" in schema:
+            return self._object(schema, above)
+        if kind == "array":
+            return self._array(schema, name, above)
+        return _plain(schema, str(kind), name)
+
+    def _object(self, schema: Json, above: tuple[str, ...]) -> Json:
+        required = schema.get("required", ())
+        return {
+            key: self.of(value, key, above)
+            for key, value in schema.get("properties", {}).items()
+            if key in required or value.get("$ref") not in above
+        }
+
+    def _array(self, schema: Json, name: str, above: tuple[str, ...]) -> list[Any]:
+        if "prefixItems" in schema:
+            return [self.of(item, name, above) for item in schema["prefixItems"]]
+        items: Json = schema.get("items", {})
+        number = max(schema.get("minItems", 0), items.get("$ref") not in above)
+        return [self.of(items, name, above) for _ in range(number)]
+
+    def _resolved(self, schema: Json, above: tuple[str, ...]) -> tuple[Json, tuple[str, ...]]:
+        while True:
+            if "$ref" in schema:
+                reference = schema["$ref"]
+                found: Any = self._root
+                for part in reference.split("/")[1:]:
+                    found = found[part]
+                rest = {k: v for k, v in schema.items() if k != "$ref"}
+                schema, above = {**found, **rest}, (*above, reference)
+            elif len(schema.get("allOf", ())) == 1:
+                rest = {k: v for k, v in schema.items() if k != "allOf"}
+                schema = {**schema["allOf"][0], **rest}
+            else:
+                return schema, above
 
 
-def _object(schema: Json, root: Json, depth: int) -> Json:
-    properties: Json = schema.get("properties", {})
-    if depth > DEEPEST:
-        properties = {key: properties[key] for key in schema.get("required", ())}
-    return {key: _example(value, key, root, depth + 1) for key, value in properties.items()}
-
-
-def _array(schema: Json, name: str, root: Json, depth: int) -> list[Any]:
-    if "prefixItems" in schema:
-        return [_example(item, name, root, depth + 1) for item in schema["prefixItems"]]
-    least = schema.get("minItems", 0)
-    number = least if depth > DEEPEST else max(least, 1)
-    return [_example(schema.get("items", {}), name, root, depth + 1) for _ in range(number)]
+def _choice(options: list[Json], above: tuple[str, ...]) -> Json:
+    """The first option that is a value and does not lead back; else "null"; else the first."""
+    onward = [option for option in options if option.get("$ref") not in above]
+    values = [option for option in onward if option.get("type") != "null"]
+    return (values or onward or options)[0]
 
 
 def _plain(schema: Json, kind: str, name: str) -> Any:
@@ -76,25 +107,3 @@ def _number(schema: Json) -> float:
     if below is not None and below <= above + 1:
         return (above + below) / 2
     return above + min(1, schema.get("maximum", above + 1) - above)
-
-
-def _resolve(schema: Json, root: Json) -> Json:
-    while "$ref" in schema:
-        found: Any = root
-        for part in schema["$ref"].lstrip("#/").split("/"):
-            found = found[part]
-        schema = {**found, **{k: v for k, v in schema.items() if k != "$ref"}}
-    if len(schema.get("allOf", ())) == 1:
-        rest = {k: v for k, v in schema.items() if k != "allOf"}
-        return _resolve({**schema["allOf"][0], **rest}, root)
-    return schema
-
-
-_FORMATS = {
-    "date": "2024-06-07",
-    "date-time": "2024-06-07T12:00:00Z",
-    "time": "12:00:00Z",
-    "email": "simulated@example.org",
-    "uuid": "00000000-0000-4000-8000-000000000000",
-    "uri": "https://example.org/",
-}

@@ -24,13 +24,12 @@ from .state import State
 def abort(request: web.BaseRequest) -> None:
     """Reset the connection: the client sees "connection reset by peer"."""
     transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
+    if transport is not None:
         # Lingering for zero seconds makes the kernel send a reset in the place of a close.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+        linger = struct.pack("ii", 1, 0)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
 
 
 class Sender:
@@ -90,12 +89,15 @@ class Sender:
     async def stream(
         self, provider: Provider, parts: Sequence[Json], outcome: Outcome, pause: float
     ) -> web.StreamResponse:
-        """Server-sent events: one for each part, `pause` seconds between them, then [DONE]."""
+        """Server-sent events: one for each part, `pause` seconds between them, then [DONE].
+
+        The first part only opens the message: the first token follows it at once.
+        """
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self._request)
         half = len(parts) // 2 if outcome.kind not in ("ok", "empty_answer") else len(parts)
         for number, part in enumerate(parts[:half]):
-            if number and pause:
+            if number > 1 and pause:
                 await asyncio.sleep(pause)
             await response.write(_event(part))
             if not number:
