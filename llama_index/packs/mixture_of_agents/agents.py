@@ -1,12 +1,12 @@
 """LLMs with their settings: what a recipe asks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
-from .llms import model_name
+from .llms import model_name, takes
 from .policies import CallPolicy, is_a, not_negative, positive, require
 
 
@@ -22,6 +22,8 @@ class Agent:
         max_tokens: sent with every call. (LlamaIndex's OpenAI class prefers one given to its own constructor.)
         kwargs: further parameters for the LLM's ``chat``.
         call: how its calls are made, instead of the recipe's policy.
+        takes: the kinds of content besides text that a proposer is sent ("image", "audio", "video", "document"); a
+            short word in brackets stands for the others. None: what its model is known to take. An aggregator gets all.
     """
 
     llm: LLM = field(repr=False)
@@ -31,6 +33,7 @@ class Agent:
     max_tokens: int | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     call: CallPolicy | None = None
+    takes: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -59,6 +62,11 @@ class Proposer(Agent):
         # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
         Agent.__post_init__(self)
         require(self.samples >= 1, "Proposer.samples", self.samples, "must be at least 1")
+
+
+def kinds_taken(proposer: Proposer) -> Collection[str]:
+    """The kinds of content besides text that a proposer is sent."""
+    return takes(proposer.llm) if proposer.takes is None else proposer.takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """What an LLM's response says: its text, its thinking, why it stopped, and whether it is of use. Pure."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 
+from .events import Proposal
 from .failures import FailureKind
 
 _THINK = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>\s*|\Z)", re.DOTALL)
@@ -84,6 +86,27 @@ EXPLANATIONS = {
 def was_truncated(answer: Answer) -> bool:
     """Whether the answer was cut off at the token limit."""
     return answer.finish_reason in _LENGTH
+
+
+def answer_message(
+    response: ChatResponse | None, proposals: Sequence[Proposal], *, streamed: bool
+) -> ChatMessage:
+    """The answer as a message of plain blocks.
+
+    Args:
+        response: the response; the last chunk of a stream. None makes an empty message.
+        proposals: what was read from it, without thinking.
+        streamed: whether the response is the last chunk of a stream, so that its own text need not be right.
+    """
+    if response is None:
+        return ChatMessage(role=MessageRole.ASSISTANT, content="")
+    text = proposals[0].text if proposals else ""
+    blocks = list(response.message.blocks)
+    if streamed or any("<think" in block.text for block in blocks if isinstance(block, TextBlock)):
+        thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
+        calls = [block for block in blocks if block.block_type == "tool_call"]
+        blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
 
 
 def _of_message(message: ChatMessage, reason: str) -> Answer:

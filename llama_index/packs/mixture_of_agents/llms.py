@@ -1,5 +1,6 @@
 """What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
 
+import re
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata
@@ -49,6 +50,28 @@ def calls_functions(llm: LLM) -> bool:
     """Whether the model can be given tools."""
     known = metadata(llm)
     return bool(known and known.is_function_calling_model)
+
+
+_IMAGE = frozenset({"image"})
+_IMAGE_AND_DOCUMENT = frozenset({"image", "document"})
+_TAKES: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("openai", r"gpt-4o.*audio|gpt-audio", frozenset({"audio"})),
+    ("openai", r"gpt-4o|gpt-4\.|gpt-5|chatgpt-4o|o1(?!-mini)|o3(?!-mini)|o4", _IMAGE_AND_DOCUMENT),
+    ("openai", r"gpt-4-turbo|gpt-4-vision", _IMAGE),
+    ("azure_openai", r"gpt-4o|gpt-4\.|gpt-5|o1(?!-mini)|o3(?!-mini)|o4|gpt-4-turbo", _IMAGE),
+    ("mistralai", r"pixtral|mistral-medium|mistral-small-(latest|25|26)|mistral-large-(25|26)", _IMAGE),
+    ("anthropic", r"claude-(?!2|instant)", _IMAGE_AND_DOCUMENT),
+    ("bedrock_converse", r".*claude-(?!2|instant|v2)", _IMAGE_AND_DOCUMENT),
+    ("google_genai", r"(models/)?gemini", frozenset({"image", "audio", "video", "document"})),
+)
+"""Integration, model names (a regular expression for their beginning), and what both take; the providers' model pages."""
+
+
+def takes(llm: LLM) -> frozenset[str]:
+    """The kinds of content besides text that the model is known to take; empty where nothing is known."""
+    provider, name = provider_name(llm), model_name(llm)
+    found = (kinds for integration, names, kinds in _TAKES if integration == provider and re.match(names, name))
+    return next(found, frozenset[str]())
 
 
 def secrets(llm: LLM) -> tuple[str, ...]:

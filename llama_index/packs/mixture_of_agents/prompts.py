@@ -1,7 +1,7 @@
 """Messages in, messages out: how references and conversations are put before a model. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
@@ -29,8 +29,8 @@ def inject(messages: Sequence[ChatMessage], text: str, placement: Placement = "s
     Args:
         messages: the conversation; it is not changed.
         text: what to put in.
-        placement: ``"system"`` as in the paper's reference code: appended to a leading system message after a
-            blank line, or put before the conversation as one. ``"user"``: appended to the last user message, which
+        placement: ``"system"`` as in the paper's reference code: appended to a leading system (or developer) message
+            after a blank line, or put before the conversation as one. ``"user"``: appended to the last user message, which
             leaves everything before it as it was, so that the providers' prompt caches stay warm.
     """
     copies = list(messages)
@@ -39,7 +39,7 @@ def inject(messages: Sequence[ChatMessage], text: str, placement: Placement = "s
         if last is not None:
             copies[last] = append_text(copies[last], text)
             return copies
-    if copies and copies[0].role == MessageRole.SYSTEM:
+    if copies and copies[0].role in (MessageRole.SYSTEM, MessageRole.DEVELOPER):
         copies[0] = append_text(copies[0], text)
         return copies
     return [ChatMessage(role=MessageRole.SYSTEM, content=text), *copies]
@@ -75,8 +75,3 @@ def question_of(messages: Sequence[ChatMessage]) -> str:
 def text_of(message: ChatMessage) -> str:
     """The text blocks of a message, joined; "" where it has none."""
     return "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
-
-
-def advise(messages: Sequence[ChatMessage], tools: Sequence[Any] | None) -> list[ChatMessage]:
-    """The conversation as the proposers see it."""
-    return list(messages)

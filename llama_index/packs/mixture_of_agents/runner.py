@@ -11,9 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 
+from .agents import kinds_taken
+from .answers import answer_message
 from .calls import Caller, Request, RunState
+from .conversation import for_aggregator
 from .errors import AggregatorFailed, DeadlineExceeded, QuorumNotMet, RunError
 from .events import (
     AnswerDelta,
@@ -27,7 +30,8 @@ from .events import (
     RunFinished,
     RunStarted,
 )
-from .prompts import add_system_prompt, advise, inject, question_of, with_references
+from .forms import audience, form_of, told, with_tool_calls
+from .prompts import add_system_prompt, inject, question_of, with_references
 from .recipe import Aggregator, Layer, Proposer, Recipe, Step
 from .result import MixtureResult
 from .selecting import asking, select
@@ -104,9 +108,9 @@ class _Run:
         deadline = job.recipe.deadline
         self.layers_end = None if deadline is None else deadline * (1 - job.recipe.reserve)
         self.shared = {name: job.kwargs[name] for name in _SHARED_KWARGS if name in job.kwargs}
-        self.advised = advise(job.messages, job.kwargs.get("tools"))
-        self.addition = ""
-        self.final = False
+        self.form = form_of(job.kwargs)
+        self.audience = audience(job.messages, job.kwargs)
+        self.addition, self.final = "", False
         self.memory: dict[str, Any] = {}
 
     def emit(self, event: Event) -> None:
@@ -154,8 +158,8 @@ class _Run:
 
     async def layer(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> tuple[tuple[Proposal, ...], bool]:
         self.emit(LayerStarted(number, tuple(p.name for p in layer.proposers), self.state.now()))
-        messages = self.with_references(self.advised, previous)
-        tasks = [asyncio.ensure_future(self.propose(number, p, messages)) for p in layer.proposers]
+        views = self.views(layer, previous)
+        tasks = [asyncio.ensure_future(self.propose(number, *proposer)) for proposer in views]
         reason = await self.close(tasks, layer)
         proposals = tuple(p for task in tasks if not task.cancelled() for p in task.result())
         self.check_quorum(number, layer, proposals)
@@ -163,6 +167,12 @@ class _Run:
         references, stop = await self.select(number, layer, proposals, previous)
         self.emit(LayerFinished(number, references, reason, self.state.now()))
         return references, stop
+
+    def views(self, layer: Layer, previous: tuple[Proposal, ...]) -> list[tuple[Proposer, list[ChatMessage]]]:
+        """What each proposer is sent, rendered once for all that take the same kinds of content."""
+        kinds = [self.audience.kinds(partial(kinds_taken, proposer)) for proposer in layer.proposers]
+        rendered = {kind: self.with_references(self.audience.view(kind), previous) for kind in set(kinds)}
+        return [(proposer, rendered[kind]) for proposer, kind in zip(layer.proposers, kinds, strict=True)]
 
     async def propose(self, number: int, proposer: Proposer, messages: list[ChatMessage]) -> tuple[Proposal, ...]:
         messages = add_system_prompt(messages, proposer.system_prompt)
@@ -232,8 +242,8 @@ class _Run:
         self, number: int, layer: Layer, proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]
     ) -> tuple[tuple[Proposal, ...], bool]:
         step = Step(
-            tuple(self.advised), number, layer.proposers, proposals, previous,
-            asking(self.job.caller, self.state, number), partial(self.with_references, self.advised),
+            tuple(self.audience.view()), number, layer.proposers, proposals, previous,
+            asking(self.job.caller, self.state, number), partial(self.with_references, self.audience.view()),
             self.recipe.seed, self.memory,
         )  # fmt: skip
         selected = await select(layer.select, step, self.state)
@@ -249,12 +259,14 @@ class _Run:
 
     async def answer(self, references: tuple[Proposal, ...]) -> tuple[ChatResponse | None, ChatMessage, str]:
         recipe = self.recipe
-        if recipe.aggregator is None or (self.final and references and not self.job.kwargs.get("tools")):
+        if recipe.aggregator is None or (self.final and references and not self.form and not self.job.kwargs.get("tools")):
             return self.stand_in(references[0])
-        messages = self.with_references(self.job.messages, references)
         failed: list[CallFinished] = []
         for aggregator in (recipe.aggregator, *recipe.fallbacks):
-            finished, response, message = await self.aggregate(aggregator, messages)
+            if self.form and not self.form.suits(aggregator.llm):
+                self.degrade(f"{aggregator.name} was not asked: it takes no tools")
+                continue
+            finished, response, message = await self.aggregate(aggregator, references)
             if response is not None:
                 if failed:
                     self.degrade(f"{aggregator.name} answered in place of {recipe.aggregator.name}")
@@ -262,7 +274,7 @@ class _Run:
             failed.append(finished)
             if finished.first_token is not None:
                 break  # a part of this answer has already been passed on: another one cannot take its place
-        if recipe.or_best_proposal and references and failed[-1].first_token is None:
+        if recipe.or_best_proposal and references and not any(finished.first_token for finished in failed):
             self.degrade("every aggregator failed; the answer is the first reference")
             return self.stand_in(references[0])
         raise self.no_answer([finished.failure for finished in failed if finished.failure])
@@ -274,22 +286,25 @@ class _Run:
         return AggregatorFailed("no aggregator gave an answer", failures)
 
     async def aggregate(
-        self, aggregator: Aggregator, messages: list[ChatMessage]
+        self, aggregator: Aggregator, references: tuple[Proposal, ...]
     ) -> tuple[CallFinished, ChatResponse | None, ChatMessage]:
-        pieces: list[str] = []
+        recipe, form = self.recipe, self.form
+        fallback, portable = aggregator is not recipe.aggregator, bool(recipe.fallbacks)
+        conversation = for_aggregator(self.job.messages, fallback=fallback, portable=portable)
+        messages = add_system_prompt(self.with_references(conversation, references), aggregator.system_prompt)
+        messages, kwargs = told(aggregator.llm, messages, self.job.kwargs)
 
         def on_chunk(text: str, chunk: ChatResponse) -> None:
-            pieces.append(text)
-            self.emit(AnswerDelta(text, chunk, self.state.now()))
+            self.emit(AnswerDelta(text, with_tool_calls(aggregator.llm, chunk) if form else chunk, self.state.now()))
 
         request = Request(
-            aggregator, "aggregator", len(self.recipe.layers) + 1,
-            add_system_prompt(messages, aggregator.system_prompt), self.job.kwargs,
-            on_chunk=on_chunk if self.job.stream else None, tools=bool(self.job.kwargs.get("tools")),
+            aggregator, "aggregator", len(recipe.layers) + 1, messages, kwargs,
+            on_chunk=on_chunk if self.job.stream else None, tools=bool(kwargs.get("tools")),
         )  # fmt: skip
         finished, response = await self.job.caller.call(request, self.state)
-        text = "".join(pieces) if self.job.stream else None
-        return finished, response, _message(response, text, finished.proposals)
+        if form and response is not None:
+            response = with_tool_calls(aggregator.llm, response)
+        return finished, response, answer_message(response, finished.proposals, streamed=self.job.stream)
 
     def stand_in(self, reference: Proposal) -> tuple[None, ChatMessage, str]:
         """A proposal as the answer."""
@@ -303,17 +318,3 @@ class _Run:
 def _count(tasks: Sequence[asyncio.Future[tuple[Proposal, ...]]]) -> int:
     """How many proposals have come so far."""
     return sum(len(task.result()) for task in tasks if task.done() and not task.cancelled())
-
-
-def _message(response: ChatResponse | None, streamed: str | None, proposals: tuple[Proposal, ...]) -> ChatMessage:
-    """The answer as a message of plain blocks; a stream's text is what its deltas said."""
-    if response is None:
-        return ChatMessage(role=MessageRole.ASSISTANT, content="")
-    blocks = list(response.message.blocks)
-    texts = [block for block in blocks if isinstance(block, TextBlock)]
-    text = proposals[0].text if proposals and (streamed is not None or "<think" in "".join(b.text for b in texts)) else None
-    if text is not None:
-        thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
-        calls = [block for block in blocks if block.block_type == "tool_call"]
-        blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
