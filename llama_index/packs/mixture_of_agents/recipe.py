@@ -9,11 +9,12 @@ from llama_index.core.llms.llm import LLM
 from .agents import Agent, Aggregator, Proposer
 from .policies import Breaker, Budget, CallPolicy, Limits, not_negative, one_of, positive, require
 from .prompts import AGGREGATE_AND_SYNTHESIZE, Placement
-from .step import Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
+from .step import Arriving, Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
 
 __all__ = [
     "Agent",
     "Aggregator",
+    "Arriving",
     "Ask",
     "Breaker",
     "Budget",
@@ -79,8 +80,8 @@ class Layer:
         """What its selections will do at most, as layer ``number``; see ``Selection``."""
         told: list[Outlook] = []
         for selection in self.select:
-            arriving = told[-1].references if told else self.samples
-            told.append(outlook_of(selection, number, self.proposers, arriving))
+            count = told[-1].references if told else self.samples
+            told.append(outlook_of(selection, Arriving(number, self.proposers, count)))
         return tuple(told)
 
 

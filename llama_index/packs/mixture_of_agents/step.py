@@ -74,6 +74,21 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class Arriving:
+    """What a selection has to do with when nothing fails.
+
+    Attributes:
+        layer: the layer's number, from 1.
+        agents: the layer's proposers.
+        count: how many proposals arrive.
+    """
+
+    layer: int
+    agents: tuple[Agent, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """What a selection will do at most, told without asking anybody.
 
@@ -81,19 +96,20 @@ class Outlook:
         references: how many references it passes on.
         rounds: the agents it asks, round by round; the calls of a round are made at the same time.
         adaptive: whether a run may turn out shorter than this.
+        reads: how many proposals each call reads; None for all that arrive.
     """
 
     references: int
     rounds: tuple[tuple[Agent, ...], ...] = ()
     adaptive: bool = False
+    reads: int | None = None
 
 
 class Selection(Protocol):
     """What a layer passes on: chooses, orders, merges or judges its proposals. A frozen dataclass, usually.
 
-    One that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(layer, agents,
-    arriving) -> Outlook``, for estimates: layer is the layer's number, agents are its proposers, arriving is how many
-    proposals arrive at most. Without it, an estimate takes it to ask each of its agents once and to pass on all.
+    One that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(arriving: Arriving) ->
+    Outlook``, for estimates; without it, an estimate takes it to ask each of its agents once and to pass on all.
     """
 
     async def __call__(self, step: Step) -> Selected: ...
@@ -107,11 +123,9 @@ def agents_of(selection: Selection) -> tuple[Agent, ...]:
     return tuple(value for value in values if isinstance(value, Agent))
 
 
-def outlook_of(
-    selection: Selection, layer: int, agents: tuple[Agent, ...], arriving: int
-) -> Outlook:
+def outlook_of(selection: Selection, arriving: Arriving) -> Outlook:
     """What a selection will do at most; see ``Selection``."""
     own = getattr(selection, "outlook", None)
     if own is not None:
-        return own(layer, agents, arriving)
-    return Outlook(arriving, tuple((agent,) for agent in agents_of(selection)))
+        return own(arriving)
+    return Outlook(arriving.count, tuple((agent,) for agent in agents_of(selection)))

@@ -1,0 +1,94 @@
+"""What a layer passes on: the selections, and their names in configuration files.
+
+A selection is any ``async (Step) -> Selected``; see ``step.Selection`` for writing one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from llama_index.packs.mixture_of_agents.errors import RecipeError
+from llama_index.packs.mixture_of_agents.step import Selection
+
+from .choosing import Agreed, Cluster, Diverse, Dropout, Shuffle, Take
+from .judging import Gate, PeerRanking, Pick, Rank, Rate, Vote
+from .merging import Analysis, Fold, Residuals
+
+__all__ = [
+    "SELECTIONS",
+    "Agreed",
+    "Analysis",
+    "Cluster",
+    "Diverse",
+    "Dropout",
+    "Fold",
+    "Gate",
+    "PeerRanking",
+    "Pick",
+    "Rank",
+    "Rate",
+    "Residuals",
+    "Selection",
+    "Shuffle",
+    "Take",
+    "Vote",
+    "as_data",
+    "from_data",
+]
+
+SELECTIONS: dict[str, type[Any]] = {
+    "agreed": Agreed,
+    "analysis": Analysis,
+    "cluster": Cluster,
+    "diverse": Diverse,
+    "dropout": Dropout,
+    "fold": Fold,
+    "gate": Gate,
+    "peer_ranking": PeerRanking,
+    "pick": Pick,
+    "rank": Rank,
+    "rate": Rate,
+    "residuals": Residuals,
+    "shuffle": Shuffle,
+    "take": Take,
+    "vote": Vote,
+}
+"""The selections by name. Put your own dataclass in, and configuration files know it too."""
+
+
+def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:
+    """A selection's name and those of its settings that are not the default ones; LLMs stay objects.
+
+    Raises:
+        RecipeError: the selection is none of ``SELECTIONS``.
+    """
+    known = [name for name, kind in SELECTIONS.items() if kind is type(selection)]
+    if not known:
+        raise RecipeError("select", type(selection).__name__, "has no name in selection.SELECTIONS")
+    values = {one.name: (one, getattr(selection, one.name)) for one in fields(SELECTIONS[known[0]])}
+    return known[0], {
+        name: value for name, (one, value) in values.items() if value != _default(one)
+    }
+
+
+def from_data(name: str, settings: Mapping[str, Any]) -> Selection:
+    """The selection of a name with its settings.
+
+    Raises:
+        RecipeError: there is no such selection, or no such setting, or one is missing or makes no sense.
+    """
+    if name not in SELECTIONS:
+        raise RecipeError("select", name, f"is not one of {', '.join(sorted(SELECTIONS))}")
+    own = fields(SELECTIONS[name])
+    unknown = sorted(set(settings) - {one.name for one in own})
+    if unknown:
+        has = ", ".join(one.name for one in own)
+        raise RecipeError(f"select.{name}", unknown[0], f"is not one of its settings: {has}")
+    for one in own:
+        if one.name not in settings and _default(one) is MISSING:
+            raise RecipeError(f"select.{name}.{one.name}", None, "must be given")
+    return SELECTIONS[name](**settings)
+
+
+def _default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()

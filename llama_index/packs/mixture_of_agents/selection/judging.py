@@ -1,0 +1,292 @@
+"""Selections in which an LLM judges: rank, rate, vote, pick, gate, and the ranking of peers."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.agents import Agent
+from llama_index.packs.mixture_of_agents.agreement import same_answers
+from llama_index.packs.mixture_of_agents.events import Proposal
+from llama_index.packs.mixture_of_agents.policies import positive
+from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
+
+from . import prompts
+from .verdicts import as_judge, briefing, number_in, order_in, truth_in
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The k best, best first, by one comparison of all (arXiv 2406.04692, section 3.3, "LLM-Ranker").
+
+    Attributes:
+        judge: the LLM that ranks.
+        k: how many go on.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM
+    k: int = 1
+    prompt: str = prompts.RANK
+
+    def __post_init__(self) -> None:
+        positive("Rank", k=self.k)
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        if len(step.proposals) < 2:
+            return Selected(step.proposals)
+        judge = as_judge(self.judge)
+        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        order = order_in(_text(said), "ranking", len(step.proposals))
+        ranked = tuple(step.proposals[one] for one in order)
+        left = tuple(p for p in step.proposals if p not in ranked)
+        note = {"judge": judge.name, "ranking": _names(ranked)}
+        problem = "" if ranked else _unread(step, judge, "ranking")
+        return Selected((*ranked, *left)[: self.k], topic="ranking", note=note, degraded=problem)
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        return Outlook(
+            min(self.k, arriving.count), _one_call(self.judge) if arriving.count > 1 else ()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The k best, best first, each rated by itself: a verifier's scores (arXiv 2110.14168, section 4).
+
+    Attributes:
+        judge: the LLM that rates, one call for each proposal.
+        k: how many go on.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM
+    k: int = 1
+    prompt: str = prompts.RATE
+
+    def __post_init__(self) -> None:
+        positive("Rate", k=self.k)
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        if len(step.proposals) < 2:
+            return Selected(step.proposals)
+        judge = as_judge(self.judge)
+        briefings = [briefing(self.prompt, step.messages, [p]) for p in step.proposals]
+        said = await asyncio.gather(*(step.ask(judge, messages) for messages in briefings))
+        ratings = [number_in(_text(verdict), "rating") for verdict in said]
+        known = [float("-inf") if rating is None else rating for rating in ratings]
+        order = sorted(range(len(known)), key=lambda one: -known[one])
+        best = [{"agent": step.proposals[one].agent, "rating": ratings[one]} for one in order]
+        problem = _unread(step, judge, "rating") if None in ratings else ""
+        references = tuple(step.proposals[one] for one in order[: self.k])
+        return Selected(references, topic="ratings", note={"ratings": best}, degraded=problem)
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        calls = _one_call(self.judge)[0] * arriving.count
+        return Outlook(min(self.k, arriving.count), (calls,) if arriving.count > 1 else (), reads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """The answer that most give (self-consistency, arXiv 2203.11171), by normalised final answers.
+
+    Where no answer has a majority over every other, the judge says which one the responses agree on most
+    (universal self-consistency, arXiv 2311.17311); without a judge it is the first of those that lead.
+
+    Attributes:
+        judge: an LLM for answers in free text; None for none.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM | None = None
+    prompt: str = prompts.VOTE
+
+    def __post_init__(self) -> None:
+        if self.judge is not None:
+            object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        found = same_answers([proposal.text for proposal in step.proposals])
+        if len(found) < 2:
+            return self._elected(step, found, "majority", 0)
+        if len(found[0]) > len(found[1]):
+            return self._elected(step, found, "majority", found[0][0])
+        if self.judge is None:
+            return self._elected(step, found, "first of those that lead", found[0][0])
+        judge = as_judge(self.judge)
+        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        order = order_in(_text(said), "most_consistent", len(step.proposals))
+        problem = "" if order else _unread(step, judge, "vote")
+        return self._elected(step, found, judge.name, (order or found[0])[0], problem)
+
+    def _elected(
+        self, step: Step, found: list[list[int]], by: str, winner: int, problem: str = ""
+    ) -> Selected:
+        elected = step.proposals[winner : winner + 1]
+        votes = [_names([step.proposals[one] for one in group]) for group in found]
+        note = {"votes": votes, "elected": _names(elected), "by": by}
+        return Selected(elected, topic="vote", note=note, degraded=problem)
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        asked = self.judge is not None and arriving.count > 1
+        rounds = _one_call(self.judge) if self.judge is not None and asked else ()
+        return Outlook(min(1, arriving.count), rounds, adaptive=asked)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRanking:
+    """All, best first, as the layer's own proposers rank them without knowing who wrote which.
+
+    After the second stage of Andrej Karpathy's llm-council (github.com/karpathy/llm-council): every member gets all
+    answers, its own among them, under numbers instead of names; what counts is the mean rank.
+
+    Attributes:
+        prompt: the members' instructions.
+    """
+
+    prompt: str = prompts.PEER_RANKING
+
+    async def __call__(self, step: Step) -> Selected:
+        count = len(step.proposals)
+        if count < 2:
+            return Selected(step.proposals)
+        messages = briefing(self.prompt, step.messages, step.proposals)
+        said = await asyncio.gather(*(step.ask(agent, messages) for agent in step.agents))
+        orders = [order_in(_text(verdict), "ranking", count) for verdict in said]
+        read = [order for order in orders if order]
+        if not read:
+            return Selected(
+                step.proposals, degraded=f"layer {step.layer}: no member gave a ranking"
+            )
+        means = [fmean(_rank(order, one, count) for order in read) for one in range(count)]
+        best = sorted(range(count), key=lambda one: means[one])
+        ranked = tuple(step.proposals[one] for one in best)
+        by = {
+            a.name: _names([step.proposals[i] for i in o])
+            for a, o in zip(step.agents, orders, strict=True)
+        }
+        note = {
+            "mean_ranks": {p.agent: means[i] for p, i in zip(ranked, best, strict=True)},
+            "by": by,
+        }
+        lines = [f"{place}. mean rank {means[one]:.2f}" for place, one in enumerate(best, 1)]
+        heading = f"Mean ranks of these responses, given by {len(read)} reviewers who did not know their authors:"
+        lost = len(orders) - len(read)
+        problem = (
+            f"layer {step.layer}: {lost} of {len(orders)} members gave no ranking" if lost else ""
+        )
+        return Selected(
+            ranked,
+            topic="peer_ranking",
+            note=note,
+            addition="\n".join([heading, *lines]),
+            degraded=problem,
+        )
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        return Outlook(arriving.count, (arriving.agents,) if arriving.count > 1 else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The k that a judge picks; and as moderator it ends the layers when the responses agree.
+
+    SMoA (arXiv 2411.03284), response selection and early stopping: as in its reference code, one call decides both.
+
+    Attributes:
+        judge: the LLM that picks.
+        k: how many go on.
+        moderate: let it skip the remaining layers.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM
+    k: int = 2
+    moderate: bool = True
+    prompt: str = prompts.PICK
+
+    def __post_init__(self) -> None:
+        positive("Pick", k=self.k)
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        if len(step.proposals) <= (0 if self.moderate else self.k):
+            return Selected(step.proposals)
+        judge = as_judge(self.judge)
+        task = f"Choose the {self.k} best."
+        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals, task))
+        chosen = order_in(_text(said), "chosen", len(step.proposals))[: self.k]
+        picked = tuple(step.proposals[one] for one in sorted(chosen))
+        end = self.moderate and truth_in(_text(said), "end") is True
+        problem = "" if picked else _unread(step, judge, "choice")
+        note = {"judge": judge.name, "chosen": _names(picked), "end": end}
+        return Selected(
+            picked or step.proposals[: self.k],
+            stop=end,
+            topic="choice",
+            note=note,
+            degraded=problem,
+        )
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        asked = arriving.count > (0 if self.moderate else self.k)
+        rounds = _one_call(self.judge) if asked else ()
+        return Outlook(min(self.k, arriving.count), rounds, adaptive=self.moderate)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Answers with the first proposal when a judge finds it good enough: for questions that are easy.
+
+    Attributes:
+        judge: the LLM that decides.
+        afresh: when it is not good enough, what comes behind starts anew from the question alone.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM
+    afresh: bool = False
+    prompt: str = prompts.GATE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        if not step.proposals:
+            return Selected(step.proposals)
+        judge = as_judge(self.judge)
+        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals[:1]))
+        enough = truth_in(_text(said), "good_enough")
+        problem = _unread(step, judge, "decision") if enough is None else ""
+        references = () if self.afresh and not enough else step.proposals
+        note = {"judge": judge.name, "good_enough": enough}
+        return Selected(references, final=bool(enough), topic="gate", note=note, degraded=problem)
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        rounds = _one_call(self.judge) if arriving.count else ()
+        return Outlook(0 if self.afresh else arriving.count, rounds, adaptive=True, reads=1)
+
+
+def _text(said: Sequence[Proposal]) -> str:
+    return said[0].text if said else ""
+
+
+def _names(proposals: Sequence[Proposal]) -> list[str]:
+    return [proposal.agent for proposal in proposals]
+
+
+def _one_call(judge: Agent | LLM) -> tuple[tuple[Agent, ...], ...]:
+    return ((as_judge(judge),),)
+
+
+def _unread(step: Step, judge: Agent, what: str) -> str:
+    return f"layer {step.layer}: {judge.name} gave no {what} that could be read"
+
+
+def _rank(order: list[int], one: int, count: int) -> float:
+    """The rank that an order gives; those it leaves out share the places behind."""
+    return order.index(one) + 1 if one in order else (len(order) + 1 + count) / 2

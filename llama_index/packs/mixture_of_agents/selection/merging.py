@@ -1,0 +1,156 @@
+"""Selections that write: a synthesis of many, an analysis of all, what has changed since the round before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.agents import Agent
+from llama_index.packs.mixture_of_agents.events import Proposal
+from llama_index.packs.mixture_of_agents.policies import positive, require
+from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
+
+from . import prompts
+from .verdicts import as_agent, as_judge, briefing, object_in
+
+_FINDINGS = {
+    "consensus": "What the responses agree on",
+    "contradictions": "Where they disagree",
+    "partial_coverage": "What only some of them cover",
+    "unique_insights": "What only one of them has seen",
+    "blind_spots": "What none of them addresses",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Folds many into a window: the first ones become one synthesis, which leads the next window, and so on.
+
+    Self-MoA-Seq (arXiv 2502.00674): a sliding window over the samples, so that their number is not bound by the
+    context window. What is left in the last window goes on to the aggregator, whose answer is the last synthesis.
+
+    Attributes:
+        agent: the LLM that writes the syntheses, with the recipe's aggregate-and-synthesize prompt.
+        window: how many proposals it reads at once.
+    """
+
+    agent: Agent | LLM
+    window: int = 6
+
+    def __post_init__(self) -> None:
+        require(self.window >= 2, "Fold.window", self.window, "must be at least 2")
+        object.__setattr__(self, "agent", as_agent(self.agent))
+
+    async def __call__(self, step: Step) -> Selected:
+        left = step.proposals
+        while len(left) > self.window:
+            said = await step.ask(as_agent(self.agent), step.with_references(left[: self.window]))
+            if not said:
+                problem = f"layer {step.layer}: {as_agent(self.agent).name} gave no synthesis"
+                return Selected(left, degraded=problem)
+            left = (said[0], *left[self.window :])
+        return Selected(left)
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        folds = max(0, -((self.window - arriving.count) // (self.window - 1)))
+        left = arriving.count - folds * (self.window - 1)
+        return Outlook(left, ((as_agent(self.agent),),) * folds, reads=self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All, with a judge's analysis behind them: consensus, contradictions, coverage, insights, blind spots.
+
+    After OpenRouter's Fusion (openrouter.ai/docs/guides/routing/routers/fusion-router). The analysis is a note of
+    the result, with the topic "analysis": a list of sentences under each of those five names.
+
+    Attributes:
+        judge: the LLM that compares the responses; it does not merge them.
+        prompt: its instructions.
+    """
+
+    judge: Agent | LLM
+    prompt: str = prompts.ANALYSIS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    async def __call__(self, step: Step) -> Selected:
+        if not step.proposals:
+            return Selected(step.proposals)
+        judge = as_judge(self.judge)
+        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        found = object_in(said[0].text) if said else None
+        if found is None:
+            problem = f"layer {step.layer}: {judge.name} gave no analysis that could be read"
+            return Selected(step.proposals, degraded=problem)
+        note = {name: _sentences(found.get(name)) for name in _FINDINGS}
+        return Selected(step.proposals, topic="analysis", note=note, addition=_report(note))
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        return Outlook(arriving.count, ((as_judge(self.judge),),) if arriving.count else ())
+
+
+def _sentences(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else [found] if found else []  # type: ignore[reportUnknownVariableType]
+
+
+def _report(note: Mapping[str, list[Any]]) -> str:
+    parts = [
+        "\n".join([f"{heading}:", *(f"- {sentence}" for sentence in note[name])])
+        for name, heading in _FINDINGS.items()
+        if note[name]
+    ]
+    return "\n\n".join(["An analysis of these responses:", *parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """What has changed since the layer before, behind that layer's proposals; no change ends the layers.
+
+    RMoA (arXiv 2505.24442), residual extraction and adaptive termination: from the second layer on, what goes on is
+    the proposals of the layer before and the residual. The first layer's proposals go on as they are.
+
+    Attributes:
+        extractor: the LLM that finds what has changed.
+        patience: how many layers in a row without a change end the layers.
+        prompt: its instructions; it replies "NO UPDATE" where nothing has changed.
+    """
+
+    extractor: Agent | LLM
+    patience: int = 1
+    prompt: str = prompts.RESIDUALS
+
+    def __post_init__(self) -> None:
+        positive("Residuals", patience=self.patience)
+        object.__setattr__(self, "extractor", as_judge(self.extractor))
+
+    async def __call__(self, step: Step) -> Selected:
+        before: tuple[Proposal, ...] = step.memory.get("residuals.before", ())
+        step.memory["residuals.before"] = step.proposals
+        if not before or not step.proposals:
+            return Selected(step.proposals)
+        agent = as_judge(self.extractor)
+        latest = [f"## Latest response {n}\n{p.text}" for n, p in enumerate(step.proposals, 1)]
+        task = "\n\n".join(["# The latest round", *latest])
+        said = await step.ask(agent, briefing(self.prompt, step.messages, before, task))
+        if not said:
+            return Selected(
+                step.proposals, degraded=f"layer {step.layer}: {agent.name} gave no residual"
+            )
+        return self._decide(step, before, said[0].text)
+
+    def _decide(self, step: Step, before: tuple[Proposal, ...], residual: str) -> Selected:
+        changed = "NO UPDATE" not in residual.upper()
+        quiet = 0 if changed else step.memory.get("residuals.quiet", 0) + 1
+        step.memory["residuals.quiet"] = quiet
+        note = {"changed": changed, "residual": residual if changed else ""}
+        addition = f"What a further round of responses changed:\n{residual}" if changed else ""
+        return Selected(
+            before, quiet >= self.patience, topic="residuals", note=note, addition=addition
+        )
+
+    def outlook(self, arriving: Arriving) -> Outlook:
+        rounds = ((as_judge(self.extractor),),) if arriving.layer > 1 else ()
+        return Outlook(arriving.count, rounds, adaptive=True, reads=2 * arriving.count)

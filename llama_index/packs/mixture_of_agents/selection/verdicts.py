@@ -1,0 +1,96 @@
+"""What a judge is given, and what its answer says. Pure; texts are put together, never formatted."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.agents import Agent
+from llama_index.packs.mixture_of_agents.events import Proposal
+from llama_index.packs.mixture_of_agents.prompts import text_of
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def as_agent(given: Agent | LLM) -> Agent:
+    """An agent, named after its model where it has no name."""
+    agent = given if isinstance(given, Agent) else Agent(given)
+    return agent if agent.name else replace(agent, name=agent.model)
+
+
+def as_judge(given: Agent | LLM) -> Agent:
+    """A plain LLM as a judge: at temperature 0, since the same answers deserve the same verdict."""
+    return as_agent(given if isinstance(given, Agent) else Agent(given, temperature=0.0))
+
+
+def briefing(
+    prompt: str, messages: Sequence[ChatMessage], proposals: Sequence[Proposal], task: str = ""
+) -> list[ChatMessage]:
+    """A judge's instructions, and what it is to judge: the conversation and the responses, without their authors.
+
+    Args:
+        prompt: the instructions.
+        messages: the conversation.
+        proposals: the responses, numbered from 1.
+        task: what is asked this time, behind the responses.
+    """
+    responses = [f"## Response {n}\n{p.text}" for n, p in enumerate(proposals, 1)]
+    parts = ["# Conversation", *map(_turn, messages), "# Responses", *responses]
+    return [
+        ChatMessage(role=MessageRole.SYSTEM, content=prompt),
+        ChatMessage(
+            role=MessageRole.USER, content="\n\n".join([*parts, *([task] if task else [])])
+        ),
+    ]
+
+
+def _turn(message: ChatMessage) -> str:
+    return f"## {message.role.value}\n{text_of(message)}"
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The first JSON object in a text, whatever stands around it; None where there is none."""
+    decoder = json.JSONDecoder()
+    for start in (found.start() for found in re.finditer(r"\{", text)):
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except ValueError:
+            continue
+        return value
+    return None
+
+
+def order_in(text: str, key: str, count: int) -> list[int]:
+    """Numbers of responses (from 1) that a verdict names under a key of its JSON object, as indices (from 0).
+
+    A verdict that is no such object is read by the numbers of its last line that has any. What is no response's
+    number, or comes again, does not count.
+    """
+    said = object_in(text)
+    if said is not None:
+        return _indices(json.dumps(said.get(key)), count)
+    lines = [_indices(line, count) for line in text.splitlines()]
+    return ([[]] + [found for found in lines if found])[-1]
+
+
+def _indices(text: str, count: int) -> list[int]:
+    numbers = [float(number) for number in _NUMBER.findall(text)]
+    return list(dict.fromkeys(int(n) - 1 for n in numbers if n in range(1, count + 1)))
+
+
+def number_in(text: str, key: str) -> float | None:
+    """A number that a verdict gives under a key, or as its only number."""
+    said = object_in(text)
+    found = _NUMBER.findall(text if said is None else json.dumps(said.get(key)))
+    return float(found[0]) if len(found) == 1 else None
+
+
+def truth_in(text: str, key: str) -> bool | None:
+    """Whether a verdict says true or false under a key, or yes or no as its first word."""
+    said = object_in(text)
+    word = str((said or {}).get(key)) if said is not None else "".join(re.findall(r"\w+", text)[:1])
+    return {"true": True, "yes": True, "false": False, "no": False}.get(word.lower())
