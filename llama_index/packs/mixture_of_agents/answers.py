@@ -10,8 +10,16 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from .events import Proposal
 from .failures import FailureKind
 
-_THINK = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>\s*|\Z)", re.DOTALL)
-_CONTENT_FILTER = frozenset({"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"})
+# Whole; or at the start without its opening tag (some servers put that into the prompt); or there without its end.
+_THINK = re.compile(
+    r"<think(?:ing)?>(.*?)</think(?:ing)?>\s*"
+    r"|\A((?:(?!<think).)*)</think(?:ing)?>\s*"
+    r"|\A\s*<think(?:ing)?>(.*)\Z",
+    re.DOTALL,
+)
+_CONTENT_FILTER = frozenset(
+    {"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"}
+)
 _LENGTH = frozenset({"length", "max_tokens", "model_length"})
 
 
@@ -36,7 +44,8 @@ def read(response: ChatResponse) -> tuple[Answer, ...]:
     """The answers in a response: one, or n where one request asked for n samples."""
     raw: Any = response.raw
     choices = _get(raw, "choices")
-    first = _of_message(response.message, finish_reason(raw))
+    refused = isinstance(choices, list) and bool(_get(_get(choices[0], "message"), "refusal"))
+    first = _of_message(response.message, "refusal" if refused else finish_reason(raw))
     if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
         return (first,)
     others = (
@@ -46,13 +55,21 @@ def read(response: ChatResponse) -> tuple[Answer, ...]:
     return (first, *others)
 
 
-def assembled(text: str, last: ChatResponse | None) -> Answer:
-    """The answer of a stream: the joined deltas, with what only its last chunk tells."""
-    of_last = _of_message(last.message, finish_reason(last.raw)) if last else Answer("")
-    return _answer(text, of_last.thinking, of_last.finish_reason, of_last.tool_calls)
+def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
+    """The answer of a stream: its joined deltas, with what its last chunk has gathered, and why it stopped."""
+    if last is None:
+        return Answer("", finish_reason=reason)
+    gathered = _of_message(last.message, reason)
+    # MistralAI's class adds one more thinking block, longer than the one before, with each chunk.
+    thoughts = [
+        block.content or "" for block in last.message.blocks if block.block_type == "thinking"
+    ]
+    return _answer(text, thoughts[-1] if thoughts else "", reason, gathered.tool_calls)
 
 
-def verdict(answer: Answer, *, tools: bool = False, truncated: Literal["reject", "keep"] = "reject") -> FailureKind | None:
+def verdict(
+    answer: Answer, *, tools: bool = False, truncated: Literal["reject", "keep"] = "reject"
+) -> FailureKind | None:
     """Why an answer is of no use, or None where it is.
 
     Args:
@@ -123,8 +140,8 @@ def _of_message(message: ChatMessage, reason: str) -> Answer:
 
 
 def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:
-    if "<think" in text:
-        thinking += "".join(found.strip() for found in _THINK.findall(text))
+    if "think" in text and ("<think" in text or "</think" in text):
+        thinking += "".join(part.strip() for found in _THINK.findall(text) for part in found)
         text = _THINK.sub("", text)
     return Answer(text.strip(), thinking, reason, tool_calls)
 

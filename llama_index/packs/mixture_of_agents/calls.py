@@ -1,88 +1,29 @@
-"""One call to one agent: its deadline, its attempts, its usage, and what became of it. Never raises for an LLM's fault."""
+"""One call to one agent: its attempts, its endpoint's circuit, and what became of it. Never raises for an LLM's fault."""
 
 import asyncio
-import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import random
+from dataclasses import replace
 from typing import Any
 
 import tenacity
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatResponse
 
-from .answers import EXPLANATIONS, Answer, assembled, read, verdict
-from .events import CallFinished, CallRetried, CallStarted, Emit, Proposal, Role, Usage
-from .failures import RETRYABLE, Failure, FailureKind, Fault, diagnose
-from .recipe import Agent, CallPolicy, Recipe
-from .transport import OnChunk, Transport
-from .usage import estimate_usage, read_usage
+from .asking import Request, RunState
+from .attempts import Attempt, Attempts, Endpoint
+from .breaker import Admission, CircuitBreaker
+from .diagnosis import Fault
+from .events import CallFinished, CallRetried, CallStarted, Proposal
+from .failures import OF_THE_ENDPOINT, RETRYABLE, Failure, FailureKind
+from .recipe import Agent, Limits, Recipe
+from .slots import Slots
+from .transport import Transport
 
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as expires_after
-else:
-    from async_timeout import timeout as expires_after
+__all__ = ["Caller", "Request", "RunState"]
 
-
-@dataclass
-class RunState:
-    """What the calls of one run share.
-
-    Attributes:
-        emit: where events go.
-        threaded: ask every LLM in a thread, since the caller is sync.
-        deadline: when the run ends, on the run's clock (seconds since its start); None for no bound.
-        closing: why calls that are being cancelled are cancelled.
-    """
-
-    emit: Emit
-    threaded: bool = False
-    deadline: float | None = None
-    closing: str = "the run was cancelled"
-    calls: int = 0
-    _begun: float = field(default_factory=time.perf_counter)
-
-    def now(self) -> float:
-        """Seconds since the run's start."""
-        return time.perf_counter() - self._begun
-
-    def remaining(self) -> float | None:
-        """Seconds until the run's deadline; None for no bound."""
-        return None if self.deadline is None else self.deadline - self.now()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to ask whom.
-
-    Attributes:
-        agent: the agent.
-        role: what it is asked as.
-        layer: the number of its layer.
-        messages: the conversation to send.
-        kwargs: further parameters of this call; they go before the agent's.
-        samples: how many answers to ask for in one request.
-        on_chunk: called with each piece of a streamed answer; None asks for a whole one.
-        tools: whether tool calls alone are an answer.
-    """
-
-    agent: Agent
-    role: Role
-    layer: int
-    messages: Sequence[ChatMessage]
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    samples: int = 1
-    on_chunk: OnChunk | None = None
-    tools: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """How one attempt ended: with answers of use, or with a fault."""
-
-    answers: tuple[Answer, ...] = ()
-    response: ChatResponse | None = None
-    usage: Usage = Usage()
-    fault: Fault | None = None
+_SAYS_NOTHING = frozenset(
+    {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CONFIGURATION, FailureKind.ERROR}
+)
+"""Failures that tell neither for nor against the endpoint."""
 
 
 class Caller:
@@ -91,15 +32,26 @@ class Caller:
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._transports: dict[int, Transport] = {}
+        self._endpoints: dict[tuple[str, str, str], Endpoint] = {}
+        self._slots = _slots(recipe.limits)
 
     def transport(self, agent: Agent) -> Transport:
         """The agent's LLM as it is asked."""
         known = self._transports.get(id(agent.llm))
-        if known is None:
-            known = self._transports[id(agent.llm)] = Transport(agent.llm)
-        return known
+        return known or self._transports.setdefault(id(agent.llm), Transport(agent.llm))
 
-    async def call(self, request: Request, run: RunState) -> tuple[CallFinished, ChatResponse | None]:
+    def endpoint(self, transport: Transport) -> Endpoint:
+        """What is shared with all other calls to the same model at the same place."""
+        known = self._endpoints.get(transport.key)
+        if known is not None:
+            return known
+        policy = self._recipe.limits.breaker
+        breaker = CircuitBreaker(policy.failures, policy.cooldown) if policy.failures else None
+        return self._endpoints.setdefault(transport.key, Endpoint(breaker, self._slots))
+
+    async def call(
+        self, request: Request, run: RunState
+    ) -> tuple[CallFinished, ChatResponse | None]:
         """Ask an agent.
 
         Returns:
@@ -109,162 +61,159 @@ class Caller:
             asyncio.CancelledError: the call was cancelled; its event has been emitted.
         """
         run.calls += 1
-        call = _Call(self.transport(request.agent), request, self._recipe, run, run.calls)
-        return await call.make()
+        transport = self.transport(request.agent)
+        policy = request.agent.call or self._recipe.call
+        parameters = _parameters(request, self._recipe)
+        attempts = Attempts(request, transport, self.endpoint(transport), run, policy, parameters)
+        return await _Call(attempts, run.calls).make()
 
 
 class _Call:
-    def __init__(self, transport: Transport, request: Request, recipe: Recipe, run: RunState, number: int) -> None:
-        self.transport, self.request, self.run, self.number = transport, request, run, number
-        self.policy: CallPolicy = request.agent.call or recipe.call
-        self.parameters = _parameters(request, recipe)
-        self.started = run.now()
-        self.usage = Usage()
-        self.attempts = 0
-        self.first_token: float | None = None
+    def __init__(self, attempts: Attempts, number: int) -> None:
+        self.attempts, self.number = attempts, number
+        self.request, self.run, self.policy = attempts.request, attempts.run, attempts.policy
+        self.provider, self.model, _ = attempts.transport.key
+        self.breaker = attempts.endpoint.breaker
+        self.retries = self.policy.retries
+        self.wait = 0.0
+        self.last: Fault | None = None
 
     async def make(self) -> tuple[CallFinished, ChatResponse | None]:
         self._announce()
+        admission: Admission = self.breaker.admit() if self.breaker else "closed"
         try:
-            attempt = await self._attempt()
-            if self._curable(attempt.fault):
-                attempt = await self._attempts(attempt)
-        except asyncio.CancelledError:
-            self.run.emit(self._finished(failure=self._failure(Fault(FailureKind.STRAGGLER, self.run.closing))))
+            attempt = await self._made(admission)
+        except BaseException:
+            self._finish(Attempt(fault=self._interruption()), admission)
             raise
-        failure = self._failure(attempt.fault) if attempt.fault else None
-        finished = self._finished(_proposals(self.request, attempt), failure)
-        self.run.emit(finished)
-        return finished, attempt.response if not failure else None
+        return self._finish(attempt, admission), None if attempt.fault else attempt.response
 
-    async def _attempts(self, first: _Attempt) -> _Attempt:
-        """Further attempts after a first one that failed in a way that another attempt may cure."""
-        attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_result(lambda attempt: self._curable(attempt.fault)),
-            wait=self._wait,
-            stop=self._hopeless,
-            before_sleep=self._announce_retry,
-            retry_error_callback=lambda state: state.outcome.result(),  # type: ignore[union-attr]
-            sleep=asyncio.sleep,
+    async def _made(self, admission: Admission) -> Attempt:
+        if self.breaker and admission == "open":
+            again, reason = self.breaker.remaining, self.breaker.reason
+            words = f"left alone for another {again:.0f} s, after failures in a row; the last one: {reason}"
+            return Attempt(fault=Fault(FailureKind.CIRCUIT_OPEN, words))
+        if admission == "probe":
+            self.retries = 0
+        attempt = await self.attempts.make()
+        if not self._worth_another(attempt):
+            return attempt
+        await self._pause(self.wait)
+        again = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(self._worth_another),
+            wait=lambda _: self.wait,
+            sleep=self._pause,
         )
-        pending = [first]
+        return await again(self.attempts.make)
 
-        async def next_attempt() -> _Attempt:
-            return pending.pop() if pending else await self._attempt()
-
-        return await attempts(next_attempt)
-
-    async def _attempt(self) -> _Attempt:
-        limit = self._time_left()
-        if limit is not None and limit <= 0:
-            return _Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
-        self.attempts += 1
-        sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
-        scope = expires_after(limit)
-        try:
-            async with scope:
-                attempt = await self._ask(sent)
-        except Exception as error:  # whatever an LLM class raises becomes a record; cancellation passes through
-            fault = self._without_known_refusals(self._fault(error, scope, limit, sent))
-            attempt = _Attempt(fault=fault, usage=Usage(requests=1))
-        self.usage += attempt.usage
-        return attempt
-
-    async def _ask(self, sent: dict[str, Any]) -> _Attempt:
-        request = self.request
-        if request.on_chunk is None:
-            response = await self.transport.chat(request.messages, sent, threaded=self.run.threaded)
-            answers = read(response)
-        else:
-            text, response = await self.transport.stream(
-                request.messages, sent, self._on_chunk, threaded=self.run.threaded
-            )
-            answers = (assembled(text, response),)
-        known = read_usage(response) if response else None
-        usage = known or estimate_usage(request.messages, "".join(answer.text for answer in answers))
-        usage += Usage(requests=1)
-        faults = [self._verdict(answer) for answer in answers]
-        useful = tuple(answer for answer, fault in zip(answers, faults, strict=True) if not fault)
-        return _Attempt(useful, response, usage, None if useful else faults[0])
-
-    def _on_chunk(self, text: str, chunk: ChatResponse) -> None:
-        if self.first_token is None and text:
-            self.first_token = self.run.now()
-        assert self.request.on_chunk
-        self.request.on_chunk(text, chunk)
-
-    def _verdict(self, answer: Answer) -> Fault | None:
-        keep = self.request.role == "aggregator"  # its answer is the user's: a cut one is better than none
-        kind = verdict(answer, tools=self.request.tools, truncated="keep" if keep else self.policy.truncated)
-        return Fault(kind, EXPLANATIONS[kind]) if kind else None
-
-    def _fault(self, error: Exception, scope: Any, limit: float | None, sent: dict[str, Any]) -> Fault:
-        expired = scope.expired() if callable(scope.expired) else scope.expired
-        if expired and isinstance(error, (TimeoutError, asyncio.TimeoutError)):
-            return Fault(FailureKind.TIMEOUT, f"no answer within {limit:.4g} s")
-        return diagnose(error, {*sent, *self.transport.sent_by_itself()}, self.transport.secrets)
-
-    def _without_known_refusals(self, fault: Fault) -> Fault:
-        """The fault with only those refused parameters that are news, which are not sent any more from now on."""
-        fresh = tuple(name for name in fault.refused if name not in self.transport.refused)
-        self.transport.refuse(fresh)
-        return replace(fault, refused=fresh)
-
-    def _curable(self, fault: Fault | None) -> bool:
-        """Whether another attempt may cure a fault."""
-        if fault is None or self.first_token is not None:
-            return False  # the answer is there, or a part of it has already been passed on
-        return bool(fault.refused) or fault.kind in RETRYABLE or fault.kind == FailureKind.TIMEOUT
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        fault = state.outcome.result().fault  # type: ignore[union-attr]
+    def _worth_another(self, attempt: Attempt) -> bool:
+        """Whether another attempt may cure what went wrong, after ``self.wait`` seconds."""
+        fault, made = attempt.fault, self.attempts
+        if fault is None or made.passed_on:
+            return False
+        self.last = fault
         if fault.refused:
-            return 0.0
-        if fault.retry_after is not None:
-            return fault.retry_after
-        jittered = tenacity.wait_exponential_jitter(self.policy.backoff, self.policy.max_wait, jitter=self.policy.backoff)
-        return jittered(state)
-
-    def _hopeless(self, state: tenacity.RetryCallState) -> bool:
-        fault = state.outcome.result().fault  # type: ignore[union-attr]
-        left = self._time_left(of_attempt=False)
-        return (
-            (self.attempts > self.policy.retries and not fault.refused)
-            or state.upcoming_sleep > self.policy.max_wait
-            or (left is not None and state.upcoming_sleep >= left)
+            self.wait = 0.0
+            return True
+        if fault.kind not in RETRYABLE or not made.requests or not self.retries:
+            return False
+        self.wait = self._backoff() if fault.retry_after is None else fault.retry_after
+        self.retries -= 1
+        bounds = (
+            made.time_left(),
+            None if self.request.until is None else self.request.until - self.run.now(),
+        )
+        return self.wait <= self.policy.max_wait and all(
+            bound is None or self.wait < bound for bound in bounds
         )
 
-    def _time_left(self, *, of_attempt: bool = True) -> float | None:
-        """Seconds that the next attempt (or the whole call) may still take."""
-        own = None if self.policy.deadline is None else self.started + self.policy.deadline - self.run.now()
-        bounds = (own, self.run.remaining(), self.policy.timeout if of_attempt else None)
-        return min((bound for bound in bounds if bound is not None), default=None)
+    def _backoff(self) -> float:
+        first = self.policy.backoff
+        doubled = first * 2 ** (self.policy.retries - self.retries)
+        return min(doubled + random.uniform(0, first), self.policy.max_wait)  # noqa: S311  # it keeps no secret
+
+    async def _pause(self, seconds: float) -> None:
+        """Tell of the failure, and wait."""
+        assert self.last
+        failure = self._failure(self.last)
+        self.run.emit(CallRetried(self.number, failure.attempts, failure, seconds, self.run.now()))
+        await asyncio.sleep(seconds)
+
+    def _interruption(self) -> Fault:
+        """Why the call was cancelled, and what had gone wrong before."""
+        why = self.run.closing
+        if self.last is None:
+            return why
+        before = f"{why.message}; before that, {self.last.kind.value}: {self.last.message}"
+        return replace(why, message=before, status=self.last.status)
 
     def _announce(self) -> None:
-        request, (provider, model, _) = self.request, self.transport.key
+        request = self.request
         self.run.emit(
-            CallStarted(self.number, request.layer, request.agent.name, request.role, model, provider, self.started)
-        )
+            CallStarted(
+                self.number, request.layer, request.agent.name, request.role, self.model, self.provider,
+                self.attempts.started,
+            )
+        )  # fmt: skip
 
-    def _announce_retry(self, state: tenacity.RetryCallState) -> None:
-        fault = state.outcome.result().fault  # type: ignore[union-attr]
-        self.run.emit(
-            CallRetried(self.number, self.attempts, self._failure(fault), state.upcoming_sleep, self.run.now())
-        )
+    def _finish(self, attempt: Attempt, admission: Admission) -> CallFinished:
+        request, made = self.request, self.attempts
+        failure = self._failure(attempt.fault) if attempt.fault else None
+        if self.breaker:
+            self._tell_breaker(self.breaker, admission, failure)
+        finished = CallFinished(
+            self.number, request.layer, request.agent.name, request.role, self.model, self.provider, made.started,
+            self.run.now(), self._proposals(attempt), failure, replace(made.usage, requests=made.requests),
+            made.requests, made.first_token, hedged=made.hedged,
+        )  # fmt: skip
+        self.run.emit(finished)
+        return finished
+
+    def _tell_breaker(
+        self, breaker: CircuitBreaker, admission: Admission, failure: Failure | None
+    ) -> None:
+        if admission == "open":
+            return
+        if failure is None:
+            breaker.succeeded()
+        elif failure.kind in _SAYS_NOTHING or not failure.attempts:
+            breaker.gave_up(admission)
+        elif failure.kind in OF_THE_ENDPOINT:
+            breaker.failed(admission, f"{failure.kind.value}: {failure.message}")
+        else:
+            breaker.succeeded()  # it answers, if not in a way that is of use here
 
     def _failure(self, fault: Fault) -> Failure:
-        request, (_, model, _) = self.request, self.transport.key
-        elapsed = self.run.now() - self.started
+        request, made = self.request, self.attempts
+        elapsed = self.run.now() - made.started
         return Failure(
-            request.agent.name, model, request.layer, fault.kind, fault.message, fault.status, self.attempts, elapsed
+            request.agent.name,
+            self.model,
+            request.layer,
+            fault.kind,
+            fault.message,
+            fault.status,
+            made.requests,
+            elapsed,
         )
 
-    def _finished(self, proposals: tuple[Proposal, ...] = (), failure: Failure | None = None) -> CallFinished:
-        request, (provider, model, _) = self.request, self.transport.key
-        return CallFinished(
-            self.number, request.layer, request.agent.name, request.role, model, provider, self.started,
-            self.run.now(), proposals, failure, self.usage, self.attempts, self.first_token,
-        )  # fmt: skip
+    def _proposals(self, attempt: Attempt) -> tuple[Proposal, ...]:
+        answers, name = () if attempt.fault else attempt.answers, self.request.agent.name
+        if len(answers) == 1:
+            answer = answers[0]
+            return (Proposal(name, self.model, answer.text, answer.thinking, answer.finish_reason),)
+        return tuple(
+            Proposal(
+                f"{name}#{number}", self.model, answer.text, answer.thinking, answer.finish_reason
+            )
+            for number, answer in enumerate(answers, 1)
+        )
+
+
+def _slots(limits: Limits) -> Slots | None:
+    if limits.in_flight is None and limits.per_endpoint is None and not limits.one_model_at_a_time:
+        return None
+    return Slots(limits.in_flight, limits.per_endpoint, one_key=limits.one_model_at_a_time)
 
 
 def _parameters(request: Request, recipe: Recipe) -> dict[str, Any]:
@@ -275,12 +224,3 @@ def _parameters(request: Request, recipe: Recipe) -> dict[str, Any]:
         "n": request.samples if request.samples > 1 else None,
     }
     return {**sampling, **agent.kwargs, **request.kwargs}
-
-
-def _proposals(request: Request, attempt: _Attempt) -> tuple[Proposal, ...]:
-    name, model = request.agent.name, request.agent.model
-    several = len(attempt.answers) > 1
-    return tuple(
-        Proposal(f"{name}#{number}" if several else name, model, answer.text, answer.thinking, answer.finish_reason)
-        for number, answer in enumerate(attempt.answers, 1)
-    )

@@ -139,6 +139,7 @@ class CallFinished:
         usage: of all its attempts together.
         first_token: when its first token came, where it streamed.
         cached: whether the answer came out of the cache, without a request.
+        hedged: whether a second request was made because the first one was late.
     """
 
     call: int
@@ -155,6 +156,7 @@ class CallFinished:
     attempts: int = 1
     first_token: float | None = None
     cached: bool = False
+    hedged: bool = False
     kind: Literal["call_finished"] = "call_finished"
 
     @property

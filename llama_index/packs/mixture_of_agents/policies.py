@@ -39,13 +39,15 @@ class CallPolicy:
     """How one LLM call is made.
 
     Attributes:
-        timeout: seconds one attempt may take (None: as long as the LLM class itself allows).
+        timeout: seconds one attempt may take (None: as long as the LLM class itself allows). A streamed answer may take
+            longer: this bounds the wait for each of its pieces.
         deadline: seconds the call may take with all its attempts and waits (None: until the layer's or run's deadline).
         retries: how many further attempts follow a failure that another attempt may cure.
         backoff: seconds before the first retry; doubles each time, with jitter. A provider's Retry-After goes before.
         max_wait: seconds; a longer wait than this, Retry-After included, is not worth it and ends the call.
         hedge_after: seconds after which a proposer that has not answered is asked a second time; the first answer
-            wins and the other request is cancelled (None: never).
+            wins and the other request is cancelled. "usual": as long as 95 % of its endpoint's last 100 answers took,
+            once ten are known. None: never.
         truncated: what a proposal cut off at ``max_tokens`` is: "reject" makes it a failure, "keep" a reference.
     """
 
@@ -54,14 +56,14 @@ class CallPolicy:
     retries: int = 2
     backoff: float = 0.5
     max_wait: float = 30.0
-    hedge_after: float | None = None
+    hedge_after: float | Literal["usual"] | None = None
     truncated: Literal["reject", "keep"] = "reject"
 
     def __post_init__(self) -> None:
         positive("CallPolicy", timeout=self.timeout, deadline=self.deadline)
-        not_negative(
-            "CallPolicy", backoff=self.backoff, max_wait=self.max_wait, hedge_after=self.hedge_after
-        )
+        not_negative("CallPolicy", backoff=self.backoff, max_wait=self.max_wait)
+        if self.hedge_after != "usual":
+            not_negative("CallPolicy", hedge_after=self.hedge_after)
         require(self.retries >= 0, "CallPolicy.retries", self.retries, "cannot be negative")
         one_of("CallPolicy.truncated", self.truncated, "reject", "keep")
 

@@ -17,7 +17,7 @@ from .agents import kinds_taken
 from .answers import answer_message
 from .calls import Caller, Request, RunState
 from .conversation import for_aggregator
-from .errors import AggregatorFailed, DeadlineExceeded, QuorumNotMet, RunError
+from .errors import AggregatorFailed, DeadlineExceeded, RunError
 from .events import (
     AnswerDelta,
     CallFinished,
@@ -32,6 +32,7 @@ from .events import (
 )
 from .forms import audience, form_of, told, with_tool_calls
 from .prompts import add_system_prompt, inject, question_of, with_references
+from .quorum import close, shortfall
 from .recipe import Aggregator, Layer, Proposer, Recipe, Step
 from .result import MixtureResult
 from .selecting import asking, select
@@ -158,11 +159,13 @@ class _Run:
 
     async def layer(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> tuple[tuple[Proposal, ...], bool]:
         self.emit(LayerStarted(number, tuple(p.name for p in layer.proposers), self.state.now()))
+        bounds = (self.layers_end, layer.deadline and self.state.now() + layer.deadline)
+        end = min((bound for bound in bounds if bound is not None), default=None)
         views = self.views(layer, previous)
-        tasks = [asyncio.ensure_future(self.propose(number, *proposer)) for proposer in views]
-        reason = await self.close(tasks, layer)
+        tasks = [asyncio.ensure_future(self.propose(number, *proposer, end)) for proposer in views]
+        reason = await close(tasks, layer, end, self.state)
         proposals = tuple(p for task in tasks if not task.cancelled() for p in task.result())
-        self.check_quorum(number, layer, proposals)
+        self.check_quorum(number, layer, len(proposals))
         self.addition = ""
         references, stop = await self.select(number, layer, proposals, previous)
         self.emit(LayerFinished(number, references, reason, self.state.now()))
@@ -174,69 +177,35 @@ class _Run:
         rendered = {kind: self.with_references(self.audience.view(kind), previous) for kind in set(kinds)}
         return [(proposer, rendered[kind]) for proposer, kind in zip(layer.proposers, kinds, strict=True)]
 
-    async def propose(self, number: int, proposer: Proposer, messages: list[ChatMessage]) -> tuple[Proposal, ...]:
+    async def propose(
+        self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None
+    ) -> tuple[Proposal, ...]:
         messages = add_system_prompt(messages, proposer.system_prompt)
         wanted = proposer.samples
         if wanted > 1 and self.job.caller.transport(proposer).offers_samples:
-            finished, _ = await self.call(number, proposer, messages, samples=wanted)
+            finished, _ = await self.call(number, proposer, messages, end, samples=wanted)
             if finished.failure or len(finished.proposals) > 1:
                 return finished.proposals
             wanted -= len(finished.proposals)
         if proposer.samples == 1:
-            return (await self.call(number, proposer, messages))[0].proposals
+            return (await self.call(number, proposer, messages, end))[0].proposals
         names = [f"{proposer.name}#{proposer.samples - wanted + i + 1}" for i in range(wanted)]
-        calls = (self.call(number, replace(proposer, name=name), messages) for name in names)
+        calls = (self.call(number, replace(proposer, name=name), messages, end) for name in names)
         return tuple(p for finished, _ in await asyncio.gather(*calls) for p in finished.proposals)
 
     async def call(
-        self, number: int, proposer: Proposer, messages: list[ChatMessage], samples: int = 1
+        self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None, samples: int = 1
     ) -> tuple[CallFinished, ChatResponse | None]:
-        request = Request(proposer, "proposer", number, messages, self.shared, samples)
+        request = Request(proposer, "proposer", number, messages, self.shared, samples, until=end)
         return await self.job.caller.call(request, self.state)
 
-    async def close(self, tasks: Sequence[asyncio.Future[tuple[Proposal, ...]]], layer: Layer) -> Any:
-        """Wait until the layer may close, then cancel its stragglers for real. Returns why it closed."""
-        begun = self.state.now()
-        bounds = (self.layers_end, None if layer.deadline is None else begun + layer.deadline)
-        end = min((bound for bound in bounds if bound is not None), default=None)
-        grace_end: float | None = None
-        pending: set[asyncio.Future[tuple[Proposal, ...]]] = set(tasks)
-        reason, self.state.closing = "deadline", "the run was cancelled"
-        try:
-            while pending:
-                enough = layer.grace is not None and _count(tasks) >= layer.quorum
-                if enough and grace_end is None:
-                    grace_end = self.state.now() + (layer.grace or 0)
-                limit = min((x for x in (end, grace_end) if x is not None), default=None)
-                left = None if limit is None else limit - self.state.now()
-                if left is not None and left <= 0:
-                    reason = "quorum" if limit == grace_end else "deadline"
-                    break
-                first = asyncio.FIRST_COMPLETED if layer.grace is not None and not enough else asyncio.ALL_COMPLETED
-                _, pending = await asyncio.wait(pending, timeout=left, return_when=first)
-            else:
-                reason = "all"
-            self.state.closing = f"the layer closed without it ({reason})"
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-        return reason
-
-    def check_quorum(self, number: int, layer: Layer, proposals: tuple[Proposal, ...]) -> None:
-        wanted = sum(p.samples for p in layer.proposers)
-        if len(proposals) == wanted:
-            return
+    def check_quorum(self, number: int, layer: Layer, got: int) -> None:
         ended = [e for e in self.happened if isinstance(e, CallFinished) and e.layer == number and e.failure]
         failures = [e.failure for e in sorted(ended, key=lambda e: e.call) if e.failure]
-        if len(proposals) < layer.quorum:
-            late = self.layers_end is not None and self.state.now() >= self.layers_end
-            problem = f"layer {number} needed {layer.quorum} of {wanted} proposals and got {len(proposals)}"
-            if late:
-                raise DeadlineExceeded(f"{problem} before the run's deadline of {self.recipe.deadline:g} s", failures)
-            raise QuorumNotMet(problem, failures)
-        missing = ", ".join(f"{f.agent}: {f.kind.value}" for f in failures)
-        self.degrade(f"layer {number} has {len(proposals)} of {wanted} proposals ({missing})")
+        late = self.layers_end is not None and self.state.now() >= self.layers_end
+        missing = shortfall(number, layer, got, failures, late=late)
+        if missing:
+            self.degrade(missing)
 
     async def select(
         self, number: int, layer: Layer, proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]
@@ -313,8 +282,3 @@ class _Run:
             response = ChatResponse(message=message, delta=reference.text)
             self.emit(AnswerDelta(reference.text, response, self.state.now()))
         return None, message, reference.agent
-
-
-def _count(tasks: Sequence[asyncio.Future[tuple[Proposal, ...]]]) -> int:
-    """How many proposals have come so far."""
-    return sum(len(task.result()) for task in tasks if task.done() and not task.cancelled())

@@ -18,7 +18,9 @@ T = TypeVar("T")
 def _start(target: Callable[[], None]) -> threading.Thread:
     """Run ``target`` in a daemon thread, in a copy of this context, so that spans nest."""
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(target,), daemon=True, name="mixture-of-agents")
+    thread = threading.Thread(
+        target=context.run, args=(target,), daemon=True, name="mixture-of-agents"
+    )
     thread.start()
     return thread
 

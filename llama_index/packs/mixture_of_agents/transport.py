@@ -8,39 +8,58 @@ the first loop that this object saw, and in a thread, through its sync client, e
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
-from .llms import endpoint_key, secrets
+from .answers import finish_reason
+from .diagnosis import causes
+from .llms import context_window, endpoint_key, output_room, secrets
 from .threads import in_thread, iterate_in_thread
 
 OnChunk = Callable[[str, ChatResponse], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A streamed answer: its text as the deltas said it, its last chunk, and why it stopped ("" for no word on that)."""
+
+    text: str
+    last: ChatResponse | None
+    finish_reason: str
 
 
 class Transport:
-    """An LLM object as the engine asks it: a copy without retries of its own, since calls.py makes them.
+    """An LLM object as the engine asks it: a copy without retries and rate limits of its own, which calls.py sees to.
 
     Attributes:
         llm: the LLM to ask; the caller's own object where nothing had to be changed.
         key: its endpoint (provider, model, address).
         secrets: its keys, to be kept out of error texts.
+        window: its model's context window in tokens, or None where that is not known.
+        room: tokens that the LLM object reserves for an answer; 0 where it does not say.
+        limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
         refused: optional parameters that the model has refused; they are not sent again.
     """
 
     def __init__(self, llm: LLM) -> None:
         self.original = llm
-        self.llm = _without_own_retries(llm)
+        self.llm = _stripped(llm)
         self.key = endpoint_key(llm)
         self.secrets = secrets(llm)
+        self.window, self.room = context_window(llm), output_room(llm)
+        self.limiter: Any = getattr(llm, "rate_limiter", None)
         self.refused: set[str] = _known_refusals(llm)
         self._openai = _is_openai(llm)
+        self._overrides: dict[str, Any] = {}
         self._native = type(llm).achat is not CustomLLM.achat
         self._native_stream = type(llm).astream_chat is not CustomLLM.astream_chat
-        self._home: weakref.ref[asyncio.AbstractEventLoop] | None = None
+        self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
 
     @property
     def offers_samples(self) -> bool:
@@ -51,25 +70,99 @@ class Transport:
         """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
         if stream and self._openai:
             wanted = {"stream_options": {"include_usage": True}, **wanted}
-        return {name: value for name, value in wanted.items() if value is not None and name not in self.refused}
+        sent = {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and name not in self.refused
+        }
+        return {**sent, **self._overrides}
 
     def sent_by_itself(self) -> tuple[str, ...]:
         """Optional parameters that the LLM class sends without being told."""
-        return tuple(name for name in ("temperature", "max_tokens") if getattr(self.llm, name, None) is not None)
+        return tuple(
+            name
+            for name in ("temperature", "max_tokens")
+            if getattr(self.llm, name, None) is not None
+        )
 
     def refuse(self, names: Sequence[str]) -> None:
         """Remember refused parameters, those of the LLM's own constructor included."""
         self.refused.update(names)
-        if self._openai:
-            # A per-call value overrides the constructor's temperature; the constructor's max_tokens wins over any.
-            self.llm = self.llm.model_copy(update={"max_tokens": None}) if "max_tokens" in names else self.llm
+        if not self._openai:
+            return
+        if "max_tokens" in names:  # the constructor's wins over a per-call one
+            self.llm = self.llm.model_copy(update={"max_tokens": None})
+        if "temperature" in names:  # a per-call one wins over the constructor's
+            from openai import NOT_GIVEN
 
-    def _own_refusals(self) -> dict[str, Any]:
-        if not self._openai or "temperature" not in self.refused or self.llm.model in _reasoning_models():  # type: ignore[attr-defined]
-            return {}
-        from openai import NOT_GIVEN
+            self._overrides["temperature"] = NOT_GIVEN
 
-        return {"temperature": NOT_GIVEN}
+    async def pace(self, tokens: int, *, threaded: bool) -> None:
+        """Wait until the rate limiter lets one request of so many tokens through.
+
+        Core's own decorators tell a limiter of the request only, never of its tokens.
+        """
+        most = getattr(self.limiter, "tokens_per_minute", None)
+        tokens = (
+            min(tokens, int(most)) if most else tokens
+        )  # a bucket never holds more: it would wait forever
+        if threaded or not self._here():
+            await in_thread(partial(self.limiter.acquire, tokens))
+        else:
+            await self.limiter.async_acquire(tokens)
+
+    async def chat(
+        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], *, threaded: bool
+    ) -> ChatResponse:
+        """Ask for a whole answer. Raises whatever the LLM raises."""
+        if not threaded and self._native and self._here():
+            try:
+                return await self.llm.achat(messages, **parameters)
+            except Exception as error:  # noqa: BLE001  # most are raised again
+                self._leave_home_after(error)
+        return await in_thread(partial(self.llm.chat, messages, **parameters))
+
+    async def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: dict[str, Any],
+        on_chunk: OnChunk,
+        *,
+        threaded: bool,
+    ) -> Streamed:
+        """Ask for a streamed answer. Raises whatever the LLM raises.
+
+        Args:
+            on_chunk: called with each new piece of text and the chunk it came in.
+
+        Returns:
+            The whole answer. Its text is rebuilt from the deltas: what integrations accumulate in ``message`` is not
+            always right.
+        """
+        pieces: list[str] = []
+        last, reason = None, ""
+        chunks = await self._chunks(messages, parameters, threaded)
+        try:
+            async for chunk in chunks:
+                text = chunk.delta or ""
+                pieces.append(text)
+                last, reason = chunk, finish_reason(chunk.raw) or reason
+                on_chunk(text, chunk)
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close:
+                await close()
+        return Streamed("".join(pieces), last, reason)
+
+    async def _chunks(
+        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
+    ) -> AsyncIterator[ChatResponse]:
+        if not threaded and self._native_stream and self._here():
+            try:
+                return await self.llm.astream_chat(messages, **parameters)
+            except Exception as error:  # noqa: BLE001  # most are raised again
+                self._leave_home_after(error)
+        return iterate_in_thread(partial(self.llm.stream_chat, messages, **parameters))
 
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
@@ -78,53 +171,41 @@ class Transport:
             self._home = weakref.ref(loop)
         return self._home() is loop
 
-    async def chat(self, messages: Sequence[ChatMessage], parameters: dict[str, Any], *, threaded: bool) -> ChatResponse:
-        """Ask for a whole answer. Raises whatever the LLM raises."""
-        parameters = {**parameters, **self._own_refusals()}
-        if threaded or not self._native or not self._here():
-            return await in_thread(partial(self.llm.chat, messages, **parameters))
-        return await self.llm.achat(messages, **parameters)
+    def _leave_home_after(self, error: Exception) -> None:
+        """Raise the error again, unless it says that the LLM's async client belongs to another loop.
 
-    async def stream(
-        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], on_chunk: OnChunk, *, threaded: bool
-    ) -> tuple[str, ChatResponse | None]:
-        """Ask for a streamed answer.
-
-        Args:
-            on_chunk: called with each new piece of text and the chunk it came in.
-
-        Returns:
-            The whole text and the last chunk. The text is rebuilt from the deltas: what integrations accumulate in
-            ``message`` is not always right.
+        The user may have asked this LLM object on another loop, or given it a client of their own; then no request
+        was made, and from now on it is asked in a thread.
         """
-        parameters = {**parameters, **self._own_refusals()}
-        pieces: list[str] = []
-        last: ChatResponse | None = None
-        async for chunk in self._chunks(messages, parameters, threaded):
-            text = chunk.delta or ""
-            pieces.append(text)
-            last = chunk
-            on_chunk(text, chunk)
-        return "".join(pieces), last
-
-    async def _chunks(
-        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
-    ) -> AsyncIterator[ChatResponse]:
-        if threaded or not self._native_stream or not self._here():
-            async for chunk in iterate_in_thread(partial(self.llm.stream_chat, messages, **parameters)):
-                yield chunk
-        else:
-            async for chunk in await self.llm.astream_chat(messages, **parameters):
-                yield chunk
+        words = (str(one) for one in causes(error) if isinstance(one, RuntimeError))
+        if not any(
+            "loop is closed" in text or "different loop" in text or "different event loop" in text
+            for text in words
+        ):
+            raise error
+        self._home = _nowhere
 
 
-def _without_own_retries(llm: LLM) -> LLM:
-    if not getattr(llm, "max_retries", 0):
+def _nowhere() -> None:
+    return None
+
+
+def _stripped(llm: LLM) -> LLM:
+    """The LLM without retries and rate limits of its own."""
+    changes: dict[str, Any] = {}
+    if getattr(llm, "max_retries", 0):
+        changes["max_retries"] = 0
+    if getattr(llm, "rate_limiter", None) is not None:
+        changes["rate_limiter"] = None
+    if not changes:
         return llm
-    copy = llm.model_copy(update={"max_retries": 0})
-    for name in ("_client", "_aclient"):  # clients made before this copy, or given by the user, retry too
+    copy = llm.model_copy(update=changes)
+    for name in (
+        "_client",
+        "_aclient",
+    ):  # clients made before this copy, or given by the user, retry too
         with_options: Any = getattr(getattr(copy, name, None), "with_options", None)
-        if with_options:
+        if with_options and "max_retries" in changes:
             setattr(copy, name, with_options(max_retries=0))
     return copy
 
@@ -134,11 +215,10 @@ def _is_openai(llm: LLM) -> bool:
     return any(cls.__module__.startswith("llama_index.llms.openai.") for cls in type(llm).__mro__)
 
 
-def _reasoning_models() -> frozenset[str]:
+def _known_refusals(llm: LLM) -> set[str]:
+    """LlamaIndex's OpenAI class keeps its own temperature from reasoning models, but not one that a call brings."""
+    if not _is_openai(llm):
+        return set()
     from llama_index.llms.openai.utils import O1_MODELS
 
-    return frozenset(O1_MODELS)
-
-
-def _known_refusals(llm: LLM) -> set[str]:
-    return {"temperature"} if _is_openai(llm) and getattr(llm, "model", "") in _reasoning_models() else set()
+    return {"temperature"} if getattr(llm, "model", "") in O1_MODELS else set()

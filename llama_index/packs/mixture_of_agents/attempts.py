@@ -1,0 +1,219 @@
+"""The requests of one call: within the limits, in time, hedged where that is wanted; and what is made of the answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+
+from .answers import EXPLANATIONS, Answer, assembled, read, verdict
+from .asking import Request, RunState
+from .breaker import CircuitBreaker
+from .diagnosis import Fault, diagnose
+from .events import Usage
+from .expiry import expired, expires_after, put_off
+from .failures import FailureKind
+from .hedging import UsualTime, hedged
+from .prompts import text_of
+from .recipe import CallPolicy
+from .slots import Slots
+from .tokens import count_tokens
+from .transport import Transport
+from .usage import estimate_usage, read_usage
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended: with answers of use and the LLM's own response, or with a fault."""
+
+    answers: tuple[Answer, ...] = ()
+    response: ChatResponse | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What all calls to one model endpoint share.
+
+    Attributes:
+        breaker: its circuit breaker, or None.
+        slots: the slots for calls under way, or None where they are not limited.
+        usual: how long it usually takes.
+    """
+
+    breaker: CircuitBreaker | None = None
+    slots: Slots | None = None
+    usual: UsualTime = field(default_factory=UsualTime)
+
+
+class Attempts:
+    """Makes the attempts of one call.
+
+    Attributes:
+        requests: how many requests were made so far.
+        usage: the tokens of all of them that ended with an answer.
+        first_token: when the first piece of a streamed answer came, on the run's clock.
+        passed_on: whether a part of a streamed answer has been handed on: it cannot be taken back.
+        hedged: whether a second request was made because the first one was late.
+    """
+
+    def __init__(
+        self, request: Request, transport: Transport, endpoint: Endpoint, run: RunState, policy: CallPolicy,
+        parameters: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.request, self.transport, self.endpoint, self.run = request, transport, endpoint, run
+        self.policy, self.parameters = policy, parameters
+        self.started = run.now()
+        self.requests = 0
+        self.usage = Usage()
+        self.first_token: float | None = None
+        self.passed_on = False
+        self.hedged = False
+        self._dropped: set[str] = set()
+
+    def time_left(self) -> float | None:
+        """Seconds that the call may still take; None for no bound."""
+        run, own = self.run.remaining(), self.policy.deadline
+        if own is None:
+            return run
+        own += self.started - self.run.now()
+        return own if run is None else min(own, run)
+
+    async def make(self) -> Attempt:
+        """One attempt. Never raises for an LLM's fault."""
+        left = self.time_left()
+        if left is not None and left <= 0:
+            return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
+        slots = self.endpoint.slots
+        if slots is None and self.transport.limiter is None:
+            return await self._in_time()
+        scope = expires_after(left)
+        try:
+            async with scope:
+                await self._turn()
+        except Exception as error:  # noqa: BLE001  # a rate limiter may raise anything
+            late = Fault(
+                FailureKind.TIMEOUT, f"the limits did not let it through within {left or 0:.4g} s"
+            )
+            return Attempt(fault=late if expired(scope, error) else self._diagnosis(error, {}))
+        try:
+            return await self._in_time()
+        finally:
+            if slots:
+                slots.release(self.transport.key)
+
+    async def _turn(self) -> None:
+        """Wait for a slot, and for the rate limiter."""
+        slots, key = self.endpoint.slots, self.transport.key
+        if slots:
+            await slots.acquire(key)
+        try:
+            await self._pace()
+        except BaseException:
+            if slots:
+                slots.release(key)
+            raise
+
+    async def _pace(self) -> None:
+        if self.transport.limiter is not None:
+            sent = count_tokens("\n".join(text_of(message) for message in self.request.messages))
+            most = (
+                sent
+                + (self.parameters.get("max_tokens") or self.transport.room) * self.request.samples
+            )
+            await self.transport.pace(most, threaded=self.run.threaded)
+
+    async def _in_time(self) -> Attempt:
+        """A request; or two, where the first one is late and the policy wants that."""
+        after = self.policy.hedge_after if self.request.role == "proposer" else None
+        if after == "usual":
+            after = self.endpoint.usual.seconds
+        if after is None:
+            return await self._request()
+        return await hedged(
+            self._request, self._second_request, after, lambda attempt: attempt.fault is None
+        )
+
+    async def _second_request(self) -> Attempt:
+        slots, key = self.endpoint.slots, self.transport.key
+        if slots and not slots.try_acquire(key):
+            return Attempt(
+                fault=Fault(FailureKind.TIMEOUT, "the limits left no room for a second request")
+            )
+        try:
+            await self._pace()
+            self.hedged = True
+            return await self._request()
+        finally:
+            if slots:
+                slots.release(key)
+
+    async def _request(self) -> Attempt:
+        limits = (self.time_left(), self.policy.timeout)
+        limit = min((seconds for seconds in limits if seconds is not None), default=None)
+        sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
+        self.requests += 1
+        begun, scope = self.run.now(), expires_after(limit)
+        try:
+            async with scope:
+                answers, response = await self._ask(sent, scope)
+            known = read_usage(response) if response else None
+            self.usage += known or estimate_usage(
+                self.request.messages, "".join(answer.text for answer in answers)
+            )
+        except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
+            if expired(scope, error):
+                waited = self.run.now() - begun
+                return Attempt(fault=Fault(FailureKind.TIMEOUT, f"gave up after {waited:.4g} s"))
+            return Attempt(fault=self._diagnosis(error, sent))
+        self.endpoint.usual.add(self.run.now() - begun)
+        return self._judged(answers, response)
+
+    async def _ask(
+        self, sent: dict[str, Any], scope: Any
+    ) -> tuple[Sequence[Answer], ChatResponse | None]:
+        messages, on_chunk = self.request.messages, self.request.on_chunk
+        if on_chunk is None:
+            response = await self.transport.chat(messages, sent, threaded=self.run.threaded)
+            return read(response), response
+
+        def pass_on(text: str, chunk: ChatResponse) -> None:
+            self._mark(text, chunk.message)
+            if self.policy.timeout is not None:  # a stream may take longer, as long as it goes on
+                left = self.time_left()
+                put_off(
+                    scope, self.policy.timeout if left is None else min(left, self.policy.timeout)
+                )
+            on_chunk(text, chunk)
+
+        streamed = await self.transport.stream(messages, sent, pass_on, threaded=self.run.threaded)
+        return (assembled(streamed.text, streamed.last, streamed.finish_reason),), streamed.last
+
+    def _mark(self, text: str, message: ChatMessage) -> None:
+        if text and self.first_token is None:
+            self.first_token = self.run.now()
+        self.passed_on = (
+            self.passed_on or bool(text) or any(b.block_type == "tool_call" for b in message.blocks)
+        )
+
+    def _judged(self, answers: Sequence[Answer], response: ChatResponse | None) -> Attempt:
+        of_user = (
+            self.request.role == "aggregator"
+        )  # its answer is the user's: a cut one is better than none
+        truncated = "keep" if of_user else self.policy.truncated
+        kinds = [
+            verdict(answer, tools=self.request.tools, truncated=truncated) for answer in answers
+        ]
+        useful = tuple(answer for answer, kind in zip(answers, kinds, strict=True) if kind is None)
+        if useful or not kinds or kinds[0] is None:
+            return Attempt(useful, response)
+        return Attempt(response=response, fault=Fault(kinds[0], EXPLANATIONS[kinds[0]]))
+
+    def _diagnosis(self, error: Exception, sent: dict[str, Any]) -> Fault:
+        """What the error means; parameters that it refuses are not sent to this model any more."""
+        transport = self.transport
+        names = {*sent, *transport.sent_by_itself(), *transport.refused} - self._dropped
+        fault = diagnose(error, names, transport.secrets)
+        self._dropped.update(fault.refused)
+        transport.refuse(fault.refused)
+        return fault
