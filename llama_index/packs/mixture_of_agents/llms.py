@@ -46,6 +46,21 @@ def output_room(llm: LLM) -> int:
     return max(0, known.num_output or 0) if known else 0
 
 
+def is_openai(llm: LLM) -> bool:
+    """Whether it is LlamaIndex's OpenAI class or one derived from it: these can give several answers to one request."""
+    return any(cls.__module__.startswith("llama_index.llms.openai.") for cls in type(llm).__mro__)
+
+
+def output_limit(llm: LLM, wanted: int | None) -> int | None:
+    """The tokens that an answer can have when ``wanted`` is sent as ``max_tokens``; None for no bound.
+
+    LlamaIndex's OpenAI class prefers the ``max_tokens`` of its own constructor.
+    """
+    own = getattr(llm, "max_tokens", None)
+    first, second = (own, wanted) if is_openai(llm) else (wanted, own)
+    return first or second or output_room(llm) or None
+
+
 def calls_functions(llm: LLM) -> bool:
     """Whether the model can be given tools."""
     known = metadata(llm)

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 
 from .agents import Agent, Aggregator, Proposer
 from .policies import Breaker, Budget, CallPolicy, Limits, not_negative, one_of, positive, require
 from .prompts import AGGREGATE_AND_SYNTHESIZE, Placement
 from .step import Arriving, Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
+
+if TYPE_CHECKING:
+    from .estimate import Estimate
 
 __all__ = [
     "Agent",
@@ -176,6 +180,27 @@ class Recipe:
         one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns")
         if self.aggregator is None:
             self._answers_without_aggregator()
+
+    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> "Estimate":
+        """What a run will take, told without asking anybody: calls, tokens, money, the shortest time.
+
+        Args:
+            messages: the conversation, or the question alone.
+        """
+        from .estimate import estimate
+
+        given = [ChatMessage(content=messages)] if isinstance(messages, str) else messages
+        return estimate(self, given)
+
+    def __str__(self) -> str:
+        from .plan import plan
+
+        return plan(self)
+
+    def __repr__(self) -> str:
+        layers = [[p.name for p in layer.proposers] for layer in self.layers]
+        aggregator = self.aggregator.name if self.aggregator else None
+        return f"Recipe({self.name!r}, layers={layers}, aggregator={aggregator!r})"
 
     def _answers_without_aggregator(self) -> None:
         names = [agent.name for agent in self.fallbacks]

@@ -97,12 +97,16 @@ class Outlook:
         rounds: the agents it asks, round by round; the calls of a round are made at the same time.
         adaptive: whether a run may turn out shorter than this.
         reads: how many proposals each call reads; None for all that arrive.
+        adds: whether what is answered goes into the next prompt, behind the references.
+        writes: whether what is answered may itself be a reference.
     """
 
     references: int
     rounds: tuple[tuple[Agent, ...], ...] = ()
     adaptive: bool = False
     reads: int | None = None
+    adds: bool = False
+    writes: bool = False
 
 
 class Selection(Protocol):

@@ -18,7 +18,7 @@ from llama_index.core.llms.llm import LLM
 
 from .answers import finish_reason
 from .diagnosis import causes
-from .llms import context_window, endpoint_key, output_room, secrets
+from .llms import context_window, endpoint_key, is_openai, output_room, secrets
 from .threads import in_thread, iterate_in_thread
 
 OnChunk = Callable[[str, ChatResponse], None]
@@ -55,7 +55,7 @@ class Transport:
         self.window, self.room = context_window(llm), output_room(llm)
         self.limiter: Any = getattr(llm, "rate_limiter", None)
         self.refused: set[str] = _known_refusals(llm)
-        self._openai = _is_openai(llm)
+        self._openai = is_openai(llm)
         self._overrides: dict[str, Any] = {}
         self._native = type(llm).achat is not CustomLLM.achat
         self._native_stream = type(llm).astream_chat is not CustomLLM.astream_chat
@@ -210,14 +210,9 @@ def _stripped(llm: LLM) -> LLM:
     return copy
 
 
-def _is_openai(llm: LLM) -> bool:
-    """Whether it is LlamaIndex's OpenAI class or one derived from it."""
-    return any(cls.__module__.startswith("llama_index.llms.openai.") for cls in type(llm).__mro__)
-
-
 def _known_refusals(llm: LLM) -> set[str]:
     """LlamaIndex's OpenAI class keeps its own temperature from reasoning models, but not one that a call brings."""
-    if not _is_openai(llm):
+    if not is_openai(llm):
         return set()
     from llama_index.llms.openai.utils import O1_MODELS
 

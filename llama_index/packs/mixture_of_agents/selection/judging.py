@@ -188,7 +188,8 @@ class PeerRanking:
         )
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        return Outlook(arriving.count, (arriving.agents,) if arriving.count > 1 else ())
+        rounds = (arriving.agents,) if arriving.count > 1 else ()
+        return Outlook(arriving.count, rounds, adds=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Fold:
     def outlook(self, arriving: Arriving) -> Outlook:
         folds = max(0, -((self.window - arriving.count) // (self.window - 1)))
         left = arriving.count - folds * (self.window - 1)
-        return Outlook(left, ((as_agent(self.agent),),) * folds, reads=self.window)
+        return Outlook(left, ((as_agent(self.agent),),) * folds, reads=self.window, writes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class Analysis:
         return Selected(step.proposals, topic="analysis", note=note, addition=_report(note))
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        return Outlook(arriving.count, ((as_judge(self.judge),),) if arriving.count else ())
+        rounds = ((as_judge(self.judge),),) if arriving.count else ()
+        return Outlook(arriving.count, rounds, adds=True)
 
 
 def _sentences(found: Any) -> list[Any]:
@@ -153,4 +154,4 @@ class Residuals:
 
     def outlook(self, arriving: Arriving) -> Outlook:
         rounds = ((as_judge(self.extractor),),) if arriving.layer > 1 else ()
-        return Outlook(arriving.count, rounds, adaptive=True, reads=2 * arriving.count)
+        return Outlook(arriving.count, rounds, adaptive=True, reads=2 * arriving.count, adds=True)

@@ -73,8 +73,9 @@ def order_in(text: str, key: str, count: int) -> list[int]:
     said = object_in(text)
     if said is not None:
         return _indices(json.dumps(said.get(key)), count)
-    lines = [_indices(line, count) for line in text.splitlines()]
-    return ([[]] + [found for found in lines if found])[-1]
+    lines: list[list[int]] = [_indices(line, count) for line in text.splitlines()]
+    found = [line for line in lines if line]
+    return found[-1] if found else []
 
 
 def _indices(text: str, count: int) -> list[int]:
