@@ -1,0 +1,203 @@
+"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI class and those derived from it.
+
+    gpt, mini, nano = share_clients(OpenAI("gpt-4.1"), OpenAI("gpt-4.1-mini"), OpenAI("gpt-4.1-nano"))
+
+By default every LLM object makes HTTP clients of its own, each with an SSL context (20 ms of CPU) and connections
+that are dropped after 5 idle seconds, which is sooner than the next layer begins. docs/performance.md has the numbers.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from ssl import SSLContext
+from typing import Any, TypeVar
+from urllib.request import getproxies
+
+import httpx
+from llama_index.core.llms.llm import LLM
+
+AnyLLM = TypeVar("AnyLLM", bound=LLM)
+
+KEEP_ALIVE = 60.0
+"""Seconds that an idle connection is kept: a layer's slowest answer takes about as long."""
+
+
+def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]:
+    """Copies of LLMs that share one HTTP client; the LLMs themselves are not changed.
+
+    With the extra ``fast`` it is one aiohttp client, which works on any number of event loops and closes with them;
+    without it, or where the environment names a proxy, every LLM gets httpx clients of its own that have at least
+    their SSL context in common.
+
+    Args:
+        llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), or that was given a client
+            by its maker, is returned as it is.
+        connections: how many there may be at once: as many as the widest layer has proposers, times the runs at
+            once. A call that finds none free waits. None is no bound.
+
+    Returns:
+        The copies, in the order of the LLMs.
+    """
+    from llama_index.llms.openai import OpenAI
+    from openai import DefaultAsyncHttpxClient
+
+    ssl = httpx.create_ssl_context()
+    # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
+    proxied = getproxies().keys() & {"http", "https", "all"}
+    fast = find_spec("httpx_aiohttp") and not proxied
+    shared = DefaultAsyncHttpxClient(transport=_Pools(ssl, connections or 0)) if fast else None
+    copies: list[Any] = [
+        _with_clients(llm, ssl, shared) if isinstance(llm, OpenAI) and _has_none(llm) else llm
+        for llm in llms
+    ]
+    return copies
+
+
+_CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
+"""Where LlamaIndex's OpenAI class keeps what it was given, or has made."""
+
+
+def _has_none(llm: LLM) -> bool:
+    return not any(getattr(llm, name, None) for name in _CLIENTS)
+
+
+def _with_clients(llm: Any, ssl: SSLContext, shared: httpx.AsyncClient | None) -> Any:
+    from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
+    blocking = DefaultHttpxClient(verify=ssl)
+    awaited = shared or DefaultAsyncHttpxClient(verify=ssl)
+    clients: tuple[Any, ...] = (None, None, blocking, awaited)
+    if _makes_plain_clients(llm):
+        names = ("api_key", "max_retries", "timeout", "default_headers")
+        settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
+        plain, async_plain = _plain_clients()
+        clients = (
+            plain(http_client=blocking, **settings),
+            async_plain(http_client=awaited, **settings),
+            blocking,
+            awaited,
+        )
+    copy = llm.model_copy()
+    for name, client in zip(_CLIENTS, clients, strict=True):
+        setattr(copy, name, client)
+    return copy
+
+
+def _makes_plain_clients(llm: Any) -> bool:
+    """Whether its class makes its clients as OpenAI's does (Azure's has another kind of them)."""
+    from llama_index.llms.openai import OpenAI
+
+    makers = ("_get_client", "_get_aclient", "_get_credential_kwargs")
+    own = all(getattr(llm.__class__, name) is getattr(OpenAI, name) for name in makers)
+    return own and llm.reuse_client
+
+
+class _Pools(httpx.AsyncBaseTransport):
+    """aiohttp's connections beneath httpx: a pool for every event loop that asks."""
+
+    def __init__(self, ssl: SSLContext, connections: int) -> None:
+        self._ssl, self._connections = ssl, connections
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncBaseTransport, Any]] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._pools = {
+                known: pool for known, pool in self._pools.items() if not known.is_closed()
+            }
+            # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
+            life = self._life()
+            self._pools[loop] = (await anext(life), life)
+        return await self._pools[loop][0].handle_async_request(request)
+
+    async def _life(self) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
+        import aiohttp
+        from httpx_aiohttp import AiohttpTransport
+
+        connector = aiohttp.TCPConnector(
+            limit=self._connections, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE
+        )
+        cookies = aiohttp.DummyCookieJar()  # httpx has a jar of its own
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
+        try:
+            yield AiohttpTransport(verify=self._ssl, client=session)
+        finally:
+            await session.close()
+
+    async def aclose(self) -> None:
+        _, life = self._pools.pop(asyncio.get_running_loop(), (None, None))
+        if life:
+            await life.aclose()
+
+
+class _Plain:
+    """``chat.completions`` of an OpenAI client, for requests that are plain data already.
+
+    The SDK walks through every request to translate its typed parameters, which takes as long as all the rest of a
+    call together; LlamaIndex sends dicts and lists that need no translation.
+    """
+
+    stream_cls: Any
+    _client: Any
+
+    def create(self, *, stream: bool = False, **parameters: Any) -> Any:
+        """As the SDK's; of an async client it is awaited."""
+        from openai import NotGiven, Omit
+        from openai.types.chat import ChatCompletion
+
+        if not _OPTIONS.isdisjoint(parameters):
+            return super().create(stream=stream, **parameters)  # type: ignore[misc]
+        body = {
+            name: value
+            for name, value in parameters.items()
+            if not isinstance(value, (NotGiven, Omit))
+        }
+        return self._client.post(
+            "/chat/completions",
+            body={**body, "stream": stream},
+            cast_to=ChatCompletion,
+            stream=stream,
+            stream_cls=self.stream_cls,
+        )
+
+
+_OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
+"""Parameters of ``create`` that do not go into the request's body."""
+
+
+@cache
+def _plain_clients() -> tuple[Any, Any]:
+    """OpenAI's sync and async client with plain completions, under their own names: they say them to the server."""
+    sdk: Any = import_module("openai")
+    resources: Any = import_module("openai.resources.chat")
+    chunk: Any = import_module("openai.types.chat").ChatCompletionChunk
+
+    class Completions(_Plain, resources.Completions):
+        stream_cls = sdk.Stream[chunk]
+
+    class AsyncCompletions(_Plain, resources.AsyncCompletions):
+        stream_cls = sdk.AsyncStream[chunk]
+
+    class Chat(resources.Chat):
+        @cached_property
+        def completions(self) -> Any:
+            return Completions(self._client)  # pyright: ignore[reportCallIssue]
+
+    class AsyncChat(resources.AsyncChat):
+        @cached_property
+        def completions(self) -> Any:
+            return AsyncCompletions(self._client)  # pyright: ignore[reportCallIssue]
+
+    class OpenAI(sdk.OpenAI):
+        @cached_property
+        def chat(self) -> Any:
+            return Chat(self)
+
+    class AsyncOpenAI(sdk.AsyncOpenAI):
+        @cached_property
+        def chat(self) -> Any:
+            return AsyncChat(self)
+
+    return OpenAI, AsyncOpenAI

@@ -1,0 +1,165 @@
+"""Connections that LLMs share: the same answers, fewer connections, nothing left open, nothing changed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.llm import LLM
+from llama_index.llms.openai import OpenAI
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.clients import share_clients
+from llama_index.packs.mixture_of_agents.simulation import (
+    Reply,
+    SimulatedProviders,
+    ToolCall,
+    failure,
+)
+
+ASKED = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="Why?")]
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def body(providers: SimulatedProviders) -> dict[str, object]:
+    return providers.log()[-1].body
+
+
+async def test_every_way_of_asking_sends_and_gives_what_it_does_without(
+    providers: SimulatedProviders,
+) -> None:
+    reply = Reply("Because.", tool_calls=(ToolCall("look", {"where": "here"}),))
+    alone = providers.openai("gpt-4.1")
+    (shared,) = share_clients(alone)
+    settings = {"temperature": 0.5, "tools": [TOOL], "extra_headers": {"X-Trace": "1"}}
+
+    async def ask(llm: LLM, parameters: dict[str, object]) -> list[object]:
+        providers.reset()  # calls of tools are numbered from 1
+        providers.configure("gpt-4.1", reply=reply)
+        gave: list[object] = []
+        for response in (
+            await llm.achat(ASKED, **parameters),
+            await asyncio.to_thread(llm.chat, ASKED, **parameters),
+            [chunk async for chunk in await llm.astream_chat(ASKED, **parameters)][-1],
+            (await asyncio.to_thread(lambda: list(llm.stream_chat(ASKED, **parameters))))[-1],
+        ):
+            gave += [response.message.model_dump(), body(providers)]
+        return gave
+
+    for parameters in (settings, {"temperature": 0.5, "tools": [TOOL]}, {"max_tokens": 9}):
+        assert await ask(shared, parameters) == await ask(alone, parameters)
+
+
+async def test_a_not_given_parameter_is_not_sent(providers: SimulatedProviders) -> None:
+    from openai import NOT_GIVEN, omit
+
+    (llm,) = share_clients(providers.openai("gpt-4.1"))
+    await llm.achat(ASKED, temperature=NOT_GIVEN, top_p=omit)
+    assert not {"temperature", "top_p"} & body(providers).keys()
+
+
+async def test_an_error_of_the_provider_reads_as_without(providers: SimulatedProviders) -> None:
+    providers.configure("gpt-4.1", script=[failure(400, "no such thing")])
+    (llm,) = share_clients(providers.openai("gpt-4.1"))
+    with pytest.raises(Exception, match="no such thing") as error:
+        await llm.achat(ASKED)
+    assert getattr(error.value, "status_code", None) == 400
+
+
+def test_a_mixture_of_shared_llms_answers_on_one_loop_after_another_and_without_one(
+    providers: SimulatedProviders,
+) -> None:
+    *proposers, aggregator = share_clients(
+        *(providers.openai(name) for name in ("gpt-4o", "gpt-4o-mini", "gpt-4.1"))
+    )
+    for _ in range(2):
+        mixture = MixtureOfAgents(llm=aggregator, proposers=proposers)
+        assert asyncio.run(mixture.achat(ASKED)).message.content
+        assert mixture.chat(ASKED).message.content
+        other = MixtureOfAgents(llm=proposers[0], proposers=proposers)  # met on another loop
+        assert asyncio.run(other.achat(ASKED)).message.content
+    assert providers.counts().arrived == 6 * 5
+
+
+async def test_a_bound_on_connections_makes_calls_wait_and_fails_none(
+    providers: SimulatedProviders,
+) -> None:
+    providers.hold("gpt-4.1")
+    (llm,) = share_clients(providers.openai("gpt-4.1"), connections=3)
+    calls = [asyncio.ensure_future(llm.achat(ASKED)) for _ in range(7)]
+    await providers.await_for("gpt-4.1", held=3)
+    providers.release("gpt-4.1")
+    assert len(await asyncio.gather(*calls)) == 7
+    assert providers.high_water("gpt-4.1") == 3
+
+
+def test_the_llms_given_are_not_changed_and_what_is_not_openai_or_has_a_client_comes_back(
+    providers: SimulatedProviders,
+) -> None:
+    plain, mistral = providers.openai("gpt-4.1"), providers.mistral()
+    (owner,) = share_clients(providers.openai("gpt-4o"))
+    before = plain.__dict__.copy(), dict(plain.__pydantic_private__ or {})
+    shared, *same = share_clients(plain, mistral, owner)
+    assert shared is not plain
+    assert isinstance(shared, OpenAI)
+    assert same[0] is mistral
+    assert same[1] is owner
+    assert (plain.__dict__, plain.__pydantic_private__) == before
+
+
+class OtherClients(OpenAI):
+    """As Azure's class: it makes clients of another kind."""
+
+    def _get_aclient(self):
+        client = super()._get_aclient()
+        client._custom_headers = {"X-Mine": "yes"}
+        return client
+
+
+async def test_a_class_that_makes_its_own_clients_keeps_them_and_shares_the_connections(
+    providers: SimulatedProviders,
+) -> None:
+    llm = OtherClients("gpt-4.1", api_key="key", api_base=providers.openai_base)
+    (shared,) = share_clients(llm)
+    assert (await shared.achat(ASKED)).message.content
+    assert "x-mine" in providers.log()[-1].headers
+    assert shared._get_aclient()._client is shared._async_http_client
+
+
+SCRIPT = """
+import asyncio, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # None: not to be found
+from llama_index.llms.openai import OpenAI
+from llama_index.packs.mixture_of_agents.clients import share_clients
+
+async def main():
+    first, second = share_clients(*(OpenAI(name, api_key="k") for name in ("gpt-4o", "gpt-4.1")))
+    said = await asyncio.gather(first.acomplete("Why?"), second.acomplete("Why?"))
+    print(len(said), first._async_http_client is second._async_http_client)
+    print(first.complete("Why?").text != "")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("absent", "proxies", "shared"),
+    [
+        ([], {}, True),
+        (["httpx_aiohttp"], {}, False),
+        ([], {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}, False),
+    ],
+)
+def test_a_script_ends_without_a_word_about_connections(
+    providers: SimulatedProviders, absent: list[str], proxies: dict[str, str], shared: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *absent],
+        env={**os.environ, **providers.environment, **proxies},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["2", str(shared), "True"], "")
