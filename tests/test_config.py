@@ -18,7 +18,9 @@ from llama_index.packs.mixture_of_agents import (
 )
 from llama_index.packs.mixture_of_agents.config import dumps, from_data, load, loads, to_data
 from llama_index.packs.mixture_of_agents.documents import Format, read_text, write
-from llama_index.packs.mixture_of_agents.recipe import Breaker, Budget, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.presets import PRESETS
+from llama_index.packs.mixture_of_agents.recipe import Agent, Breaker, Budget, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.selection import Rank, Shuffle, Vote
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 MINIMAL = """
@@ -198,6 +200,69 @@ def test_an_llm_of_ones_own_class_cannot_be_written_and_the_error_says_why():
         dumps(moa([ScriptedLLM("a")], ScriptedLLM("b")))
 
 
+def test_a_file_can_name_a_preset_and_give_its_parameters():
+    recipe = loads('recipe = "self_moa"\nllm = "openai:gpt-4.1"\nsamples = 4\ndeadline = 30')
+    assert recipe.name == "self_moa"
+    assert recipe.layers[0].samples == 4
+    assert recipe.deadline == 30.0
+    assert recipe.aggregator is not None
+    assert recipe.aggregator.model == "gpt-4.1"
+
+
+PRESET_FILES = {
+    "moa": 'proposers = ["openai:gpt-4.1-mini"]\naggregator = "openai:gpt-4.1"',
+    "moa_lite": 'proposers = ["openai:gpt-4.1-mini"]\naggregator = "openai:gpt-4.1"',
+    "self_moa": 'llm = "openai:gpt-4.1"\nsamples = 3',
+    "self_moa_seq": 'llm = { model = "openai:gpt-4.1", system_prompt = "Be brief." }\nwindow = 3',
+    "rank": 'proposers = ["openai:gpt-4.1-mini", "openai:gpt-4o"]\nranker = "openai:gpt-4.1"',
+    "vote": 'proposers = "openai:gpt-4.1-mini"\nsamples = 5\njudge = "openai:gpt-4.1"',
+    "best_of_n": 'llm = "openai:gpt-4.1"',
+    "council": 'members = ["openai:gpt-4o", "openai:gpt-4.1"]\nchairman = "openai:gpt-4.1"',
+    "fusion": 'panel = ["openai:gpt-4o", "openai:gpt-4.1"]\njudge = "openai:gpt-4.1"',
+    "residual": 'proposers = ["openai:gpt-4o", "openai:gpt-4.1"]\naggregator = "openai:gpt-4.1"',
+    "sparse": 'proposers = ["openai:gpt-4o", "openai:gpt-4.1"]\njudge = "openai:gpt-4.1"\nkeep = 1',
+    "cascade": 'cheap = "openai:gpt-4.1-nano"\n[mixture]\nrecipe = "self_moa"\nllm = "openai:gpt-4.1"',
+}
+
+
+def test_every_preset_is_tried_below():
+    assert set(PRESET_FILES) == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESET_FILES)
+def test_every_preset_can_be_named_and_comes_back_the_same(name):
+    recipe = loads(f'recipe = "{name}"\n{PRESET_FILES[name]}')
+    written = dumps(recipe)
+    again = loads(written)
+    assert dumps(again) == written
+    assert [agent.name for agent in again.agents] == [agent.name for agent in recipe.agents]
+    assert [agent.temperature for agent in again.agents] == [
+        agent.temperature for agent in recipe.agents
+    ]
+
+
+def test_a_layer_can_name_its_selections_with_their_settings():
+    recipe = loads(
+        MINIMAL
+        + """
+select = [
+    "shuffle",
+    { use = "rank", judge = "openai:gpt-4.1", k = 1 },
+    { use = "vote", judge = { model = "openai:gpt-4.1", temperature = 0.5 } },
+]
+"""
+    )
+    shuffle, rank, vote = recipe.layers[0].select
+    assert shuffle == Shuffle()
+    assert isinstance(rank, Rank)
+    assert isinstance(rank.judge, Agent)
+    assert rank.judge.temperature == 0.0  # as for an LLM given in Python
+    assert isinstance(vote, Vote)
+    assert isinstance(vote.judge, Agent)
+    assert vote.judge.temperature == 0.5
+    assert to_data(loads(dumps(recipe))) == to_data(recipe)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -212,6 +277,12 @@ def test_an_llm_of_ones_own_class_cannot_be_written_and_the_error_says_why():
         (MINIMAL + "call = 3", "the recipe:4: call: 3: names with values are expected"),
         (MINIMAL + "[[layers]]\nproposers = []", "the recipe:2: proposers: there is no such field"),
         (MINIMAL + 'recipe = "mao"', 'the recipe:4: recipe: there is no recipe "mao"; did you mean "moa"?'),
+        (MINIMAL + 'select = "rnk"', 'the recipe:4: select.use: there is no selection "rnk"; did you mean "rank"?'),
+        (MINIMAL + 'select = "rank"', 'the recipe:4: select: judge is missing: say judge = "openai:gpt-4.1-mini"'),
+        (MINIMAL + 'select = { use = "take", k = 0 }', "the recipe:4: select: k = 0: must be more than 0"),
+        (MINIMAL + 'select = { use = "take", n = 1 }', "the recipe:4: select.n: there is no such field"),
+        ('recipe = "cascade"\ncheap = "openai:gpt-4.1"', "mixture is missing: it is a recipe of its own, [mixture]"),
+        ('recipe = "moa"\n[[layers]]\nproposers = []', "the recipe:1: recipe: [[layers]] say it all"),
         ("", "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"', "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"\nlayers = [{ quorum = 1 }]', "the recipe:2: layers[0]: proposers is missing"),

@@ -1,26 +1,28 @@
 """A TOML, YAML or JSON file to a ``Recipe`` and back: models by name and settings, never by their keys."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from difflib import get_close_matches
-from inspect import Parameter, isfunction, signature
+from inspect import signature
 from pathlib import Path
-from types import NoneType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 from pydantic import TypeAdapter, ValidationError
 
-from . import presets
+from .agents import Agent
+from .describing import to_data
 from .documents import NONE, Document, Format, Place, read_file, read_text, write
 from .errors import ConfigError, RecipeError
-from .models import SECRET, ModelSpec, describe_llm, make_llm
-from .recipe import Agent, Layer, Recipe
+from .models import SECRET, ModelSpec, make_embedding, make_llm
+from .presets import PRESETS
+from .recipe import Layer, Recipe
+from .selection import SELECTIONS, Selection
 
 _MODEL_FIELDS = ("model", "class", "api_base", "api_key", "settings")
-_EVERY_LAYER = ("quorum", "grace", "select")
-"""Fields of a layer that ``moa`` gives to every layer."""
 
 
 def load(path: str | Path, *, need_keys: bool = True) -> Recipe:
@@ -57,7 +59,7 @@ def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
 
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
     """The recipe in a document; like ``load``."""
-    return _Reader(document, need_keys).recipe()
+    return _Reader(document, need_keys).recipe(document.data)
 
 
 class _Reader:
@@ -68,98 +70,129 @@ class _Reader:
     def error(self, place: Place, problem: object) -> ConfigError:
         return ConfigError(f"{self.document.where(place)}: {_path(place)}{problem}")
 
-    def recipe(self) -> Recipe:
-        data = self.document.data
+    def recipe(self, data: Mapping[str, Any], place: Place = ()) -> Recipe:
         layered = isinstance(data.get("layers"), list)
-        make = Recipe if layered else self.preset()
-        hints = {**dict(hints_of(Recipe)), **({} if layered else _parameters(make))}
-        self.check_names((), data, [*hints, "models", "recipe"])
-        for name in ("proposers", "aggregator"):
-            if name not in data and _is_wanted(make, name):
-                example = '["openai:gpt-4.1-mini"]' if name == "proposers" else '"openai:gpt-4.1"'
-                raise self.error((), f"{name} is missing: say {name} = {example}")
-        given = {
-            name: self.value(hints[name], data[name], (name,)) for name in hints if name in data
-        }
-        return self.made((), make, **given)
+        if layered and "recipe" in data:
+            raise self.error((*place, "recipe"), "[[layers]] say it all: leave one of them out")
+        make = Recipe if layered else self.preset(data, place)
+        hints = parameters_of(make)
+        self.check_names(place, data, [*hints, "models", "recipe"])
+        return self.made(place, make, self.given(hints, data, place, required_by(make)))
 
-    def preset(self) -> Callable[..., Recipe]:
-        """What makes the recipe out of the file's values: the preset that it names."""
-        known: list[str] = [
-            name
-            for name, one in vars(presets).items()
-            if isfunction(one) and one.__module__ == presets.__name__ and not name.startswith("_")
-        ]
-        name: str = self.value(str, self.document.data.get("recipe", "moa"), ("recipe",))
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            meant = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
-            raise self.error(("recipe",), f'there is no recipe "{name}"; {meant}')
-        return getattr(presets, name)
+    def given(
+        self,
+        hints: Mapping[str, Any],
+        data: Mapping[str, Any],
+        place: Place,
+        required: Sequence[str],
+    ) -> dict[str, Any]:
+        """The values of an object's fields."""
+        for name in required:
+            if name not in data:
+                raise self.error(place, f"{name} is missing{_example(name, hints[name])}")
+        known = {name: hint for name, hint in hints.items() if name in data}
+        return {name: self.value(hint, data[name], (*place, name)) for name, hint in known.items()}
 
-    def made(self, place: Place, make: Any, *args: Any, **kwargs: Any) -> Any:
+    def preset(self, data: Mapping[str, Any], place: Place) -> Callable[..., Recipe]:
+        """What makes the recipe out of its values: the preset that it names."""
+        name: str = self.value(str, data.get("recipe", "moa"), (*place, "recipe"))
+        if name not in PRESETS:
+            raise self.error(
+                (*place, "recipe"), f'there is no recipe "{name}"; {_meant(name, PRESETS)}'
+            )
+        return PRESETS[name]
+
+    def made(self, place: Place, make: Any, given: Mapping[str, Any]) -> Any:
         try:
-            return make(*args, **kwargs)
+            return make(**given)
         except RecipeError as error:
             owner, _, field = error.field.rpartition(".")
             problem = str(error).removeprefix(f"{owner}.")
             where = self.document.where((*place, field))
             raise ConfigError(f"{where}: {_path(place)}{problem}") from error
 
-    def check_names(self, place: Place, data: Mapping[str, Any], known: Sequence[str]) -> None:
+    def check_names(self, place: Place, data: Mapping[str, Any], known: Collection[str]) -> None:
         for name in data:
             if name not in known:
-                near = get_close_matches(str(name), known, 1, 0.5)
-                meant = (
-                    f'did you mean "{near[0]}"?'
-                    if near
-                    else f"known are {', '.join(sorted(known))}"
+                raise self.error(
+                    (*place, name), f"there is no such field; {_meant(str(name), known)}"
                 )
-                raise self.error((*place, name), f"there is no such field; {meant}")
 
     def value(self, hint: Any, value: Any, place: Place) -> Any:
         """A value of the file as the type that is wanted there."""
-        options = [one for one in (get_args(hint) or (hint,)) if one is not NoneType]
-        if get_origin(hint) in (tuple, Sequence) and _is_object(options[0]):
+        kinds = _kinds(hint)
+        several = next((one for one in kinds if get_origin(one) in (tuple, Sequence)), None)
+        if (
+            several
+            and _is_object(element := get_args(several)[0])
+            and (isinstance(value, list) or len(kinds) == 1)
+        ):
             many = cast("list[Any]", value if isinstance(value, list) else [value])
-            return tuple(self.value(options[0], one, (*place, i)) for i, one in enumerate(many))
-        agent = next((one for one in options if _is_agent(one)), None)
-        if value in (None, NONE) and (agent or NoneType in get_args(hint)):
+            return tuple(self.value(element, one, (*place, i)) for i, one in enumerate(many))
+        wanted = next((one for one in kinds if _is_object(one)), None)
+        if value in (None, NONE) and (NoneType in get_args(hint)):
             return None
-        if agent or is_dataclass(options[0]):
-            return self.object(agent or options[0], value, place)
+        if wanted is Selection:
+            return self.selection(value, place)
+        if wanted is Recipe:
+            return self.recipe(self.table(value, place), place)
+        if wanted is BaseEmbedding:
+            return self.embedding(self.table(value, place), place)
+        if _is_agent(wanted):
+            return self.agent(
+                wanted,
+                {"model": value} if isinstance(value, str) else value,
+                place,
+                plain=LLM in kinds,
+            )
+        if wanted:
+            return self.object(wanted, self.table(value, place), place)
         try:
             # as JSON, in which a list may be a tuple and 1 a float
             return TypeAdapter(hint).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
-            raise self.error(
-                place, f"{json.dumps(value, default=str)} is wrong: {error.errors()[0]['msg']}"
-            ) from error
+            problem = f"{json.dumps(value, default=str)} is wrong: {error.errors()[0]['msg']}"
+            raise self.error(place, problem) from error
 
-    def object(self, cls: Any, value: Any, place: Place) -> Any:
-        is_agent = _is_agent(cls)
-        if is_agent and isinstance(value, str):
-            value = {"model": value}
+    def table(self, value: Any, place: Place) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
+            shown = json.dumps(value, default=str)
+            raise self.error(place, f"{shown}: names with values are expected")
+        return cast("Mapping[str, Any]", value)
+
+    def object(self, cls: Any, data: Mapping[str, Any], place: Place) -> Any:
+        hints = parameters_of(cls)
+        self.check_names(place, data, hints)
+        return self.made(place, cls, self.given(hints, data, place, required_by(cls)))
+
+    def agent(self, cls: Any, value: Any, place: Place, *, plain: bool) -> Any:
+        """An agent; the LLM alone where that does and nothing else is said."""
+        data = self.table(value, place)
+        hints = {name: hint for name, hint in parameters_of(cls).items() if name != "llm"}
+        self.check_names(place, data, [*hints, *_MODEL_FIELDS])
+        given = self.given(hints, data, place, ())
+        llm = self.llm(data, place)
+        return llm if plain and not given else self.made(place, cls, {"llm": llm, **given})
+
+    def selection(self, value: Any, place: Place) -> Any:
+        data = self.table({"use": value} if isinstance(value, str) else value, place)
+        name: str = self.value(str, data.get("use", ""), (*place, "use"))
+        if name not in SELECTIONS:
             raise self.error(
-                place, f"{json.dumps(value, default=str)}: names with values are expected"
+                (*place, "use"), f'there is no selection "{name}"; {_meant(name, SELECTIONS)}'
             )
-        hints = {name: hint for name, hint in hints_of(cls) if name != "llm"}
-        self.check_names(place, value, [*hints, *(_MODEL_FIELDS if is_agent else ())])  # type: ignore[reportUnknownArgumentType]
-        given = {
-            name: self.value(hint, value[name], (*place, name))
-            for name, hint in hints.items()
-            if name in value
-        }
-        missing = [
-            f.name
-            for f in fields(cls)
-            if f.name in hints and f.name not in value and _is_required(f)
-        ]
-        if missing:
-            raise self.error(place, f"{missing[0]} is missing")
-        llm = {"llm": self.llm(value, place)} if is_agent else {}  # type: ignore[reportUnknownArgumentType]
-        return self.made(place, cls, **llm, **given)
+        return self.object(
+            SELECTIONS[name], {key: one for key, one in data.items() if key != "use"}, place
+        )
+
+    def embedding(self, data: Mapping[str, Any], place: Place) -> BaseEmbedding:
+        self.check_names(place, data, ("class", "settings"))
+        path, settings = data.get("class", ""), data.get("settings", {})
+        self.check_keys(settings, place)
+        try:
+            return make_embedding(path, settings, need_key=self.need_keys)
+        except ConfigError as error:
+            raise self.error((*place, "class"), error) from error
 
     def llm(self, data: Mapping[str, Any], place: Place) -> LLM:
         """The LLM of an agent; two agents that say the same share one."""
@@ -187,14 +220,17 @@ class _Reader:
         }
         if "model" not in given:
             raise self.error(place, 'it names no model: say model = "openai:gpt-4.1-mini"')
-        for name, value in {"api_key": given.get("api_key"), **given.get("settings", {})}.items():
+        self.check_keys({"api_key": given.get("api_key"), **given.get("settings", {})}, place)
+        path = given.pop("class", "")
+        return ModelSpec(path=path, **given)
+
+    def check_keys(self, settings: Mapping[str, Any], place: Place) -> None:
+        for name, value in settings.items():
             if SECRET.search(name) and isinstance(value, str) and "$" not in value:
                 raise self.error(
                     (*place, name),
                     'a key does not belong into a file: give the variable that has it, "$NAME"',
                 )
-        path = given.pop("class", "")
-        return ModelSpec(path=path, **given)
 
 
 _SPEC: Mapping[str, Any] = {
@@ -212,22 +248,52 @@ def _path(place: Place) -> str:
     return f"{''.join(steps).lstrip('.')}: " if place else ""
 
 
-def _is_wanted(make: Callable[..., Any], name: str) -> bool:
-    """Whether a function must be given a parameter."""
-    known = signature(make).parameters
-    return name in known and known[name].default is Parameter.empty
+def _meant(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, known, 1, 0.5)
+    return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(known))}"
 
 
-def _parameters(preset: Callable[..., Recipe]) -> dict[str, Any]:
-    """What a preset can be given by name, with the types; its ``**policies`` are known otherwise."""
-    hints = get_type_hints(preset)
-    named = {
-        one.name: hints[one.name]
-        for one in signature(preset).parameters.values()
-        if one.kind is not one.VAR_KEYWORD
-    }
-    each = {name: hint for name, hint in hints_of(Layer) if name in _EVERY_LAYER}
-    return {**each, **named}
+def _example(name: str, hint: Any) -> str:
+    kinds = _kinds(hint)
+    if Recipe in kinds:
+        return f": it is a recipe of its own, [{name}]"
+    model = '"openai:gpt-4.1-mini"' if LLM in kinds or any(map(_is_agent, kinds)) else ""
+    several = any(get_origin(one) in (tuple, Sequence) for one in kinds)
+    return (
+        f': say {name} = ["openai:gpt-4.1-mini", ...]'
+        if several
+        else f": say {name} = {model}"
+        if model
+        else ""
+    )
+
+
+def required_by(make: Callable[..., Any]) -> list[str]:
+    """The parameters that a function or a dataclass must be given, but for an agent's LLM."""
+    parameters = signature(make).parameters.values()
+    return [
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+    ]
+
+
+def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
+    """What a preset or a dataclass can be given by name, with the types; a preset's ``**policies`` among them."""
+    hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
+    parameters = signature(make).parameters.values()
+    named = {one.name: hints[one.name] for one in parameters if one.kind is not one.VAR_KEYWORD}
+    if len(named) == len(parameters):
+        return named
+    of_layer = parameters_of(Layer)
+    policies = {name: hint for name, hint in parameters_of(Recipe).items() if name != "aggregator"}
+    return {**policies, **{name: of_layer[name] for name in ("quorum", "grace")}, **named}
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The types that a hint allows, but for None."""
+    several = get_origin(hint) in (Union, UnionType)
+    return tuple(one for one in (get_args(hint) if several else (hint,)) if one is not NoneType)
 
 
 def _is_agent(hint: Any) -> bool:
@@ -236,53 +302,4 @@ def _is_agent(hint: Any) -> bool:
 
 def _is_object(hint: Any) -> bool:
     """Whether values of a type are read field by field."""
-    return any(is_dataclass(one) for one in (hint, *get_args(hint)))
-
-
-def hints_of(cls: Any) -> list[tuple[str, Any]]:
-    """The fields of a dataclass with their types."""
-    hints = get_type_hints(cls)
-    return [(one.name, hints[one.name]) for one in fields(cls)]
-
-
-def _is_required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
-
-
-def to_data(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain JSON data that ``from_data`` reads; see ``dumps``."""
-    said = _said(recipe)
-    layers: list[dict[str, Any]] = said.pop("layers")
-    if all(layer == layers[0] for layer in layers) and set(layers[0]) <= {
-        "proposers",
-        *_EVERY_LAYER,
-    }:
-        return {"layers": len(layers), **layers[0], **said}
-    return {**said, "layers": layers}
-
-
-def _said(value: Any) -> Any:
-    """What of a value must be said in a file."""
-    if isinstance(value, Agent):
-        named = {} if value.name == value.model else {"name": value.name}
-        said = {**describe_llm(value.llm), **named, **_changed(value, ("llm", "name"))}
-        return said["model"] if set(said) == {"model"} else said
-    if is_dataclass(value) and not isinstance(value, type):
-        return _changed(value)
-    if isinstance(value, Mapping):
-        return {str(name): _said(one) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
-    if isinstance(value, (list, tuple)):
-        return [_said(one) for one in value]  # type: ignore[reportUnknownVariableType]
-    return value
-
-
-def _changed(value: Any, but: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields of a dataclass that are not what they would be anyway."""
-    named = [(one, getattr(value, one.name)) for one in fields(value) if one.name not in but]
-    return {
-        one.name: _said(held) for one, held in named if _is_required(one) or held != _default(one)
-    }
-
-
-def _default(one: Field[Any]) -> Any:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+    return any(is_dataclass(one) or one in (Selection, BaseEmbedding) for one in _kinds(hint))

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -36,15 +36,19 @@ class Document:
         name: what the text is called in errors: its path, usually.
         text: the text.
         format: how it is written; JSON is read as the YAML that it is.
+        origins: what said a value where the text did not: name -> "--temperature".
     """
 
     data: Mapping[str, Any]
     name: str = "the recipe"
     text: str = ""
     format: Format = "toml"
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def where(self, place: Place) -> str:
         """``moa.toml:7`` for the line where a value stands, or just the name where it stands nowhere."""
+        if place and place[0] in self.origins:
+            return self.origins[str(place[0])]
         line = _line_of(self.text, self.format, place) if self.text else None
         return f"{self.name}:{line}" if line else self.name
 

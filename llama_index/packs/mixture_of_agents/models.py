@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 
 from .errors import ConfigError
@@ -32,17 +33,15 @@ class Provider:
     key: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    @property
-    def package(self) -> str:
-        """The distribution that has the class."""
-        return package_of(self.path)
-
 
 PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider("llama_index.llms.openai.OpenAI", "api_base", "OPENAI_API_KEY"),
     "mistral": Provider("llama_index.llms.mistralai.MistralAI", "endpoint", "MISTRAL_API_KEY"),
     "anthropic": Provider("llama_index.llms.anthropic.Anthropic", "base_url", "ANTHROPIC_API_KEY"),
-    "ollama": Provider("llama_index.llms.ollama.Ollama", "base_url"),
+    # Ollama's class gives up after 30 seconds, in which a machine may not even have loaded the model.
+    "ollama": Provider(
+        "llama_index.llms.ollama.Ollama", "base_url", settings={"request_timeout": 600.0}
+    ),
     # A server that needs no key takes any; and this class would otherwise ask for completions, not chats.
     "openai-like": Provider(
         "llama_index.llms.openai_like.OpenAILike",
@@ -50,10 +49,9 @@ PROVIDERS: Mapping[str, Provider] = {
         settings={"is_chat_model": True, "api_key": "none"},
     ),
 }
-_NAMESPACE = "llama_index.llms."
+LLMS, EMBEDDINGS = "llama_index.llms.", "llama_index.embeddings."
 SECRET = re.compile(r"api_?key|access_?key|token(?!s|izer)|secret|password|headers", re.IGNORECASE)
 """Names of settings whose value is never written, and never read literally."""
-_NAMES_A_KEY = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(\w+)$")
 
 
@@ -84,12 +82,9 @@ class ModelSpec:
             ConfigError: the provider's name is not known, or the class is none of LlamaIndex's.
         """
         if self.path:
-            if (
-                not self.path.startswith(_NAMESPACE)
-                or self.path.count(".") < _NAMESPACE.count(".") + 1
-            ):
+            if not self.path.startswith(LLMS) or self.path.count(".") < LLMS.count(".") + 1:
                 raise ConfigError(
-                    f"{self.path!r} is not a class of {_NAMESPACE}*, such as llama_index.llms.groq.Groq"
+                    f"{self.path!r} is not a class of {LLMS}*, such as llama_index.llms.groq.Groq"
                 )
             return next(
                 (p for p in PROVIDERS.values() if p.path == self.path),
@@ -120,81 +115,88 @@ class ModelSpec:
         """The environment variable that holds its key; "" where none is needed."""
         return self.api_key.removeprefix("$") if self.api_key else self.provider.key
 
-    @property
-    def has_key(self) -> bool:
-        """Whether its key is there, or none is needed."""
-        return not self.key_variable or bool(os.environ.get(self.key_variable))
-
 
 def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
     """The LLM that a spec names. The one place where the library itself makes LLM objects.
 
     Args:
         spec: the spec.
-        need_key: whether a missing key is an error; without it the LLM can be looked at but not asked.
+        need_key: whether a missing key is an error; without it the LLM can be looked at but not asked: the name of
+            the variable stands for the key.
 
     Raises:
         ConfigError: the integration is not installed, the key is missing, or its class refuses model or settings.
     """
     provider = spec.provider
-    cls = _load_class(provider)
-    given: dict[str, Any] = {**provider.settings, **_resolved(spec.settings)}
+    given = {**provider.settings, **_resolved(spec.settings, need_key=need_key)}
     if spec.api_base:
         given[provider.base] = spec.api_base
-    _check_settings(cls, given)
     if spec.key_variable:
-        given["api_key"] = _environment(spec.key_variable, "$MISSING" if not need_key else "")
-    try:
-        llm = cls(model=spec.name, **given)
-    except Exception as error:
-        raise ConfigError(f"{cls.__name__} refuses this: {_brief(error, given)}") from error
+        given["api_key"] = _environment(spec.key_variable, need_key=need_key)
+    llm = _made(_load_class(provider.path, LLM), {"model": spec.name, **given})
     check_model_name(llm, spec.name)
     return llm
 
 
-def package_of(path: str) -> str:
-    """The distribution that has an LLM class: llama-index-llms-groq for llama_index.llms.groq.Groq."""
-    integration = path.removeprefix(_NAMESPACE).split(".")[0]
-    return f"llama-index-llms-{integration.replace('_', '-')}"
+def is_installed(spec: ModelSpec) -> bool:
+    """Whether the integration that a spec needs is there."""
+    return find_spec(spec.provider.path.rpartition(".")[0]) is not None
 
 
-def _load_class(provider: Provider) -> Any:
-    module, _, name = provider.path.rpartition(".")
-    try:
-        cls = getattr(import_module(module), name, None)
-    except ImportError as error:
-        remedy = f"pip install {provider.package}"
-        raise ConfigError(f"{provider.path} is not installed ({error}); run: {remedy}") from error
-    if not (isinstance(cls, type) and issubclass(cls, LLM)):
-        raise ConfigError(f"{module} has no LLM class {name!r}")
-    return cls
+def make_embedding(
+    path: str, settings: Mapping[str, Any], *, need_key: bool = True
+) -> BaseEmbedding:
+    """An embedding model by its class, as a dotted path, and the parameters of its constructor; as ``make_llm``."""
+    if not path.startswith(EMBEDDINGS) or path.count(".") < 3:
+        example = f"{EMBEDDINGS}openai.OpenAIEmbedding"
+        raise ConfigError(f"{path!r} is not a class of {EMBEDDINGS}*, such as {example}")
+    return _made(_load_class(path, BaseEmbedding), _resolved(settings, need_key=need_key))
 
 
-def _check_settings(cls: type[LLM], settings: Mapping[str, Any]) -> None:
+def _made(cls: Any, given: dict[str, Any]) -> Any:
     known = {*cls.model_fields, *signature(cls).parameters}
-    for name in settings:
+    for name in given:
         if name not in known:
             near = get_close_matches(name, known, 1)
             meant = f'; did you mean "{near[0]}"?' if near else ""
             raise ConfigError(f'{cls.__name__} has no setting "{name}"{meant}')
+    try:
+        return cls(**given)
+    except Exception as error:
+        raise ConfigError(f"{cls.__name__} refuses this: {_brief(error, given)}") from error
 
 
-def _resolved(value: Any) -> Any:
+def _load_class(path: str, base: type[Any]) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(import_module(module), name, None)
+    except ImportError as error:
+        _, kind, integration, *_ = path.split(".")
+        package = f"llama-index-{kind}-{integration.replace('_', '-')}"
+        raise ConfigError(
+            f"{path} is not installed ({error}); run: pip install {package}"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ConfigError(f"{module} has no {base.__name__} class {name!r}")
+    return cls
+
+
+def _resolved(value: Any, *, need_key: bool) -> Any:
     """A setting with "$NAME" at its end replaced by the environment variable of that name."""
     if isinstance(value, Mapping):
-        return {name: _resolved(one) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
+        return {name: _resolved(one, need_key=need_key) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
     if isinstance(value, str) and (found := _VARIABLE.search(value)):
-        return value[: found.start()] + _environment(found[1])
+        return value[: found.start()] + _environment(found[1], need_key=need_key)
     return value
 
 
-def _environment(name: str, otherwise: str = "") -> str:
-    value = os.environ.get(name) or otherwise
-    if not value:
+def _environment(name: str, *, need_key: bool) -> str:
+    value = os.environ.get(name)
+    if not value and need_key:
         raise ConfigError(
             f"there is no key: the environment has no {name}; set it, as in: export {name}=..."
         )
-    return value
+    return value or f"${name}"
 
 
 def check_model_name(llm: LLM, name: str) -> None:
@@ -203,7 +205,7 @@ def check_model_name(llm: LLM, name: str) -> None:
     Raises:
         ConfigError: it does not know it; the message has the nearest known name.
     """
-    if type(llm).__module__.startswith(f"{_NAMESPACE}ollama"):
+    if type(llm).__module__.startswith(f"{LLMS}ollama"):
         return  # its metadata asks the server
     try:
         _ = llm.metadata
@@ -223,83 +225,6 @@ def _unknown_model(name: str, owner: str, known: list[str]) -> str:
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     newer = 'A model newer than the class can be had as "openai-like:<name>" with its api_base'
     return f'{owner} knows no model "{name}"; {meant}{newer}'
-
-
-def describe_llm(llm: LLM) -> dict[str, Any]:
-    """What a configuration file would say of an LLM object: its model and settings, and never a key.
-
-    Raises:
-        ConfigError: its class is none of LlamaIndex's.
-    """
-    cls = type(llm)
-    path = f"{'.'.join(cls.__module__.split('.')[:3])}.{cls.__name__}"
-    if not path.startswith(_NAMESPACE):
-        raise ConfigError(f"{cls.__name__} is not a class of {_NAMESPACE}*: a file cannot name it")
-    name = str(getattr(llm, "model", ""))
-    short = next((short for short, provider in PROVIDERS.items() if provider.path == path), "")
-    said: dict[str, Any] = {"model": f"{short}:{name}"} if short else {"class": path, "model": name}
-    provider = PROVIDERS[short] if short else Provider(path, "api_base")
-    usual = _usual(said["model"], "" if short else path, tuple(os.environ.items()))
-    plain = _settings(usual, provider) if usual else {}
-    settings = {
-        name: value for name, value in _settings(llm, provider).items() if plain.get(name) != value
-    }
-    if base := settings.pop(provider.base, None):
-        said["api_base"] = base
-    key = getattr(llm, "api_key", None)
-    if key != getattr(usual, "api_key", None) and (variable := _variable_with(key)):
-        said["api_key"] = f"${variable}"
-    return said | ({"settings": settings} if settings else {})
-
-
-@lru_cache(maxsize=32)
-def _usual(model: str, path: str, environment: object) -> LLM | None:
-    """The LLM that the name alone gives in this environment; what is so anyway need not be said of another one."""
-    del environment  # it is what the class reads; here it only tells when to make it anew
-    try:
-        return make_llm(ModelSpec(model, path), need_key=False)
-    except ConfigError:  # a class that cannot be made from a name alone
-        return None
-
-
-def _variable_with(key: Any) -> str:
-    """The environment variable that has this key; "" where none has it."""
-    names = (
-        name for name, value in os.environ.items() if value == key and _NAMES_A_KEY.search(name)
-    )
-    return next(names, "") if key else ""
-
-
-def _settings(llm: LLM, provider: Provider) -> dict[str, Any]:
-    """The plain settings of an LLM object, its server's address among them, without secrets."""
-    names = [name for name in type(llm).model_fields if name not in ("model", provider.base)]
-    found = {name: _plain(getattr(llm, name, None)) for name in names if not SECRET.search(name)}
-    return {
-        name: value
-        for name, value in {**found, provider.base: address(llm)}.items()
-        if value is not None
-    }
-
-
-def address(llm: LLM) -> str | None:
-    """The address of the LLM's server, where the object tells it."""
-    said = next(
-        (getattr(llm, name, None) for name in ("api_base", "base_url") if getattr(llm, name, None)),
-        None,
-    )
-    # MistralAI hands its endpoint on to its client and keeps nothing itself
-    client: Any = getattr(llm, "_client", None) if said is None else None
-    return said or getattr(getattr(client, "sdk_configuration", None), "server_url", None)
-
-
-def _plain(value: Any) -> Any:
-    """What of a value is plain data and no secret; None where nothing is."""
-    if isinstance(value, Mapping):
-        items = {str(k): _plain(v) for k, v in value.items() if not SECRET.search(str(k))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        return {name: one for name, one in items.items() if one is not None} or None
-    if isinstance(value, (list, tuple)):
-        return [one for each in value if (one := _plain(each)) is not None] or None  # type: ignore[reportUnknownVariableType]
-    return value if type(value) in (str, int, float, bool) else None
 
 
 def _brief(error: Exception, secrets: Mapping[str, Any]) -> str:
