@@ -1,13 +1,17 @@
 """LLMs with their settings: what a recipe asks."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.llms.llm import LLM
 
 from .llms import model_name, takes
+from .packing import packed, unpacked, without_secrets
 from .policies import CallPolicy, is_a, not_negative, positive, require
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,18 @@ class Agent:
         positive(owner, max_tokens=self.max_tokens)
         not_negative(owner, temperature=self.temperature)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds how to make the LLM again, and no key and no header."""
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "llm"}
+        given["kwargs"] = without_secrets(self.kwargs)
+        return _again, (type(self), packed(self.llm), given)
+
+    def __copy__(self) -> "Self":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Self":
+        return self  # it never changes, and the clients of an LLM cannot be copied
+
     @property
     def model(self) -> str:
         """The model's name."""
@@ -62,6 +78,12 @@ class Proposer(Agent):
         # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
         Agent.__post_init__(self)
         require(self.samples >= 1, "Proposer.samples", self.samples, "must be at least 1")
+
+
+def _again(
+    cls: Callable[..., Agent], llm: LLM | Mapping[str, Any], given: Mapping[str, Any]
+) -> Agent:
+    return cls(llm=unpacked(llm), **given)
 
 
 def kinds_taken(proposer: Proposer) -> Collection[str]:

@@ -36,6 +36,10 @@ class RecipeError(MixtureError, ValueError):
         super().__init__(f"{field} = {value!r}: {problem}")
         self.field = field
         self.value = value
+        self._problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.field, self.value, self._problem)
 
 
 class ConfigError(MixtureError, ValueError):

@@ -9,7 +9,7 @@ carries the tools or the schema themselves, and each aggregator that is asked is
 # ruff: noqa: SLF001
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -173,6 +173,34 @@ class Schema:
             return create_flexible_model(self.output_cls).model_validate(data)
 
 
+class Filling:
+    """A schema being filled by a streamed answer."""
+
+    def __init__(self, output_cls: type[BaseModel]) -> None:
+        self._schema = Schema(output_cls)
+        self._last: ChatResponse | None = None
+        self._told: BaseModel | None = None
+
+    def further(self, chunk: ChatResponse) -> Iterator[BaseModel]:
+        """The object as far as it is now, where the chunk changed it."""
+        self._last = chunk
+        yield from self._news(self._schema.read_partial(chunk))
+
+    def end(self) -> Iterator[BaseModel]:
+        """The whole object, where it is not the one that was told last.
+
+        Raises:
+            ValueError: the answer does not fit the class.
+        """
+        if self._last:
+            yield from self._news(self._schema.read(self._last))
+
+    def _news(self, filled: BaseModel) -> Iterator[BaseModel]:
+        if filled != self._told:
+            self._told = filled
+            yield filled
+
+
 def form_of(kwargs: Mapping[str, Any]) -> Form | None:
     """The form that a chat's keyword arguments ask for, where it is one that has to be told each LLM in its own way."""
     found = kwargs.get("tools"), kwargs.get("response_format")
@@ -212,6 +240,20 @@ def with_tool_calls(llm: LLM, response: ChatResponse) -> ChatResponse:
         for c in calls
     ]
     message = message.model_copy(update={"blocks": [*message.blocks, *blocks]})
+    return response.model_copy(update={"message": message})
+
+
+def with_one_tool_call(response: ChatResponse) -> ChatResponse:
+    """A response with the first of its tool calls alone."""
+    message = response.message
+    others = [block for block in message.blocks if isinstance(block, ToolCallBlock)][1:]
+    if not others:
+        return response
+    told = dict(message.additional_kwargs)
+    if isinstance(told.get("tool_calls"), list):
+        told["tool_calls"] = told["tool_calls"][:1]
+    blocks = [block for block in message.blocks if not any(block is other for other in others)]
+    message = message.model_copy(update={"blocks": blocks, "additional_kwargs": told})
     return response.model_copy(update={"message": message})
 
 

@@ -26,15 +26,14 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM, ToolSelection
+from llama_index.core.llms.llm import LLM
 
 from .calls import Caller
 from .errors import RecipeError
 from .events import AnswerDelta, Event
-from .llms import calls_functions, context_window, output_room
+from .forming import FormingLLM
 from .presets import moa
-from .recipe import Recipe
+from .recipe import Recipe, recipe_metadata
 from .runner import Finished, Job, events, run
 from .threads import iterate_blocking
 
@@ -42,15 +41,19 @@ RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
 
 
-class MixtureOfAgents(FunctionCallingLLM):
+class MixtureOfAgents(FormingLLM):
     """A mixture of LLMs that is itself an LLM.
+
+    Copies share the recipe. A pickle holds the recipe without any key or header: where it is loaded, the members
+    take their keys from the environment (OPENAI_API_KEY and the like), as they do when they are made.
 
     Args:
         recipe: what the mixture is made of; or else give ``llm`` and ``proposers``.
         llm: the aggregator.
         proposers: the proposers of every layer.
         num_layers: how many proposer layers.
-        policies: further fields of ``Recipe``, as ``moa`` takes them.
+        settings: fields of LlamaIndex's ``LLM`` (system_prompt, callback_manager, rate_limiter, ...), and, where the
+            mixture is made of parts, further fields of ``Recipe``, as ``moa`` takes them.
 
     Raises:
         RecipeError: the parts make no sense.
@@ -67,17 +70,20 @@ class MixtureOfAgents(FunctionCallingLLM):
         llm: LLM | None = None,
         proposers: Sequence[Any] | None = None,
         num_layers: int = 2,
-        callback_manager: Any = None,
-        system_prompt: str | None = None,
-        **policies: Any,
+        **settings: Any,
     ) -> None:
+        of_llm: dict[str, Any] = {
+            name: settings.pop(name) for name in LLM.model_fields if name in settings
+        }
         if recipe is None:
             if llm is None or not proposers:
-                raise RecipeError("recipe", None, "give a recipe, or both llm (the aggregator) and proposers")
-            recipe = moa(proposers, llm, layers=num_layers, **policies)
-        elif llm is not None or proposers or policies:
+                problem = "give a recipe, or both llm (the aggregator) and proposers"
+                raise RecipeError("recipe", None, problem)
+            recipe = moa(proposers, llm, layers=num_layers, **settings)
+        elif llm is not None or proposers or settings:
             raise RecipeError("recipe", recipe.name, "give either a recipe or its parts, not both")
-        super().__init__(callback_manager=callback_manager, system_prompt=system_prompt, model=recipe.name)
+        of_llm["model"] = recipe.name
+        super().__init__(**of_llm)
         self._recipe = recipe
         self._caller = Caller(recipe)
 
@@ -91,27 +97,18 @@ class MixtureOfAgents(FunctionCallingLLM):
         return self._recipe
 
     @property
-    def _writer(self) -> LLM:
-        """The LLM that writes the answer."""
-        return (self._recipe.aggregator or self._recipe.layers[-1].proposers[0]).llm
-
-    @property
     def metadata(self) -> LLMMetadata:
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
-        recipe = self._recipe
-        windows = [window for agent in recipe.agents if (window := context_window(agent.llm))]
-        window = min(windows, default=LLMMetadata().context_window)
-        answer = recipe.max_tokens or output_room(self._writer)
-        references = max(sum(p.samples for p in layer.proposers) for layer in recipe.layers) * answer
-        return LLMMetadata(
-            context_window=window - min(references, window // 2),
-            num_output=answer or LLMMetadata().num_output,
-            is_chat_model=True,
-            is_function_calling_model=recipe.aggregator is not None and calls_functions(recipe.aggregator.llm),
-            model_name=recipe.name,
-        )
+        return recipe_metadata(self._recipe)
 
-    def _job(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool, threaded: bool) -> Job:
+    def _job(
+        self,
+        messages: Sequence[ChatMessage],
+        kwargs: dict[str, Any],
+        *,
+        stream: bool,
+        threaded: bool,
+    ) -> Job:
         return Job(self._recipe, self._caller, messages, kwargs, stream, threaded)
 
     def _blocking(
@@ -130,18 +127,26 @@ class MixtureOfAgents(FunctionCallingLLM):
         return _response(await run(self._job(messages, kwargs, stream=False, threaded=False)))
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        text = ""
-        for event in self._blocking(messages, kwargs, stream=True):
-            if isinstance(event, AnswerDelta):
-                text += event.text
-                yield _chunk(text, event)
-            elif isinstance(event, Finished):
-                yield _response(event, delta="")
+        happening = self._blocking(messages, kwargs, stream=True)
 
-    async def _astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        def gen() -> ChatResponseGen:
+            text = ""
+            for event in happening:
+                if isinstance(event, AnswerDelta):
+                    text += event.text
+                    yield _chunk(text, event)
+                elif isinstance(event, Finished):
+                    yield _response(event, delta="")
+
+        return gen()
+
+    async def _astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        happening = events(self._job(messages, kwargs, stream=True, threaded=False))
+
         async def gen() -> ChatResponseAsyncGen:
             text = ""
-            happening = events(self._job(messages, kwargs, stream=True, threaded=False))
             try:
                 async for event in happening:
                     if isinstance(event, AnswerDelta):
@@ -167,7 +172,9 @@ class MixtureOfAgents(FunctionCallingLLM):
         return self._stream_chat(messages, **kwargs)
 
     @llm_chat_callback()
-    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
         return await self._astream_chat(messages, **kwargs)
 
     @llm_completion_callback()
@@ -175,11 +182,15 @@ class MixtureOfAgents(FunctionCallingLLM):
         return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
 
     @llm_completion_callback()
-    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
         return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
 
     @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
         return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
 
     @llm_completion_callback()
@@ -188,13 +199,17 @@ class MixtureOfAgents(FunctionCallingLLM):
     ) -> CompletionResponseAsyncGen:
         return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
 
-    def _prepare_chat_with_tools(self, tools: Sequence[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return self._writer._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # type: ignore[attr-defined]
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "MixtureOfAgents":
+        return self.model_copy()
 
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        return self._writer.get_tool_calls_from_response(response, error_on_no_tool_call=error_on_no_tool_call)  # type: ignore[attr-defined]
+    def __getstate__(self) -> dict[str, Any]:
+        kept = (
+            name for name in LLM.model_fields if name not in ("callback_manager", "rate_limiter")
+        )
+        return {"recipe": self._recipe, **{name: getattr(self, name) for name in kept}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
 
     def __repr__(self) -> str:
         recipe = self._recipe

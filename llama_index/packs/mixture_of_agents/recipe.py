@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, LLMMetadata
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import LLM
 
 from .agents import Agent, Aggregator, Proposer
+from .llms import calls_functions, context_window, output_room
 from .policies import Breaker, Budget, CallPolicy, Limits, not_negative, one_of, positive, require
 from .prompts import AGGREGATE_AND_SYNTHESIZE, Placement
 from .step import Arriving, Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
@@ -223,3 +225,29 @@ class Recipe:
 def _aggregator(agent: Aggregator | LLM) -> Aggregator:
     known = agent if isinstance(agent, Aggregator) else Aggregator(agent)
     return known if known.name else replace(known, name=known.model)
+
+
+def recipe_metadata(recipe: Recipe) -> LLMMetadata:
+    """What a mixture says of itself as an LLM.
+
+    The context window is the smallest of its agents (those whose window nobody knows do not count), less the room that
+    the references and their prompt can take, which is at most half of it. The abilities are the aggregator's.
+    """
+    windows = (context_window(agent.llm) for agent in recipe.agents)
+    window = min((w for w in windows if w), default=DEFAULT_CONTEXT_WINDOW)
+    references = max(
+        sum(p.samples * _answer_room(p, recipe) for p in x.proposers) for x in recipe.layers
+    )
+    writer = recipe.aggregator or recipe.layers[-1].proposers[0]
+    return LLMMetadata(
+        context_window=window - min(references + len(recipe.prompt) // 3, window // 2),
+        num_output=_answer_room(writer, recipe),
+        is_chat_model=True,
+        is_function_calling_model=recipe.aggregator is not None and calls_functions(writer.llm),
+        model_name=recipe.name,
+    )
+
+
+def _answer_room(agent: Agent, recipe: Recipe) -> int:
+    """Tokens that an answer of an agent can have."""
+    return agent.max_tokens or recipe.max_tokens or output_room(agent.llm) or DEFAULT_NUM_OUTPUTS

@@ -6,8 +6,8 @@ y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) =
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 
 from .agents import kinds_taken
 from .answers import answer_message
-from .calls import Caller, Request, RunState
+from .calls import Request, RunState
 from .conversation import for_aggregator
 from .errors import AggregatorFailed, DeadlineExceeded, RunError
 from .events import (
@@ -31,43 +31,15 @@ from .events import (
     RunStarted,
 )
 from .forms import audience, form_of, told, with_tool_calls
+from .jobs import Finished, Job
 from .prompts import add_system_prompt, inject, question_of, with_references
 from .quorum import close, shortfall
-from .recipe import Aggregator, Layer, Proposer, Recipe, Step
+from .recipe import Aggregator, Layer, Proposer, Step
 from .result import MixtureResult
 from .selecting import asking, select
 
 _SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
 """What a caller's keyword arguments say about sampling holds for the proposers too; the rest is the aggregator's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One question to a recipe.
-
-    Attributes:
-        recipe: the recipe.
-        caller: what makes its calls.
-        messages: the conversation; it is not changed.
-        kwargs: parameters of this run; tools among them are for the aggregator alone.
-        stream: whether the final answer is wanted piece by piece.
-        threaded: ask every LLM in a thread, since the caller is sync.
-    """
-
-    recipe: Recipe
-    caller: Caller
-    messages: Sequence[ChatMessage]
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    stream: bool = False
-    threaded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What a run gave: its result, and the aggregator's own response where one answered."""
-
-    result: MixtureResult
-    response: ChatResponse | None
 
 
 async def run(job: Job, listener: Emit | None = None) -> Finished:
@@ -90,7 +62,7 @@ async def events(job: Job) -> AsyncGenerator[Event | Finished, None]:
         RunError: there is no answer.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
-    task = asyncio.ensure_future(run(job, queue.put_nowait))
+    task = job.context.run(asyncio.ensure_future, run(job, queue.put_nowait))
     task.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while (event := await queue.get()) is not None:
@@ -144,7 +116,9 @@ class _Run:
 
     def fans_out(self) -> bool:
         messages = self.job.messages
-        return self.recipe.fan_out == "every_call" or (bool(messages) and messages[-1].role == MessageRole.USER)
+        return self.recipe.fan_out == "every_call" or (
+            bool(messages) and messages[-1].role == MessageRole.USER
+        )
 
     async def layers(self) -> tuple[Proposal, ...]:
         references: tuple[Proposal, ...] = ()
@@ -157,7 +131,9 @@ class _Run:
                 break
         return references
 
-    async def layer(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> tuple[tuple[Proposal, ...], bool]:
+    async def layer(
+        self, number: int, layer: Layer, previous: tuple[Proposal, ...]
+    ) -> tuple[tuple[Proposal, ...], bool]:
         self.emit(LayerStarted(number, tuple(p.name for p in layer.proposers), self.state.now()))
         bounds = (self.layers_end, layer.deadline and self.state.now() + layer.deadline)
         end = min((bound for bound in bounds if bound is not None), default=None)
@@ -171,11 +147,20 @@ class _Run:
         self.emit(LayerFinished(number, references, reason, self.state.now()))
         return references, stop
 
-    def views(self, layer: Layer, previous: tuple[Proposal, ...]) -> list[tuple[Proposer, list[ChatMessage]]]:
+    def views(
+        self, layer: Layer, previous: tuple[Proposal, ...]
+    ) -> list[tuple[Proposer, list[ChatMessage]]]:
         """What each proposer is sent, rendered once for all that take the same kinds of content."""
-        kinds = [self.audience.kinds(partial(kinds_taken, proposer)) for proposer in layer.proposers]
-        rendered = {kind: self.with_references(self.audience.view(kind), previous) for kind in set(kinds)}
-        return [(proposer, rendered[kind]) for proposer, kind in zip(layer.proposers, kinds, strict=True)]
+        kinds = [
+            self.audience.kinds(partial(kinds_taken, proposer)) for proposer in layer.proposers
+        ]
+        rendered = {
+            kind: self.with_references(self.audience.view(kind), previous) for kind in set(kinds)
+        }
+        return [
+            (proposer, rendered[kind])
+            for proposer, kind in zip(layer.proposers, kinds, strict=True)
+        ]
 
     async def propose(
         self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None
@@ -194,13 +179,22 @@ class _Run:
         return tuple(p for finished, _ in await asyncio.gather(*calls) for p in finished.proposals)
 
     async def call(
-        self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None, samples: int = 1
+        self,
+        number: int,
+        proposer: Proposer,
+        messages: list[ChatMessage],
+        end: float | None,
+        samples: int = 1,
     ) -> tuple[CallFinished, ChatResponse | None]:
         request = Request(proposer, "proposer", number, messages, self.shared, samples, until=end)
         return await self.job.caller.call(request, self.state)
 
     def check_quorum(self, number: int, layer: Layer, got: int) -> None:
-        ended = [e for e in self.happened if isinstance(e, CallFinished) and e.layer == number and e.failure]
+        ended = [
+            e
+            for e in self.happened
+            if isinstance(e, CallFinished) and e.layer == number and e.failure
+        ]
         failures = [e.failure for e in sorted(ended, key=lambda e: e.call) if e.failure]
         late = self.layers_end is not None and self.state.now() >= self.layers_end
         missing = shortfall(number, layer, got, failures, late=late)
@@ -208,7 +202,11 @@ class _Run:
             self.degrade(missing)
 
     async def select(
-        self, number: int, layer: Layer, proposals: tuple[Proposal, ...], previous: tuple[Proposal, ...]
+        self,
+        number: int,
+        layer: Layer,
+        proposals: tuple[Proposal, ...],
+        previous: tuple[Proposal, ...],
     ) -> tuple[tuple[Proposal, ...], bool]:
         step = Step(
             tuple(self.audience.view()), number, layer.proposers, proposals, previous,
@@ -219,16 +217,22 @@ class _Run:
         self.addition, self.final = selected.addition, selected.final
         return selected.references, selected.stop
 
-    def with_references(self, messages: Sequence[ChatMessage], references: tuple[Proposal, ...]) -> list[ChatMessage]:
+    def with_references(
+        self, messages: Sequence[ChatMessage], references: tuple[Proposal, ...]
+    ) -> list[ChatMessage]:
         if not references:
             return list(messages)
         text = with_references(self.recipe.prompt, [reference.text for reference in references])
         text = f"{text}\n\n{self.addition}" if self.addition else text
         return inject(messages, text, self.recipe.placement)
 
-    async def answer(self, references: tuple[Proposal, ...]) -> tuple[ChatResponse | None, ChatMessage, str]:
+    async def answer(
+        self, references: tuple[Proposal, ...]
+    ) -> tuple[ChatResponse | None, ChatMessage, str]:
         recipe = self.recipe
-        if recipe.aggregator is None or (self.final and references and not self.form and not self.job.kwargs.get("tools")):
+        if recipe.aggregator is None or (
+            self.final and references and not self.form and not self.job.kwargs.get("tools")
+        ):
             return self.stand_in(references[0])
         failed: list[CallFinished] = []
         for aggregator in (recipe.aggregator, *recipe.fallbacks):
@@ -243,7 +247,11 @@ class _Run:
             failed.append(finished)
             if finished.first_token is not None:
                 break  # a part of this answer has already been passed on: another one cannot take its place
-        if recipe.or_best_proposal and references and not any(finished.first_token for finished in failed):
+        if (
+            recipe.or_best_proposal
+            and references
+            and not any(finished.first_token for finished in failed)
+        ):
             self.degrade("every aggregator failed; the answer is the first reference")
             return self.stand_in(references[0])
         raise self.no_answer([finished.failure for finished in failed if finished.failure])
@@ -251,7 +259,9 @@ class _Run:
     def no_answer(self, failures: list[Any]) -> RunError:
         left = self.state.remaining()
         if left is not None and left <= 0:
-            return DeadlineExceeded(f"no answer before the run's deadline of {self.recipe.deadline:g} s", failures)
+            return DeadlineExceeded(
+                f"no answer before the run's deadline of {self.recipe.deadline:g} s", failures
+            )
         return AggregatorFailed("no aggregator gave an answer", failures)
 
     async def aggregate(
@@ -260,11 +270,19 @@ class _Run:
         recipe, form = self.recipe, self.form
         fallback, portable = aggregator is not recipe.aggregator, bool(recipe.fallbacks)
         conversation = for_aggregator(self.job.messages, fallback=fallback, portable=portable)
-        messages = add_system_prompt(self.with_references(conversation, references), aggregator.system_prompt)
+        messages = add_system_prompt(
+            self.with_references(conversation, references), aggregator.system_prompt
+        )
         messages, kwargs = told(aggregator.llm, messages, self.job.kwargs)
 
         def on_chunk(text: str, chunk: ChatResponse) -> None:
-            self.emit(AnswerDelta(text, with_tool_calls(aggregator.llm, chunk) if form else chunk, self.state.now()))
+            self.emit(
+                AnswerDelta(
+                    text,
+                    with_tool_calls(aggregator.llm, chunk) if form else chunk,
+                    self.state.now(),
+                )
+            )
 
         request = Request(
             aggregator, "aggregator", len(recipe.layers) + 1, messages, kwargs,
@@ -273,7 +291,11 @@ class _Run:
         finished, response = await self.job.caller.call(request, self.state)
         if form and response is not None:
             response = with_tool_calls(aggregator.llm, response)
-        return finished, response, answer_message(response, finished.proposals, streamed=self.job.stream)
+        return (
+            finished,
+            response,
+            answer_message(response, finished.proposals, streamed=self.job.stream),
+        )
 
     def stand_in(self, reference: Proposal) -> tuple[None, ChatMessage, str]:
         """A proposal as the answer."""
