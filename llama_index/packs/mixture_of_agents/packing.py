@@ -5,8 +5,9 @@ from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
+from .described import describe_llm
 from .errors import ConfigError
-from .models import SECRET, ModelSpec, describe_llm, make_llm
+from .models import SECRET, ModelSpec, make_llm
 
 
 def packed(llm: LLM) -> LLM | dict[str, Any]:
