@@ -75,6 +75,14 @@ test-only: $(VENV)/.developing
 	@mkdir -p $(AWAY)
 	@$(PYTEST) --numprocesses 2 "$(HERE)/tests" $(ARGS)
 
+# Where the pack is downloaded as users of core 0.14.20 do: all but the pack itself is installed in DOORS.
+DOORS := .venvs/doors
+
+.PHONY: doors
+doors: $(VENV)/.developing $(DOORS)/.made ## download-llamapack with core 0.14.20, and installing over the old pack
+	@mkdir -p $(AWAY)
+	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors "$(HERE)/tests" $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
 	@mkdir -p $(AWAY)
@@ -102,6 +110,16 @@ $(VENV)/.made:
 	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(VENV) with $$python" && \
 	 "$$python" -m venv --clear $(VENV)
 	@$(PIP) pip hatchling
+	@touch $@
+
+$(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
+	@python=$$(tools/find_python.sh 3.12 2>/dev/null || tools/find_python.sh) && echo "Making $(DOORS) with $$python" && \
+	 "$$python" -m venv --clear $(DOORS)
+	@pip="$(DOORS)/bin/python -m pip -qq --disable-pip-version-check" && \
+	 install="$$pip install --constraint constraints/dev.txt --constraint constraints/core-0.14.20.txt" && \
+	 $$install pip hatchling && $$install --no-build-isolation . llama-index-cli && \
+	 $$pip uninstall --yes llama-index-packs-mixture-of-agents && \
+	 $$pip download --no-deps --dest $(DOORS)/old llama-index-packs-mixture-of-agents==0.5.1
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made

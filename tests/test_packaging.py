@@ -71,11 +71,10 @@ def test_the_wheel_holds_the_package_and_nothing_in_the_namespaces_above_it(whee
     assert f"{PACKAGE}/py.typed" in wheel
 
 
-def test_every_file_of_the_wheel_is_text_and_every_source_file_is_ascii(wheel):
+def test_every_file_of_the_package_is_ascii_text(wheel):
+    # LlamaIndex downloads them one by one and writes them in the encoding of the user's machine.
     for name, data in wheel.items():
-        text = data.decode("utf-8")
-        assert "\0" not in text, name
-        assert not name.endswith(".py") or text.isascii(), name
+        assert not name.startswith(PACKAGE) or (data.isascii() and b"\0" not in data), name
 
 
 def test_no_file_of_the_wheel_or_sdist_names_a_path_of_this_machine(wheel, sdist):

@@ -5,7 +5,8 @@ the oldest first
 
 `dev.txt` holds every package but LlamaIndex's own, with a marker where the Pythons differ.
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
-with the oldest integrations, the last that can download a llama pack, and the newest.
+with the oldest integrations, the last that can download a llama pack (and the command that does,
+for `make doors`), and the newest.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CORES = {
         "llama-index-llms-mistralai==0.10.2",
         "llama-index-llms-openai==0.7.0",
     ],
-    "0.14.20": ["llama-index-core==0.14.20"],
+    "0.14.20": ["llama-index-core==0.14.20", "llama-index-cli==0.5.6"],
     "newest": ["llama-index-core"],
 }
 
