@@ -272,7 +272,7 @@ def cascade(
     """Cheap answers first; the mixture only where these disagree, after Pyramid MoA (arXiv 2602.19509).
 
     The paper's router weighs agreement and confidence; here the share of cheap answers that agree decides alone. Any
-    recipe can stand behind: its policies hold for the whole.
+    recipe can stand behind: its policies hold for the whole. It also answers where the cheap ones fail.
 
     Args:
         cheap: one LLM to sample, or several.
@@ -287,7 +287,7 @@ def cascade(
     several = isinstance(cheap, Sequence)
     first = cheap if isinstance(cheap, Sequence) else [_samples_of(cheap, samples)]
     gate = Agreed(share, alike, embedding, final=True, afresh=afresh)
-    layer = Layer(first, select=gate)  # type: ignore[arg-type]
+    layer = Layer(first, quorum=0, select=gate)  # type: ignore[arg-type]
     require(
         layer.samples > 1,
         "cheap" if several else "samples",

@@ -42,7 +42,8 @@ class Layer:
 
     Attributes:
         proposers: proposers, or plain LLMs.
-        quorum: how many proposals the layer needs to go on.
+        quorum: how many proposals the layer needs to go on. 0: it may come out empty, and what is behind it starts
+            from the question alone.
         grace: seconds to wait for stragglers once the quorum is there (None: wait for all).
         deadline: seconds after which the layer closes with what it has (None: the run's deadline decides).
         select: what becomes of its proposals, one selection after the other.
@@ -62,12 +63,8 @@ class Layer:
         object.__setattr__(self, "select", tuple(_many(self.select)))
         count = self.samples
         require(count > 0, "Layer.proposers", [], "a layer needs at least one proposer")
-        require(
-            1 <= self.quorum <= count,
-            "Layer.quorum",
-            self.quorum,
-            f"must be from 1 to {count}, its proposals",
-        )
+        enough = f"must be from 0 to {count}, its proposals"
+        require(0 <= self.quorum <= count, "Layer.quorum", self.quorum, enough)
         not_negative("Layer", grace=self.grace)
         positive("Layer", deadline=self.deadline)
 
@@ -209,11 +206,11 @@ class Recipe:
         require(not names, "Recipe.fallbacks", names, "there is no aggregator to fall back from")
         alone = "without an aggregator, the proposers must be asked on every call"
         require(self.fan_out == "every_call", "Recipe.fan_out", self.fan_out, alone)
-        last = self.layers[-1].outlook(len(self.layers))
-        nothing = "passes nothing on, and there is no aggregator to answer"
-        require(
-            last[-1].references > 0 if last else True, "Recipe.layers", "the last layer", nothing
-        )
+        nothing = "may pass nothing on, and there is no aggregator to answer"
+        last = self.layers[-1]
+        require(last.quorum > 0, "Layer.quorum", last.quorum, f"the last layer {nothing}")
+        for told in last.outlook(len(self.layers))[-1:]:
+            require(told.references > 0, "Layer.select", last.select[-1], nothing)
 
     @property
     def agents(self) -> tuple[Agent, ...]:

@@ -233,6 +233,8 @@ class _Run:
         if recipe.aggregator is None or (
             self.final and references and not self.form and not self.job.kwargs.get("tools")
         ):
+            if not references:
+                raise RunError("the last layer passed nothing on, and the recipe has no aggregator")
             return self.stand_in(references[0])
         failed: list[CallFinished] = []
         for aggregator in (recipe.aggregator, *recipe.fallbacks):
