@@ -271,7 +271,7 @@ select = [
         (MINIMAL + "temprature = 1", 'the recipe:4: temprature: there is no such field; did you mean "temperature"?'),
         (MINIMAL + 'temperature = "hot"', 'the recipe:4: temperature: "hot" is wrong: Input should be a valid number'),
         (MINIMAL + "temperature = -1", "the recipe:4: temperature = -1.0: a time cannot be negative"),
-        (MINIMAL + "quorum = 3", "the recipe:4: quorum = 3: must be from 1 to 2"),
+        (MINIMAL + "quorum = 3", "the recipe:4: quorum = 3: must be from 0 to 2"),
         (MINIMAL + "layers = 0", "the recipe:4: layers = 0: must be a whole number, at least 1"),
         (MINIMAL + "[call]\nretrys = 1", 'the recipe:5: call.retrys: there is no such field; did you mean "retries"?'),
         (MINIMAL + "call = 3", "the recipe:4: call: 3: names with values are expected"),
