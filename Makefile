@@ -52,6 +52,11 @@ lint: $(VENV)/.developing ## style, import levels, dependencies
 types: $(VENV)/.developing ## pyright, strict on the package
 	@"$(PY)" -m pyright --pythonpath "$(PY)"
 
+.PHONY: docs-check
+docs-check: $(VENV)/.developing ## the documents: their code runs, their links lead somewhere
+	@mkdir -p $(AWAY)
+	@$(PYTEST) "$(HERE)/tests/test_documents.py" $(ARGS)
+
 .PHONY: format
 format: $(VENV)/.developing ## let ruff mend what it can
 	@"$(PY)" -m ruff check --fix --quiet . ; "$(PY)" -m ruff format .
