@@ -1,57 +1,104 @@
-"""What the documents show holds: code runs, links lead somewhere, commands exist."""
+"""What the documents show holds: code runs, links lead somewhere, commands exist.
 
+A fence says what is done with its block: `python` runs, each block seeing the names of those before it on its page;
+`toml`, `yaml` and `json` are read, and written to the file that the fence names, if it does (```toml team.toml); the
+commands of `sh` are checked. Without a language it is a picture.
+"""
+
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
-BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+) *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-# Runs the blocks of one document in turn, each seeing the names of those before it.
+READ = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
+# Runs the blocks of one document in turn. As in a notebook, a block may await.
 RUN_BLOCKS = """
-import sys
-from pathlib import Path
-document, names = Path(sys.argv[1]), {"__name__": "__main__"}
-for place in sys.argv[2:]:
-    start, end = map(int, place.split(":"))
-    text = document.read_text(encoding="utf-8")
-    lines_before = "\\n" * text.count("\\n", 0, start)
-    exec(compile(lines_before + text[start:end], str(document), "exec"), names)
+import ast, asyncio, inspect, json, sys
+names = {"__name__": "__main__"}
+loop = asyncio.new_event_loop()
+for source in json.load(sys.stdin):
+    code = compile(source, sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    value = eval(code, names)
+    if inspect.iscoroutine(value):
+        loop.run_until_complete(value)
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
 """
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    file: str
+    text: str
+    line: int
+
+    @property
+    def source(self) -> str:
+        """Its text below as many lines as on its page, so that a traceback names the right one."""
+        return "\n" * self.line + self.text
 
 
 def name_of(document: Path) -> str:
     return str(document.relative_to(ROOT))
 
 
-def blocks(document: Path, language: str) -> list[re.Match[str]]:
-    found = BLOCK.finditer(document.read_text(encoding="utf-8"))
-    return [block for block in found if block[1] == language]
+def blocks(document: Path, *languages: str) -> list[Block]:
+    text = document.read_text(encoding="utf-8")
+    return [
+        Block(found[1], found[2], found[3], text.count("\n", 0, found.start(3)))
+        for found in BLOCK.finditer(text)
+        if not languages or found[1] in languages
+    ]
 
 
-def with_blocks(language: str) -> list[Path]:
-    return [document for document in DOCUMENTS if blocks(document, language)]
+def with_blocks(*languages: str) -> list[Path]:
+    return [document for document in DOCUMENTS if blocks(document, *languages)]
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("document", with_blocks("python"), ids=name_of)
 def test_every_python_block_runs(document, providers: SimulatedProviders, tmp_path):
-    places = [f"{block.start(2)}:{block.end(2)}" for block in blocks(document, "python")]
+    for block in blocks(document, *READ):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
     done = subprocess.run(
-        [sys.executable, "-c", RUN_BLOCKS, str(document), *places],
+        [sys.executable, "-c", RUN_BLOCKS, str(document)],
         check=False,
         capture_output=True,
         cwd=tmp_path,
         env={**os.environ, **providers.environment},
+        input=json.dumps([block.source for block in blocks(document, "python")]),
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_block_has_a_language_that_is_tested(document):
+    languages = {block.language for block in blocks(document)}
+    assert languages <= {"python", "sh", *READ}
+    for block in blocks(document, *READ):
+        READ[block.language](block.text)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -61,8 +108,34 @@ def test_every_link_to_a_file_leads_to_one(document):
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("document", with_blocks("sh"), ids=name_of)
-def test_every_make_command_has_its_target(document):
-    commands = "\n".join(block[2] for block in blocks(document, "sh"))
+def check_make(arguments: list[str]) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"^make ([a-z-]+)", commands, re.MULTILINE)) <= set(targets)
+    assert {word for word in arguments if "=" not in word} <= set(targets)
+
+
+def check_pip(arguments: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extras in re.findall(rf"{project['name']}\[([\w,]+)\]", " ".join(arguments)):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+def held_elsewhere(_: list[str]) -> None:
+    """Or it needs the outside network."""
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "cd": held_elsewhere,
+    "git": held_elsewhere,
+    "llamaindex-cli": held_elsewhere,
+    "make": check_make,
+    "pip": check_pip,
+}
+
+
+@pytest.mark.parametrize("document", with_blocks("sh"), ids=name_of)
+def test_every_command_is_one_that_there_is(document):
+    for block in blocks(document, "sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                COMMANDS[words[0]](words[1:])
