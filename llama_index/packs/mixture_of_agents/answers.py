@@ -9,6 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 
 from .events import Proposal
 from .failures import FailureKind
+from .raw import get
 
 # Whole; or at the start without its opening tag (some servers put that into the prompt); or there without its end.
 _THINK = re.compile(
@@ -21,6 +22,13 @@ _CONTENT_FILTER = frozenset(
     {"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"}
 )
 _LENGTH = frozenset({"length", "max_tokens", "model_length"})
+
+_STOPPED = (
+    ("stop_reason",),  # Anthropic's whole answers
+    ("delta", "stop_reason"),  # Anthropic's last event
+    ("done_reason",),  # Ollama
+    ("finish_reason",),  # Google GenAI
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,13 @@ class Answer:
 def read(response: ChatResponse) -> tuple[Answer, ...]:
     """The answers in a response: one, or n where one request asked for n samples."""
     raw: Any = response.raw
-    choices = _get(raw, "choices")
-    refused = isinstance(choices, list) and bool(_get(_get(choices[0], "message"), "refusal"))
+    choices = get(raw, "choices")
+    refused = isinstance(choices, list) and bool(get(get(choices[0], "message"), "refusal"))
     first = _of_message(response.message, "refusal" if refused else finish_reason(raw))
     if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
         return (first,)
     others = (
-        _answer(str(_get(_get(choice, "message"), "content") or ""), "", _reason(choice), False)
+        _answer(str(get(get(choice, "message"), "content") or ""), "", _reason(choice), False)
         for choice in choices[1:]  # type: ignore[reportUnknownVariableType]
     )
     return (first, *others)
@@ -146,13 +154,14 @@ def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:
     return Answer(text.strip(), thinking, reason, tool_calls)
 
 
-def _get(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)  # type: ignore[reportUnknownMemberType]
-
-
 def _reason(choice: Any) -> str:
-    word = _get(choice, "finish_reason")
-    return str(getattr(word, "value", None) or getattr(word, "name", None) or word or "").lower()
+    return _word(get(choice, "finish_reason"))
+
+
+def _word(reason: Any) -> str:
+    return str(
+        getattr(reason, "value", None) or getattr(reason, "name", None) or reason or ""
+    ).lower()
 
 
 def finish_reason(raw: Any) -> str:
@@ -160,8 +169,7 @@ def finish_reason(raw: Any) -> str:
     if raw is None:
         return ""
     for name in ("choices", "candidates"):
-        choices = _get(raw, name) or _get(_get(raw, "data"), name)
+        choices = get(raw, name) or get(raw, "data", name)
         if isinstance(choices, list) and choices:
             return _reason(choices[0])
-    word = _get(raw, "stop_reason") or _get(raw, "done_reason")
-    return str(word or "").lower()
+    return _word(next((word for place in _STOPPED if (word := get(raw, *place))), None))

@@ -1,7 +1,9 @@
 """The requests of one call: within the limits, in time, hedged where that is wanted; and what is made of the answers."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -17,9 +19,12 @@ from .hedging import UsualTime, hedged
 from .prompts import text_of
 from .recipe import CallPolicy
 from .slots import Slots
+from .threads import in_thread
 from .tokens import count_tokens
 from .transport import Transport
-from .usage import estimate_usage, read_usage
+from .usage import estimate_usage, read_usage, unanswered_usage, was_sent
+
+_PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Attempts:
 
     Attributes:
         requests: how many requests were made so far.
-        usage: the tokens of all of them that ended with an answer.
+        usage: the tokens of all of them; a guess where a request was given up.
         first_token: when the first piece of a streamed answer came, on the run's clock.
         passed_on: whether a part of a streamed answer has been handed on: it cannot be taken back.
         hedged: whether a second request was made because the first one was late.
@@ -154,30 +159,32 @@ class Attempts:
         sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
         self.requests += 1
         begun, scope = self.run.now(), expires_after(limit)
+        received: list[str] = []
         try:
             async with scope:
-                answers, response = await self._ask(sent, scope)
-            known = read_usage(response) if response else None
-            self.usage += known or estimate_usage(
-                self.request.messages, "".join(answer.text for answer in answers)
-            )
+                answers, response, known = await self._ask(sent, scope, received)
+        except asyncio.CancelledError:
+            self.usage += unanswered_usage(self.request.messages, received)
+            raise
         except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
-            if expired(scope, error):
-                waited = self.run.now() - begun
-                return Attempt(fault=Fault(FailureKind.TIMEOUT, f"gave up after {waited:.4g} s"))
-            return Attempt(fault=self._diagnosis(error, sent))
+            fault = self._late(begun) if expired(scope, error) else self._diagnosis(error, sent)
+            if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
+                self.usage += unanswered_usage(self.request.messages, received)
+            return Attempt(fault=fault)
+        self.usage += known or await self._estimate(answers)
         self.endpoint.usual.add(self.run.now() - begun)
         return self._judged(answers, response)
 
     async def _ask(
-        self, sent: dict[str, Any], scope: Any
-    ) -> tuple[Sequence[Answer], ChatResponse | None]:
+        self, sent: dict[str, Any], scope: Any, received: list[str]
+    ) -> tuple[Sequence[Answer], ChatResponse | None, Usage | None]:
         messages, on_chunk = self.request.messages, self.request.on_chunk
         if on_chunk is None:
             response = await self.transport.chat(messages, sent, threaded=self.run.threaded)
-            return read(response), response
+            return read(response), response, read_usage(response)
 
         def pass_on(text: str, chunk: ChatResponse) -> None:
+            received.append(text)
             self._mark(text, chunk.message)
             if self.policy.timeout is not None:  # a stream may take longer, as long as it goes on
                 left = self.time_left()
@@ -187,7 +194,16 @@ class Attempts:
             on_chunk(text, chunk)
 
         streamed = await self.transport.stream(messages, sent, pass_on, threaded=self.run.threaded)
-        return (assembled(streamed.text, streamed.last, streamed.finish_reason),), streamed.last
+        answer = assembled(streamed.text, streamed.last, streamed.finish_reason)
+        return (answer,), streamed.last, streamed.usage
+
+    async def _estimate(self, answers: Sequence[Answer]) -> Usage:
+        """In a thread: the tokenizer may take long to load, and long for a long prompt."""
+        text = "".join(answer.thinking + answer.text for answer in answers)
+        return await in_thread(partial(estimate_usage, self.request.messages, text))
+
+    def _late(self, begun: float) -> Fault:
+        return Fault(FailureKind.TIMEOUT, f"gave up after {self.run.now() - begun:.4g} s")
 
     def _mark(self, text: str, message: ChatMessage) -> None:
         if text and self.first_token is None:

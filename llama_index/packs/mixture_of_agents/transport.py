@@ -18,20 +18,33 @@ from llama_index.core.llms.llm import LLM
 
 from .answers import finish_reason
 from .diagnosis import causes
+from .events import Usage
 from .llms import context_window, endpoint_key, is_openai, output_room, secrets
 from .threads import in_thread, iterate_in_thread
+from .usage import latest, read_usage
 
 OnChunk = Callable[[str, ChatResponse], None]
 T = TypeVar("T")
+_TAIL = 3
+"""How many last chunks of a stream (and its first) are searched for usage and a finish reason: a provider may send
+these apart, and looking into every chunk takes as long as making it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A streamed answer: its text as the deltas said it, its last chunk, and why it stopped ("" for no word on that)."""
+    """A streamed answer.
+
+    Attributes:
+        text: as the deltas said it; what integrations accumulate in ``message`` is not always right.
+        last: the last chunk, or None.
+        finish_reason: why it stopped; "" for no word on that.
+        usage: the tokens that the provider reported, or None.
+    """
 
     text: str
     last: ChatResponse | None
     finish_reason: str
+    usage: Usage | None
 
 
 class Transport:
@@ -134,25 +147,21 @@ class Transport:
 
         Args:
             on_chunk: called with each new piece of text and the chunk it came in.
-
-        Returns:
-            The whole answer. Its text is rebuilt from the deltas: what integrations accumulate in ``message`` is not
-            always right.
         """
         pieces: list[str] = []
-        last, reason = None, ""
+        ends: list[ChatResponse] = []
         chunks = await self._chunks(messages, parameters, threaded)
         try:
             async for chunk in chunks:
                 text = chunk.delta or ""
                 pieces.append(text)
-                last, reason = chunk, finish_reason(chunk.raw) or reason
+                ends = [*ends[:1], *ends[1:][1 - _TAIL :], chunk]
                 on_chunk(text, chunk)
         finally:
             close = getattr(chunks, "aclose", None)
             if close:
                 await close()
-        return Streamed("".join(pieces), last, reason)
+        return _streamed("".join(pieces), ends)
 
     async def _chunks(
         self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
@@ -184,6 +193,14 @@ class Transport:
         ):
             raise error
         self._home = _nowhere
+
+
+def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
+    reasons = [reason for chunk in ends if (reason := finish_reason(chunk.raw))]
+    usage: Usage | None = None
+    for chunk in ends:
+        usage = latest(usage, read_usage(chunk))
+    return Streamed(text, ends[-1] if ends else None, reasons[-1] if reasons else "", usage)
 
 
 def _nowhere() -> None:

@@ -132,13 +132,14 @@ def estimate_usage(messages: Sequence[ChatMessage], text: str) -> Usage:
         tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
         return Usage(len(tokenizer(_sent(messages))), len(tokenizer(text)), estimated=True)
     except Exception:  # noqa: BLE001 - the user may have set any tokenizer; an answer must not fail for it
-        return unanswered_usage(messages, text)
+        return unanswered_usage(messages, [text])
 
 
-def unanswered_usage(messages: Sequence[ChatMessage], text: str = "") -> Usage:
+def unanswered_usage(messages: Sequence[ChatMessage], received: Sequence[str]) -> Usage:
     """The usage of a request whose answer never came whole: a guess at four bytes a token, which takes no time."""
-    sent, received = (len(part.encode(errors="replace")) for part in (_sent(messages), text))
-    return Usage(-(-sent // _BYTES_PER_TOKEN), -(-received // _BYTES_PER_TOKEN), estimated=True)
+    sizes = (len(text.encode(errors="replace")) for text in (_sent(messages), "".join(received)))
+    sent, got = (-(-size // _BYTES_PER_TOKEN) for size in sizes)
+    return Usage(sent, got, estimated=True)
 
 
 def was_sent(error: BaseException | None) -> bool:
