@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.llms.llm import LLM
 
-from .llms import model_name, takes
+from .errors import ConfigError, RecipeError
+from .llms import is_openai, model_name, takes
+from .models import check_model_name
 from .packing import packed, unpacked, without_secrets
 from .policies import CallPolicy, is_a, not_negative, positive, require
 
@@ -45,6 +47,17 @@ class Agent:
         require(is_a(LLM, self.llm), f"{owner}.llm", kind, "is not a LlamaIndex LLM")
         positive(owner, max_tokens=self.max_tokens)
         not_negative(owner, temperature=self.temperature)
+        self._check_model()
+
+    def _check_model(self) -> None:
+        # These classes look up their model in every call (since core 0.14.23 all of LlamaIndex's do), and refuse it then.
+        ours = type(self.llm).__module__.startswith("llama_index.llms.")
+        if is_openai(self.llm) or (ours and hasattr(LLM, "to_payload")):
+            try:
+                check_model_name(self.llm, self.model)
+            except ConfigError as error:
+                field_name = f"{type(self).__name__}.llm"
+                raise RecipeError(field_name, self.model, str(error)) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds how to make the LLM again, and no key and no header."""

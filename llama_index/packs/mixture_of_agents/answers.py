@@ -108,9 +108,9 @@ EXPLANATIONS = {
 }
 
 
-def was_truncated(answer: Answer) -> bool:
-    """Whether the answer was cut off at the token limit."""
-    return answer.finish_reason in _LENGTH
+def is_cut_off(proposals: Sequence[Proposal]) -> bool:
+    """Whether an answer was cut off at the token limit."""
+    return any(proposal.finish_reason in _LENGTH for proposal in proposals)
 
 
 def answer_message(

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage
 
 from .diagnosis import Fault
-from .events import Emit, Role
+from .events import Degraded, Emit, Role
 from .failures import FailureKind
 from .recipe import Agent
 from .transport import OnChunk
@@ -34,6 +34,10 @@ class RunState:
     closing: Fault = CANCELLED
     calls: int = 0
     _begun: float = field(default_factory=time.perf_counter)
+
+    def degrade(self, reason: str) -> None:
+        """Tell that the run is less than the recipe asked for, and why."""
+        self.emit(Degraded(reason, self.now()))
 
     def now(self) -> float:
         """Seconds since the run's start."""

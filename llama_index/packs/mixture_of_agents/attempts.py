@@ -173,6 +173,8 @@ class Attempts:
             return Attempt(fault=fault)
         self.usage += known or await self._estimate(answers)
         self.endpoint.usual.add(self.run.now() - begun)
+        if self.request.samples > 1 and len(answers) == 1:
+            self.transport.refuse(("n",))  # without a word
         return self._judged(answers, response)
 
     async def _ask(

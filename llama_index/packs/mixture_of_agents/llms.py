@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.llm import LLM
 
 
@@ -30,14 +31,19 @@ def provider_name(llm: LLM) -> str:
 
 def endpoint_key(llm: LLM) -> tuple[str, str, str]:
     """What two LLM objects share when they ask the same model at the same place: provider, model, address."""
-    base = getattr(llm, "api_base", None) or getattr(llm, "base_url", None) or getattr(llm, "endpoint", None) or ""
-    return provider_name(llm), model_name(llm), str(base)
+    places = (getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint"))
+    mistral = getattr(getattr(llm, "_client", None), "sdk_configuration", None)
+    base = next((place for place in places if place), None) or getattr(mistral, "server_url", None)
+    return provider_name(llm), model_name(llm), str(base or "")
 
 
 def context_window(llm: LLM) -> int | None:
     """The model's context window in tokens, or None where it is not known."""
     known = metadata(llm)
-    return known.context_window if known and known.context_window > 0 else None
+    if known is None or known.context_window <= 0:
+        return None
+    # What LLMMetadata says of itself says nothing of the model: no model has that window.
+    return known.context_window if known.context_window != DEFAULT_CONTEXT_WINDOW else None
 
 
 def output_room(llm: LLM) -> int:

@@ -1,0 +1,130 @@
+"""The references as the agents of a layer get them: put as the recipe wants, and cut where a model has no room."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from .agents import Agent
+from .fitting import fit
+from .llms import output_limit
+from .prompts import add_system_prompt, fence, inject, with_references
+from .recipe import Recipe
+from .tokens import count_tokens, most_tokens, most_tokens_of, tokens_of
+from .transport import Transport
+
+_ROOM = 4096
+"""Tokens kept for an answer where nobody says how long it may be; at most a quarter of the window."""
+
+
+class References:
+    """The references that one layer, or the aggregator, gets. They are nameless.
+
+    Args:
+        texts: their texts.
+        recipe: how they are put.
+        addition: text to put behind them.
+        place: names this place in the run, for what is drawn by the recipe's seed.
+
+    Attributes:
+        order: in which order they are put, as positions from 0.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], recipe: Recipe, addition: str = "", place: object = ""
+    ) -> None:
+        self.recipe, self._addition = recipe, addition
+        self.texts, self._tag = tuple(texts), ""
+        self.order: Sequence[int] = range(len(texts))
+        if texts and (recipe.shuffle or recipe.fence):
+            self._draw(random.Random(f"{recipe.seed} {place}"))  # noqa: S311  # repeatable
+
+    def _draw(self, chance: random.Random) -> None:
+        if self.recipe.seed is None:
+            chance = random.SystemRandom()
+        if self.recipe.shuffle:
+            self.order = chance.sample(self.order, len(self.order))
+            self.texts = tuple(self.texts[position] for position in self.order)
+        if self.recipe.fence:
+            self._tag = f"response-{chance.getrandbits(32):08x}"
+
+    def put(
+        self, messages: Sequence[ChatMessage], texts: Sequence[str] | None = None
+    ) -> list[ChatMessage]:
+        """The conversation with the references in it, or with these texts in their place."""
+        texts = self.texts if texts is None else texts
+        if not texts:
+            return list(messages)
+        prompt = self.recipe.prompt
+        if self._tag:
+            prompt, texts = fence(prompt, texts, self._tag)
+        text = with_references(prompt, texts)
+        text = f"{text}\n\n{self._addition}" if self._addition else text
+        return inject(messages, text, self.recipe.placement)
+
+
+class Rendering:
+    """A conversation with references in it, made once for all whom it suits; again only where it must be cut.
+
+    Args:
+        messages: the conversation; it is not changed, and never cut.
+        references: what to put into it.
+
+    Attributes:
+        whole: the conversation with all references whole.
+        cut: the names of the agents for whom references were cut.
+    """
+
+    def __init__(self, messages: Sequence[ChatMessage], references: References) -> None:
+        self._messages, self._references = messages, references
+        self.whole = references.put(messages)
+        self.cut: list[str] = []
+        self._most: int | None = None
+        self._fitted: dict[int, list[ChatMessage]] = {}
+
+    def for_agent(
+        self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
+    ) -> list[ChatMessage]:
+        """What an agent is sent: with its own system prompt, and with references that its model has room for.
+
+        Args:
+            agent: the agent.
+            transport: its LLM as it is asked.
+            kwargs: further parameters of the call; tools take room too.
+        """
+        messages = self.whole
+        if self._references.texts and transport.window is not None:
+            room = transport.window - answer_room(agent, transport, self._references.recipe, kwargs)
+            own = (agent.system_prompt or "", str(kwargs.get("tools") or ""))
+            if self._bound() + most_tokens(own) > room:
+                # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
+                messages = self._within(room * 9 // 10 - sum(map(count_tokens, own)))
+                self.cut += [agent.name] if messages is not self.whole else []
+        prompt = agent.system_prompt
+        return add_system_prompt(messages, prompt) if prompt else messages
+
+    def _bound(self) -> int:
+        """The tokens of the whole: at most so many, and told for almost nothing."""
+        if self._most is None:
+            self._most = most_tokens_of(self.whole)
+        return self._most
+
+    def _within(self, room: int) -> list[ChatMessage]:
+        if room not in self._fitted:
+            references = self._references
+            bare = references.put(self._messages, ["" for _ in references.texts])
+            texts = fit(references.texts, room - tokens_of(bare), count_tokens)
+            left = [text for text in texts if text]
+            whole = texts == references.texts
+            self._fitted[room] = self.whole if whole else references.put(self._messages, left)
+        return self._fitted[room]
+
+
+def answer_room(
+    agent: Agent, transport: Transport, recipe: Recipe, kwargs: Mapping[str, Any]
+) -> int:
+    """Tokens to keep for an agent's answer."""
+    wanted = kwargs.get("max_tokens") or agent.max_tokens or recipe.max_tokens
+    known = output_limit(agent.llm, wanted)
+    return known or min(_ROOM, (transport.window or 4 * _ROOM) // 4)
