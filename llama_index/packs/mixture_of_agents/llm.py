@@ -27,12 +27,15 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import LLM
+from llama_index.core.prompts.base import PromptTemplate
+from llama_index.core.prompts.mixin import PromptDictType, PromptMixin, PromptMixinType
 
 from .calls import Caller
 from .errors import RecipeError
 from .events import AnswerDelta, Event
 from .forming import FormingLLM
 from .presets import moa
+from .prompting import prompts_of, with_prompts
 from .recipe import Recipe, recipe_metadata
 from .runner import Finished, Job, events, run
 from .threads import iterate_blocking
@@ -41,8 +44,11 @@ RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
 
 
-class MixtureOfAgents(FormingLLM):
+class MixtureOfAgents(FormingLLM, PromptMixin):
     """A mixture of LLMs that is itself an LLM.
+
+    Its prompts are plain texts, read with ``get_prompts`` and replaced with ``update_prompts``: braces in them, and
+    in what users write, are left alone.
 
     Copies share the recipe. A pickle holds the recipe without any key or header: where it is loaded, the members
     take their keys from the environment (OPENAI_API_KEY and the like), as they do when they are made.
@@ -100,6 +106,17 @@ class MixtureOfAgents(FormingLLM):
     def metadata(self) -> LLMMetadata:
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
         return recipe_metadata(self._recipe)
+
+    def _get_prompts(self) -> PromptDictType:
+        texts = prompts_of(self._recipe)
+        return {name: PromptTemplate(text) for name, text in texts.items()}
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {}
+
+    def _update_prompts(self, prompts_dict: PromptDictType) -> None:
+        texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
+        self._recipe = with_prompts(self._recipe, texts)
 
     def _job(
         self,

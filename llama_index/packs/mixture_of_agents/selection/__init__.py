@@ -3,7 +3,6 @@
 A selection is any ``async (Step) -> Selected``; see ``step.Selection`` for writing one.
 """
 
-from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -33,7 +32,6 @@ __all__ = [
     "Take",
     "Vote",
     "as_data",
-    "from_data",
 ]
 
 SELECTIONS: dict[str, type[Any]] = {
@@ -69,25 +67,6 @@ def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:
     return known[0], {
         name: value for name, (one, value) in values.items() if value != _default(one)
     }
-
-
-def from_data(name: str, settings: Mapping[str, Any]) -> Selection:
-    """The selection of a name with its settings.
-
-    Raises:
-        RecipeError: there is no such selection, or no such setting, or one is missing or makes no sense.
-    """
-    if name not in SELECTIONS:
-        raise RecipeError("select", name, f"is not one of {', '.join(sorted(SELECTIONS))}")
-    own = fields(SELECTIONS[name])
-    unknown = sorted(set(settings) - {one.name for one in own})
-    if unknown:
-        has = ", ".join(one.name for one in own)
-        raise RecipeError(f"select.{name}", unknown[0], f"is not one of its settings: {has}")
-    for one in own:
-        if one.name not in settings and _default(one) is MISSING:
-            raise RecipeError(f"select.{name}.{one.name}", None, "must be given")
-    return SELECTIONS[name](**settings)
 
 
 def _default(one: Field[Any]) -> Any:

@@ -1,0 +1,413 @@
+"""What selections pass on, and what they do when a judge or an embedding fails."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents import (
+    Layer,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    Recipe,
+    RecipeError,
+    RunError,
+)
+from llama_index.packs.mixture_of_agents.recipe import Agent, Selected, Step
+from llama_index.packs.mixture_of_agents.selection import (
+    SELECTIONS,
+    Agreed,
+    Analysis,
+    Cluster,
+    Diverse,
+    Dropout,
+    Fold,
+    Gate,
+    PeerRanking,
+    Pick,
+    Rank,
+    Rate,
+    Residuals,
+    Shuffle,
+    Take,
+    Vote,
+    as_data,
+)
+from llama_index.packs.mixture_of_agents.selection.verdicts import (
+    number_in,
+    object_in,
+    order_in,
+    truth_in,
+)
+from llama_index.packs.mixture_of_agents.simulation.embeddings import embed
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+FIVE = ["one", "two", "three", "four", "five"]
+
+
+class Words(BaseEmbedding):
+    """Texts with words in common are near to each other."""
+
+    broken: bool = False
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        if self.broken:
+            raise ConnectionError("no embedding today, key sk-very-secret-key")
+        return embed(text)
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        raise NotImplementedError
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        raise NotImplementedError
+
+
+def judge(*replies) -> ScriptedLLM:
+    return ScriptedLLM(*replies, model="judge")
+
+
+def members(texts) -> list[Proposer]:
+    return [
+        Proposer(ScriptedLLM(text, model=f"m{number}"), f"m{number}")
+        for number, text in enumerate(texts, 1)
+    ]
+
+
+async def run(texts, *select, layers=1, **policies) -> tuple[MixtureResult, list[str]]:
+    """Run texts through selections; gives the result and the references of the last layer."""
+    writer = ScriptedLLM("the end", model="writer")
+    recipe = Recipe((Layer(tuple(members(texts)), select=select),) * layers, writer, **policies)  # type: ignore[arg-type]
+    response = await MixtureOfAgents(recipe).achat([ChatMessage(content="What now?")])
+    result: MixtureResult = response.additional_kwargs["mixture"]
+    last = [layer for layer in result.layers if layer.references]
+    return result, [reference.text for reference in last[-1].references] if last else []
+
+
+async def passed(texts, *select, **policies) -> list[str]:
+    return (await run(texts, *select, **policies))[1]
+
+
+async def test_shuffle_is_repeatable_with_a_seed_and_keeps_all():
+    drawn = [await passed(FIVE, Shuffle(seed)) for seed in range(4)]
+    assert drawn == [await passed(FIVE, Shuffle(), seed=seed) for seed in range(4)]
+    assert len({tuple(one) for one in drawn}) > 1
+    assert all(sorted(one) == sorted(FIVE) for one in drawn)
+
+
+async def test_shuffle_without_a_seed_differs_from_run_to_run():
+    assert len({tuple(await passed(FIVE, Shuffle())) for _ in range(8)}) > 1
+
+
+async def test_dropout_leaves_some_out_in_order_and_never_all():
+    kept = [await passed(FIVE, Dropout(0.5, seed)) for seed in range(8)]
+    assert {len(one) for one in kept} > {2, 3}
+    assert all(one == [text for text in FIVE if text in one] for one in kept)
+    assert len(await passed(FIVE, Dropout(0.999, 1))) == 1
+
+
+async def test_take_takes_the_first():
+    assert await passed(FIVE, Take(2)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("embedding", [None, Words()])
+async def test_diverse_keeps_the_least_alike_in_their_order(embedding):
+    texts = ["red apple", "red apple pie", "blue bus"]
+    assert await passed(texts, Diverse(2, embedding)) == ["red apple", "blue bus"]
+
+
+async def test_an_embedding_that_fails_is_replaced_by_words_and_told_without_its_secret():
+    result, references = await run(["a b", "a b c", "x y"], Diverse(2, Words(broken=True)))
+    assert references == ["a b", "x y"]
+    (reason,) = result.degraded
+    assert "the embedding failed (ConnectionError)" in reason
+    assert "secret" not in reason
+
+
+async def test_cluster_keeps_the_largest_group_of_answers_that_are_alike():
+    texts = ["it is forty two", "it is really forty two", "buy my pills now"]
+    result, references = await run(texts, Cluster())
+    assert references == texts[:2]
+    assert result.notes[0].data == {"groups": [["m1", "m2"], ["m3"]]}
+
+
+async def test_cluster_keeps_all_where_no_group_is_the_largest():
+    assert await passed(["a b", "c d", "e f"], Cluster()) == ["a b", "c d", "e f"]
+
+
+async def test_agreement_skips_the_remaining_layers_but_not_the_aggregator():
+    result, _ = await run(["42", "The answer is 42"], Agreed(), layers=3)
+    assert [len(layer.calls) for layer in result.layers] == [2, 1]
+    assert result.answered_by == "writer"
+
+
+async def test_agreement_can_be_by_likeness_and_by_share():
+    texts = ["it is forty two", "it is really forty two", "no idea at all"]
+    assert (await run(texts, Agreed(0.6, alike=0.5), layers=2))[0].notes[0].data["agreed"]
+    assert not (await run(texts, Agreed(0.6), layers=2))[0].notes[0].data["agreed"]
+    assert (
+        not (await run(texts, Agreed(alike=0.5, embedding=Words()), layers=2))[0]
+        .notes[0]
+        .data["agreed"]
+    )
+
+
+async def test_one_answer_alone_never_agrees():
+    result, _ = await run(["42"], Agreed(final=True))
+    assert result.answered_by == "writer"
+
+
+async def test_a_final_agreement_is_the_answer_but_a_run_with_tools_asks_the_aggregator():
+    writer = ScriptedLLM("the end", model="writer")
+    recipe = Recipe((Layer(tuple(members(["42", "42"])), select=Agreed(final=True)),), writer)  # type: ignore[arg-type]
+    mixture = MixtureOfAgents(recipe)
+    question = [ChatMessage(content="What now?")]
+    assert (await mixture.achat(question)).message.content == "42"
+    assert not writer.asked
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
+    assert (await mixture.achat(question, tools=tools)).message.content == "the end"
+
+
+async def test_rank_puts_the_best_first_and_the_unranked_behind():
+    assert await passed(FIVE, Rank(judge('{"ranking": [3, 1]}'), 4)) == [
+        "three",
+        "one",
+        "two",
+        "four",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("select", "finding"),
+    [
+        (Rank(judge("they are all nice")), "judge gave no ranking"),
+        (Rank(judge(ValueError("broken"))), "judge gave no ranking"),
+        (Rate(judge("good", '{"rating": 1}', "superb")), "judge gave no rating"),
+        (Vote(judge("none")), "judge gave no vote"),
+        (Pick(judge("neither"), 1), "judge gave no choice"),
+        (Gate(judge("perhaps")), "judge gave no decision"),
+        (Analysis(judge("They differ.")), "judge gave no analysis"),
+        (Fold(judge(ValueError("broken")), 2), "judge gave no synthesis"),
+        (PeerRanking(), "no member gave a ranking"),
+    ],
+)
+async def test_a_verdict_that_cannot_be_read_degrades_the_run_and_never_ends_it(select, finding):
+    result, references = await run(["a", "b", "c"], select)
+    assert references
+    assert result.answer == "the end"
+    assert any(finding in reason for reason in result.degraded)
+
+
+async def test_a_failing_judge_is_among_the_failures():
+    result, _ = await run(["a", "b"], Rank(judge(ValueError("broken"))))
+    assert [failure.agent for failure in result.failures] == ["judge"]
+
+
+async def test_rate_keeps_the_best_and_counts_what_it_could_not_read_as_worst():
+    select = Rate(judge('{"rating": 2}', "no", '{"rating": 8.5}'), k=2)
+    result, references = await run(["a", "b", "c"], select)
+    assert references == ["c", "a"]
+    assert result.notes[0].data["ratings"][0] == {"agent": "m3", "rating": 8.5}
+
+
+async def test_a_vote_without_a_majority_and_without_a_judge_takes_the_first_that_leads():
+    result, references = await run(["a", "b", "b", "a", "c"], Vote())
+    assert references == ["a"]
+    assert result.notes[0].data["by"] == "first of those that lead"
+
+
+async def test_pick_ends_the_layers_only_as_moderator():
+    verdict = '{"chosen": [2], "end": true}'
+    result, references = await run(["a", "b"], Pick(judge(verdict), 1), layers=2)
+    assert (len(result.layers), references) == (2, ["b"])
+    result, _ = await run(["a", "b"], Pick(judge(verdict), 1, moderate=False), layers=2)
+    assert len(result.layers) == 3
+
+
+@pytest.mark.parametrize(("verdict", "by"), [("true", "m1"), ("false", "writer")])
+async def test_a_gate_answers_directly_only_when_the_judge_is_content(verdict, by):
+    asked = judge(f'{{"good_enough": {verdict}}}')
+    result, _ = await run(["an easy answer"], Gate(asked, afresh=True), layers=2)
+    assert result.answered_by == by
+
+
+async def test_peer_ranking_counts_the_rankings_that_came_and_says_how_many_did_not():
+    asked = [
+        Proposer(ScriptedLLM("a", '{"ranking": [2, 1]}', model="p"), "p"),
+        Proposer(ScriptedLLM("b", "I rank nobody", model="q"), "q"),
+    ]
+    writer = ScriptedLLM("the end", model="writer")
+    recipe = Recipe((Layer(tuple(asked), select=PeerRanking()),), writer)  # type: ignore[arg-type]
+    response = await MixtureOfAgents(recipe).achat([ChatMessage(content="?")])
+    result: MixtureResult = response.additional_kwargs["mixture"]
+    assert [reference.text for reference in result.layers[0].references] == ["b", "a"]
+    assert result.degraded == ("layer 1: 1 of 2 members gave no ranking",)
+    assert "given by 1 reviewers" in str(writer.asked[0].messages[0].content)
+
+
+async def test_residuals_wait_as_many_quiet_layers_as_they_have_patience():
+    quiet = Residuals(judge("no update", "NO UPDATE", "No update."), patience=2)
+    result, references = await run(["a", "b"], quiet, layers=6)
+    assert [note.data["changed"] for note in result.notes] == [False, False]
+    assert len(result.layers) == 4
+    assert references == ["a", "b"]
+
+
+async def test_residuals_do_not_remember_another_run():
+    extractor = judge("NO UPDATE")
+    recipe = Recipe(
+        (Layer(tuple(members(["a", "b"])), select=Residuals(extractor)),),  # type: ignore[arg-type]
+        ScriptedLLM(model="writer"),  # type: ignore[arg-type]
+    )
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(2):
+        await mixture.achat([ChatMessage(content="?")])
+    assert extractor.asked == ()
+
+
+async def test_a_residual_that_fails_leaves_the_latest_proposals():
+    result, references = await run(["a", "b"], Residuals(judge(ValueError("broken"))), layers=2)
+    assert references == ["a", "b"]
+    assert any("judge gave no residual" in reason for reason in result.degraded)
+
+
+async def test_selections_work_one_behind_the_other_and_their_additions_come_together():
+    analysis = Analysis(judge('{"consensus": ["all count"], "blind_spots": "zero"}'))
+    writer = ScriptedLLM("the end", model="writer")
+    layer = Layer(tuple(members(FIVE)), select=(Take(2), analysis))
+    await MixtureOfAgents(Recipe((layer,), writer)).achat([ChatMessage(content="?")])  # type: ignore[arg-type]
+    prompt = str(writer.asked[0].messages[0].content)
+    assert prompt.endswith(
+        "\n1. one\n2. two\n\nAn analysis of these responses:\n\nWhat the responses agree on:\n- all count"
+        "\n\nWhat none of them addresses:\n- zero"
+    )
+
+
+async def test_a_judges_own_system_prompt_stands_behind_its_instructions():
+    asked = judge('{"ranking": [1]}')
+    await run(["a", "b"], Rank(Agent(asked, system_prompt="Prefer brevity.")))
+    system = str(asked.asked[0].messages[0].content)
+    assert re.match(r"You compare several responses.*\n\nPrefer brevity\.$", system, re.DOTALL)
+
+
+async def test_braces_in_questions_answers_and_prompts_are_left_alone():
+    asked = judge('{"ranking": [2, 1]}')
+    texts = ["use {braces}", "{ and %s {0}"]
+    await run(texts, Rank(asked, prompt="Rank {these} as {{JSON}}"))
+    system, user = asked.asked[0].messages
+    assert system.content == "Rank {these} as {{JSON}}"
+    assert all(text in str(user.content) for text in texts)
+
+
+async def test_a_judge_sees_the_whole_conversation_with_its_roles():
+    asked = judge('{"ranking": [2, 1]}')
+    layer = Layer(tuple(members(["a", "b"])), select=Rank(asked))  # type: ignore[arg-type]
+    await MixtureOfAgents(Recipe((layer,), None)).achat(
+        [
+            ChatMessage(role="system", content="Be brief."),
+            ChatMessage(role="user", content="Hello"),
+            ChatMessage(role="assistant", content="Hi"),
+            ChatMessage(role="user", content="Who are you?"),
+        ]
+    )
+    assert str(asked.asked[0].messages[1].content).startswith(
+        "# Conversation\n\n## system\nBe brief.\n\n## user\nHello\n\n## assistant\nHi\n\n## user\nWho are you?\n\n#"
+    )
+
+
+async def test_a_selection_that_takes_too_long_is_left_out():
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def endless(step: Step) -> Selected:
+        begun.set()
+        await never.wait()
+        raise AssertionError
+
+    result, references = await run(["a", "b"], endless, deadline=0.5)
+    assert begun.is_set()
+    assert references == ["a", "b"]
+    assert result.degraded == ("layer 1: no time was left for its function",)
+
+
+async def test_a_layer_that_passes_nothing_on_lets_the_next_one_start_afresh():
+    async def nothing(step: Step) -> Selected:
+        return Selected(())
+
+    result, _ = await run(["a"], nothing, layers=2)
+    assert result.answer == "the end"
+    recipe = Recipe((Layer(tuple(members(["a"])), select=nothing),), None)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="passed nothing on"):
+        await MixtureOfAgents(recipe).achat([ChatMessage(content="?")])
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        ('{"ranking": [2, 1, 3]}', [1, 0, 2]),
+        ('```json\n{"ranking": ["Response 3", "Response 1"]}\n```', [2, 0]),
+        ('I think {this} is hard.\n{"ranking": [1, 1, 9, 0, 2.5, -2, 2]}', [0, 1]),
+        ("Response 3 is best of all.\nFINAL RANKING: 2 > 3 > 1\nThank you.", [1, 2, 0]),
+        ('{"order": [1, 2]}', []),
+        ("", []),
+    ],
+)
+def test_an_order_is_read_out_of_many_kinds_of_verdicts(text, order):
+    assert order_in(text, "ranking", 3) == order
+
+
+def test_numbers_truths_and_objects_are_read_out_of_verdicts():
+    assert number_in('{"rating": 7.5}', "rating") == 7.5
+    assert number_in("8", "rating") == 8
+    assert number_in("between 7 and 8", "rating") is None
+    assert [truth_in(text, "end") for text in ('{"end": true}', "Yes, it can.", "No.", "")] == [
+        True,
+        True,
+        False,
+        None,
+    ]
+    assert object_in('{"a": {"b": 1}} and {"c": 2}') == {"a": {"b": 1}}
+    assert object_in("[1, 2] {broken") is None
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Dropout(1), "Dropout.rate"),
+        (lambda: Take(0), "Take.k"),
+        (lambda: Diverse(-1), "Diverse.k"),
+        (lambda: Cluster(2), "Cluster.alike"),
+        (lambda: Agreed(0), "Agreed.share"),
+        (lambda: Agreed(alike=-0.1), "Agreed.alike"),
+        (lambda: Rank(judge(), 0), "Rank.k"),
+        (lambda: Rate(judge(), 0), "Rate.k"),
+        (lambda: Pick(judge(), 0), "Pick.k"),
+        (lambda: Fold(judge(), 1), "Fold.window"),
+        (lambda: Residuals(judge(), 0), "Residuals.patience"),
+        (lambda: Rank("gpt-4.1"), "Agent.llm"),  # type: ignore[arg-type]
+    ],
+)
+def test_nonsense_is_refused_when_a_selection_is_made(make, field):
+    with pytest.raises(RecipeError) as error:
+        make()
+    assert error.value.field == field
+
+
+def test_every_selection_has_a_name_and_says_what_is_not_as_usual():
+    assert as_data(Take(3)) == ("take", {"k": 3})
+    name, settings = as_data(Rank(judge(), k=1))
+    assert (name, set(settings)) == ("rank", {"judge"})
+    assert set(SELECTIONS.values()) == {
+        Agreed, Analysis, Cluster, Diverse, Dropout, Fold, Gate, PeerRanking, Pick, Rank, Rate, Residuals, Shuffle,
+        Take, Vote,
+    }  # fmt: skip
+
+    @dataclass(frozen=True)
+    class Mine:
+        async def __call__(self, step: Step) -> Selected:
+            return Selected(step.proposals)
+
+    with pytest.raises(RecipeError, match="Mine"):
+        as_data(Mine())
