@@ -26,7 +26,7 @@ unexport PYTHONPATH
 .PHONY: help
 help: ## this list
 	@echo "make ..."
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1:\2/p' Makefile | awk -F: '{ printf "%-14s %s\n", $$1, $$2 }'
+	@awk -F ':|## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$NF }' Makefile
 
 # --- what people run ---------------------------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ types: $(VENV)/.developing ## pyright, strict on the package
 	@"$(PY)" -m pyright --pythonpath "$(PY)"
 
 .PHONY: docs-check
-docs-check: $(VENV)/.developing ## the documents: their code runs, their links lead somewhere
+docs-check: $(VENV)/.developing ## run the documents' code, follow their links
 	@mkdir -p $(AWAY)
 	@$(PYTEST) "$(HERE)/tests/test_documents.py" $(ARGS)
 
