@@ -63,8 +63,10 @@ def test_the_aggregator_sees_every_proposal_of_the_last_layer_numbered_and_in_or
     assert pack.run("Who are you?") == "the final answer"
 
     (request,) = providers.log("gpt-4.1")
-    expected = AGGREGATE_AND_SYNTHESIZE + "\n1. I am slow" + "".join(
-        f"\n{number}. I am {name}" for number, name in enumerate(names[1:], 2)
+    expected = (
+        AGGREGATE_AND_SYNTHESIZE
+        + "\n1. I am slow"
+        + "".join(f"\n{number}. I am {name}" for number, name in enumerate(names[1:], 2))
     )
     assert request.body["messages"] == [
         {"role": "system", "content": expected},
@@ -104,7 +106,10 @@ def test_neither_answers_nor_references_carry_the_word_assistant(
     reply_with_own_name(providers, [*proposers, providers.openai("gpt-4.1")])
     result = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers).run_detailed("hello")
     assert result.answer == "I am gpt-4.1"
-    assert [p.text for p in result.proposals[:2]] == ["I am gpt-4.1-mini", "I am mistral-small-latest"]
+    assert [p.text for p in result.proposals[:2]] == [
+        "I am gpt-4.1-mini",
+        "I am mistral-small-latest",
+    ]
     for record in providers.log():
         assert "assistant:" not in str(record.body)
 
@@ -113,8 +118,13 @@ def test_one_failing_proposer_leaves_the_rest(providers: SimulatedProviders) -> 
     proposers = members(providers, "gpt-4.1-mini", "gpt-4o", "mistral-small-latest")
     reply_with_own_name(providers, proposers)
     providers.configure("gpt-4o", script=[failure(401, "no such key")] * 9)
-    result = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers, num_layers=1).run_detailed("hi")
-    assert [p.agent for p in result.layers[0].references] == ["gpt-4.1-mini", "mistral-small-latest"]
+    result = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers, num_layers=1).run_detailed(
+        "hi"
+    )
+    assert [p.agent for p in result.layers[0].references] == [
+        "gpt-4.1-mini",
+        "mistral-small-latest",
+    ]
     (failed,) = result.failures
     assert (failed.agent, failed.status, failed.attempts) == ("gpt-4o", 401, 1)
     assert "gpt-4o: authentication" in result.degraded[0]
@@ -139,12 +149,18 @@ def test_all_proposers_failing_raises_one_readable_error(providers: SimulatedPro
 def test_a_run_changes_neither_messages_nor_llms_nor_the_root_logger(
     providers: SimulatedProviders,
 ) -> None:
-    aggregator, proposers = providers.openai("gpt-4.1"), members(providers, "gpt-4o", "mistral-small-latest")
+    aggregator, proposers = (
+        providers.openai("gpt-4.1"),
+        members(providers, "gpt-4o", "mistral-small-latest"),
+    )
     llms = [aggregator, *proposers]
     before = [llm.model_dump() for llm in llms]
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    messages = [ChatMessage(role="system", content="be brief"), ChatMessage(role="user", content="hi")]
+    messages = [
+        ChatMessage(role="system", content="be brief"),
+        ChatMessage(role="user", content="hi"),
+    ]
     as_given = copy.deepcopy(messages)
     pack = MixtureOfAgentsPack(aggregator, proposers, num_layers=2)
     pack.llm.chat(messages)
@@ -157,7 +173,9 @@ def test_the_users_system_prompt_comes_first(providers: SimulatedProviders) -> N
     proposers = members(providers, "gpt-4o")
     reply_with_own_name(providers, proposers)
     pack = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers, num_layers=1)
-    pack.llm.chat([ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="hi")])
+    pack.llm.chat(
+        [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="hi")]
+    )
     (request,) = providers.log("gpt-4.1")
     expected = f"Be brief.\n\n{AGGREGATE_AND_SYNTHESIZE}\n1. I am gpt-4o"
     assert request.body["messages"][0] == {"role": "system", "content": expected}
@@ -172,7 +190,11 @@ def test_the_old_defaults_are_sent(providers: SimulatedProviders) -> None:
 
 def test_none_sends_nothing_of_its_own(providers: SimulatedProviders) -> None:
     pack = MixtureOfAgentsPack(
-        providers.openai("gpt-4.1"), members(providers, "gpt-4o"), 1, max_tokens=None, temperature=None
+        providers.openai("gpt-4.1"),
+        members(providers, "gpt-4o"),
+        1,
+        max_tokens=None,
+        temperature=None,
     )
     pack.run("hi")
     for record in providers.log():
@@ -185,7 +207,9 @@ def test_default_sampling_is_never_sent_to_a_model_known_to_refuse_it(
 ) -> None:
     providers.configure("o3-mini", only_default=["temperature"], refuses=["max_tokens"], reply="ok")
     proposers = members(providers, "o3-mini", "gpt-4o")
-    result = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers, num_layers=1).run_detailed("hi")
+    result = MixtureOfAgentsPack(providers.openai("gpt-4.1"), proposers, num_layers=1).run_detailed(
+        "hi"
+    )
     assert not result.degraded
     (request,) = providers.log("o3-mini")
     assert request.body["temperature"] == 1
@@ -193,7 +217,9 @@ def test_default_sampling_is_never_sent_to_a_model_known_to_refuse_it(
 
 
 def test_one_llm_is_as_good_as_a_list(providers: SimulatedProviders) -> None:
-    pack = MixtureOfAgentsPack(providers.openai("gpt-4.1"), reference_llm=providers.openai("gpt-4o"), num_layers=1)
+    pack = MixtureOfAgentsPack(
+        providers.openai("gpt-4.1"), reference_llm=providers.openai("gpt-4o"), num_layers=1
+    )
     pack.run("hi")
     assert [r.model for r in providers.log()] == ["gpt-4o", "gpt-4.1"]
 
@@ -213,7 +239,10 @@ def test_proposers_given_twice_or_not_at_all_are_refused(providers: SimulatedPro
 
 
 def test_the_modules_have_the_old_keys_and_the_new_ones(providers: SimulatedProviders) -> None:
-    llm, proposers = providers.openai("gpt-4.1"), members(providers, "gpt-4o", "mistral-small-latest")
+    llm, proposers = (
+        providers.openai("gpt-4.1"),
+        members(providers, "gpt-4o", "mistral-small-latest"),
+    )
     pack = MixtureOfAgentsPack(llm, proposers)
     modules = pack.get_modules()
     assert modules["llm"] is llm
@@ -224,11 +253,15 @@ def test_the_modules_have_the_old_keys_and_the_new_ones(providers: SimulatedProv
 
 def test_streams_the_answer_piece_by_piece(providers: SimulatedProviders) -> None:
     providers.configure("gpt-4.1", reply="one two three")
-    pack = MixtureOfAgentsPack(providers.openai("gpt-4.1"), members(providers, "gpt-4o"), num_layers=1)
+    pack = MixtureOfAgentsPack(
+        providers.openai("gpt-4.1"), members(providers, "gpt-4o"), num_layers=1
+    )
     assert list(pack.stream("hi")) == ["one", " two", " three"]
 
 
-async def test_streams_the_answer_piece_by_piece_in_async_code(providers: SimulatedProviders) -> None:
+async def test_streams_the_answer_piece_by_piece_in_async_code(
+    providers: SimulatedProviders,
+) -> None:
     providers.configure("mistral-small-latest", reply="one two three")
     pack = MixtureOfAgentsPack(
         providers.mistral("mistral-small-latest"), members(providers, "gpt-4o"), num_layers=1
@@ -302,10 +335,19 @@ def test_four_threads_at_once_do_not_mix_their_answers(providers: SimulatedProvi
 def test_no_key_is_shown(providers: SimulatedProviders) -> None:
     key = "sk-very-secret-0123456789"
     llm = providers.openai("gpt-4.1", api_key=key)
-    proposers = [providers.openai("gpt-4o", api_key=key), providers.mistral("mistral-small-latest", api_key=key)]
+    proposers = [
+        providers.openai("gpt-4o", api_key=key),
+        providers.mistral("mistral-small-latest", api_key=key),
+    ]
     providers.configure("*", script=[failure(401, f"Incorrect API key provided: {key}.")] * 9)
     pack = MixtureOfAgentsPack(llm, proposers)
     with pytest.raises(RunError) as caught:
         pack.run("hi")
-    shown = [repr(pack), repr(pack.llm), repr(pack.llm.recipe), str(caught.value), caught.value.result.to_json()]
+    shown = [
+        repr(pack),
+        repr(pack.llm),
+        repr(pack.llm.recipe),
+        str(caught.value),
+        caught.value.result.to_json(),
+    ]
     assert not [text for text in shown if re.search("very-secret", text)]

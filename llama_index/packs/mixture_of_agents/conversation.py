@@ -189,9 +189,18 @@ def described(spec: Any) -> str:
     """A tool in one line, from its spec in OpenAI's, Anthropic's or Google's format."""
     spec = _get(spec, "function") or spec
     schema: Any = _get(spec, "parameters") or _get(spec, "input_schema") or {}
-    text = re.sub(r"\s+", " ", str(_get(spec, "description") or "")).strip()
+    name = str(_get(spec, "name") or "a tool")
+    text = re.sub(
+        r"\s+", " ", _without_signature(str(_get(spec, "description") or ""), name)
+    ).strip()
     arguments = _fields(schema, _get(schema, "$defs") or {}, 0)
-    return f"{_get(spec, 'name') or 'a tool'}({arguments}){': ' if text else ''}{text}"
+    return f"{name}({arguments}){': ' if text else ''}{text}"
+
+
+def _without_signature(description: str, name: str) -> str:
+    """A description without the line that LlamaIndex's FunctionTool begins it with: "add(a: int) -> int"."""
+    first, _, rest = description.partition("\n")
+    return rest if first.startswith(f"{name}(") else description
 
 
 def _fields(schema: Any, named: Mapping[str, Any], depth: int) -> str:

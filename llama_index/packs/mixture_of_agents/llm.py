@@ -37,7 +37,7 @@ from .forming import FormingLLM
 from .presets import moa
 from .prompting import prompts_of, with_prompts
 from .recipe import Recipe, recipe_metadata
-from .runner import Finished, Job, events, run
+from .runner import Finished, Happening, Job, run
 from .threads import iterate_blocking
 
 RESULT_KEY = "mixture"
@@ -132,7 +132,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool
     ) -> Generator[Event | Finished, None, None]:
         job = self._job(messages, kwargs, stream=stream, threaded=True)
-        return iterate_blocking(lambda: events(job))
+        return iterate_blocking(lambda: Happening(job))
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         for event in self._blocking(messages, kwargs, stream=False):
@@ -160,7 +160,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     async def _astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
-        happening = events(self._job(messages, kwargs, stream=True, threaded=False))
+        happening = Happening(self._job(messages, kwargs, stream=True, threaded=False))
 
         async def gen() -> ChatResponseAsyncGen:
             text = ""
@@ -249,10 +249,14 @@ def _response(finished: Finished, delta: str | None = None) -> ChatResponse:
 
 def _chunk(text: str, event: AnswerDelta) -> ChatResponse:
     theirs = event.response.message
-    others = [block for block in theirs.blocks if block.block_type == "tool_call"]
+    thinking = [block for block in theirs.blocks if block.block_type == "thinking"][-1:]
+    calls = [block for block in theirs.blocks if block.block_type == "tool_call"]
+    texts = [TextBlock(text=text)] if text or not calls else []
     message = ChatMessage(
         role=MessageRole.ASSISTANT,
-        blocks=[TextBlock(text=text), *others],
+        blocks=[*thinking, *texts, *calls],
         additional_kwargs=theirs.additional_kwargs,
     )
-    return ChatResponse(message=message, delta=event.text)
+    news: Any = event.response.additional_kwargs.get("thinking_delta")  # pyright: ignore[reportUnknownMemberType]
+    told = {"thinking_delta": news} if news else {}
+    return ChatResponse(message=message, delta=event.text, additional_kwargs=told)

@@ -6,7 +6,7 @@ y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) =
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -61,22 +61,43 @@ async def run(job: Job, listener: Emit | None = None) -> Finished:
     return await _Run(job, listener).run()
 
 
-async def events(job: Job) -> AsyncGenerator[Event | Finished, None]:
-    """The events of a job as they happen, and at the end what it gave. Closing this cancels every call in flight.
+class Happening:
+    """The events of a job as they happen, and at the end what it gave: an async iterator.
+
+    Closing it cancels every call in flight. It is no async generator, since a loop that ends would close it and the
+    generator that reads it at the same time.
 
     Raises:
         RunError: there is no answer.
     """
-    queue: asyncio.Queue[Event | None] = asyncio.Queue()
-    task = job.context.run(asyncio.ensure_future, run(job, queue.put_nowait))
-    task.add_done_callback(lambda _: queue.put_nowait(None))
-    try:
-        while (event := await queue.get()) is not None:
-            yield event
-        yield await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._task: asyncio.Future[Finished] | None = None
+        self._over = False
+
+    def __aiter__(self) -> "Happening":
+        return self
+
+    async def __anext__(self) -> Event | Finished:
+        if self._over:
+            raise StopAsyncIteration
+        if self._task is None:
+            self._task = self._job.context.run(asyncio.ensure_future, run(self._job, self._queue.put_nowait))
+            self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        event = await self._queue.get()
+        if event is not None:
+            return event
+        self._over = True
+        return await self._task
+
+    async def aclose(self) -> None:
+        """Stop the run and wait until it is over."""
+        self._over = True
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 class _Run:

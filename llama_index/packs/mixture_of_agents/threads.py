@@ -9,10 +9,19 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ClosableIterator(Protocol[T_co]):
+    """An async iterator that can be closed, such as an async generator."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+    async def aclose(self) -> None: ...
 
 
 def _start(target: Callable[[], None]) -> threading.Thread:
@@ -96,8 +105,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]
         abandoned.set()
 
 
-def iterate_blocking(make: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
-    """Iterate an async generator from blocking code: the one bridge from sync to async.
+def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, None, None]:
+    """Iterate an async iterator from blocking code: the one bridge from sync to async.
 
     It runs on a private event loop in a helper thread, so it works in a plain script as well as where a loop is
     already running (Jupyter, a web server's handler). Closing this generator, an error in the caller or Ctrl-C
