@@ -39,7 +39,7 @@ from .references import References, Rendering
 from .result import MixtureResult
 from .selecting import asking, select
 
-__all__ = ["Finished", "Job", "events", "run"]
+__all__ = ["Finished", "Happening", "Job", "run"]
 
 _SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
 """What a caller's keyword arguments say about sampling holds for the proposers too; the rest is the aggregator's."""
