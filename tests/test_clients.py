@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -33,9 +34,13 @@ async def test_every_way_of_asking_sends_and_gives_what_it_does_without(
     reply = Reply("Because.", tool_calls=(ToolCall("look", {"where": "here"}),))
     alone = providers.openai("gpt-4.1")
     (shared,) = share_clients(alone)
-    settings = {"temperature": 0.5, "tools": [TOOL], "extra_headers": {"X-Trace": "1"}}
+    settings: dict[str, Any] = {
+        "temperature": 0.5,
+        "tools": [TOOL],
+        "extra_headers": {"X-Trace": "1"},
+    }
 
-    async def ask(llm: LLM, parameters: dict[str, object]) -> list[object]:
+    async def ask(llm: LLM, parameters: dict[str, Any]) -> list[object]:
         providers.reset()  # calls of tools are numbered from 1
         providers.configure("gpt-4.1", reply=reply)
         gave: list[object] = []
