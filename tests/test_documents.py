@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,10 @@ else:
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
-BLOCK = re.compile(r"^```(\w+) *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^( *)```(\w+) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 READ = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
-# Runs the blocks of one document in turn. As in a notebook, a block may await.
+# Runs the blocks of one document in turn, and the tests that they define. As in a notebook, a block may await.
 RUN_BLOCKS = """
 import ast, asyncio, inspect, json, sys
 names = {"__name__": "__main__"}
@@ -40,6 +41,8 @@ for source in json.load(sys.stdin):
     value = eval(code, names)
     if inspect.iscoroutine(value):
         loop.run_until_complete(value)
+for name in [name for name in names if name.startswith("test_")]:
+    names[name]()
 loop.run_until_complete(loop.shutdown_asyncgens())
 loop.close()
 """
@@ -65,9 +68,9 @@ def name_of(document: Path) -> str:
 def blocks(document: Path, *languages: str) -> list[Block]:
     text = document.read_text(encoding="utf-8")
     return [
-        Block(found[1], found[2], found[3], text.count("\n", 0, found.start(3)))
+        Block(found[2], found[3], textwrap.dedent(found[4]), text.count("\n", 0, found.start(4)))
         for found in BLOCK.finditer(text)
-        if not languages or found[1] in languages
+        if not languages or found[2] in languages
     ]
 
 
@@ -113,6 +116,10 @@ def check_make(arguments: list[str]) -> None:
     assert {word for word in arguments if "=" not in word} <= set(targets)
 
 
+def check_files(arguments: list[str]) -> None:
+    assert all((ROOT / word).exists() for word in arguments if word.endswith(".py"))
+
+
 def check_pip(arguments: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for extras in re.findall(rf"{project['name']}\[([\w,]+)\]", " ".join(arguments)):
@@ -124,6 +131,7 @@ def held_elsewhere(_: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    ".venv/bin/python": check_files,
     "cd": held_elsewhere,
     "git": held_elsewhere,
     "llamaindex-cli": held_elsewhere,
