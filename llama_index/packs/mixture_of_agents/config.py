@@ -57,6 +57,15 @@ def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
     return write(to_data(recipe), format)
 
 
+def model_of(name: str) -> LLM:
+    """The LLM of a model string, such as ``"openai:gpt-4.1-mini"``.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    return make_llm(ModelSpec(name))
+
+
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
     """The recipe in a document; like ``load``."""
     return _Reader(document, need_keys).recipe(document.data)
@@ -285,9 +294,15 @@ def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
     named = {one.name: hints[one.name] for one in parameters if one.kind is not one.VAR_KEYWORD}
     if len(named) == len(parameters):
         return named
-    of_layer = parameters_of(Layer)
-    policies = {name: hint for name, hint in parameters_of(Recipe).items() if name != "aggregator"}
-    return {**policies, **{name: of_layer[name] for name in ("quorum", "grace")}, **named}
+    further = {**parameters_of(Recipe), **parameters_of(Layer)}
+    own = (
+        "layers",
+        "proposers",
+        "aggregator",
+        "select",
+    )  # a preset's own matter, unless it names them
+    policies = {name: hint for name, hint in further.items() if name not in own}
+    return {**policies, "deadline": parameters_of(Recipe)["deadline"], **named}
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import yaml
 
@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Format: TypeAlias = Literal["toml", "yaml", "json"]
+_WIDTH = 100
 NONE = "none"
 """How TOML, which has no null, says None: ``temperature = "none"`` sends no temperature."""
 Place: TypeAlias = tuple[str | int, ...]
@@ -192,12 +193,24 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
             for one in value:
                 inner += ["", f"[[{'.'.join(where)}]]", *_toml_table(one, where)]
         else:
-            lines.append(f"{_toml_key(name)} = {_toml_value(value)}")
+            line = f"{_toml_key(name)} = {_toml_value(value)}"
+            lines.append(
+                line if len(line) <= _WIDTH else f"{_toml_key(name)} = {_toml_lines(value)}"
+            )
     return lines + inner
 
 
 def _tables(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(x, Mapping) for x in value)  # type: ignore[reportUnknownVariableType]
+
+
+def _toml_lines(value: Any) -> str:
+    """A long value: a list has a line for each of its own."""
+    if not isinstance(value, list):
+        return _toml_value(value)
+    return "".join(
+        ["[\n", *(f"    {_toml_value(one)},\n" for one in cast("list[Any]", value)), "]"]
+    )
 
 
 def _toml_key(name: str) -> str:

@@ -131,6 +131,8 @@ def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
     given = {**provider.settings, **_resolved(spec.settings, need_key=need_key)}
     if spec.api_base:
         given[provider.base] = spec.api_base
+    elif provider is PROVIDERS["openai-like"]:
+        raise ConfigError('it needs its server\'s address: api_base = "http://..."')
     if spec.key_variable:
         given["api_key"] = _environment(spec.key_variable, need_key=need_key)
     llm = _made(_load_class(provider.path, LLM), {"model": spec.name, **given})

@@ -1,0 +1,42 @@
+"""The command's parts in one."""
+
+from typing import Annotated
+
+from typer import Exit, Option, Typer
+
+from .ask import ask
+from .chat import chat
+from .estimate import estimate
+from .init import init
+from .models import models
+from .pack import pack
+
+app = Typer(
+    help="Ask several LLMs at once and have one of them write the answer: a Mixture of Agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("llama-index-packs-mixture-of-agents"))
+        raise Exit
+
+
+@app.callback()
+def _of_all(
+    version: Annotated[
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for one in (ask, chat, estimate, models, init, pack):
+    app.command()(one)

@@ -1,0 +1,69 @@
+"""``moa ask``: one question, one answer."""
+
+import sys
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .command import DEGRADED, Flags, UsageError, command
+
+
+@command
+def ask(
+    models: Flags,
+    question: Annotated[
+        str | None,
+        Argument(help="The question; without it, standard input is read.", show_default=False),
+    ] = None,
+    system: Annotated[str | None, Option("--system", "-s", help="A system prompt.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the whole result as JSON.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print the answer alone.")] = False,
+    strict: Annotated[bool, Option("--strict", help="Exit with 3 if degraded.")] = False,
+) -> int:
+    """Ask one question.
+
+    The answer goes to standard output, everything else to standard error.
+    """
+    text = read_question(question)
+    from llama_index.core.base.llms.types import ChatMessage
+
+    from llama_index.packs.mixture_of_agents.errors import RunError
+
+    from .answering import Mixture
+    from .running import Loop
+    from .screen import Screen
+    from .sources import find
+
+    source = find(models)
+    mixture = Mixture(source.recipe())
+    screen = Screen(quiet=quiet or as_json)
+    messages = [ChatMessage(role="system", content=system)] if system else []
+    messages.append(ChatMessage(role="user", content=text))
+    with Loop() as loop:
+        try:
+            result = loop.run(mixture.answer(messages, screen, write=not as_json))
+        except RunError as error:
+            if as_json and error.result is not None:
+                print(error.result.to_json(indent=2))
+            raise
+    if as_json:
+        print(result.to_json(indent=2))
+    screen.sum_up(result)
+    return DEGRADED if strict and result.degraded else 0
+
+
+def read_question(question: str | None) -> str:
+    """The question of the command line, or of standard input.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if question is None and sys.stdin.isatty():
+        raise UsageError('There is no question. Ask one: moa ask "What is LlamaIndex?"')
+    if question in (None, "-"):
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    else:  # what is not UTF-8 in an argument arrives as lone surrogates, which no request can carry
+        text = str(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if not text.strip():
+        raise UsageError("The question is empty.")
+    return text

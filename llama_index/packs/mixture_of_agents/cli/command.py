@@ -1,0 +1,144 @@
+"""What all commands share: how they end, what they say when something is wrong, and the options that name models."""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from typer import Exit, Option
+
+from llama_index.packs.mixture_of_agents.errors import (
+    ConfigError,
+    MixtureError,
+    RecipeError,
+    RunError,
+)
+
+from .advice import explain
+
+ANSWERED, FAILED, BAD_USAGE, DEGRADED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+MODELS = "Which models"
+
+
+class UsageError(Exception):
+    """What the user asked for makes no sense; the message says what does."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The options that say which models to ask; None where the environment or the file decides."""
+
+    config: Annotated[
+        Path | None,
+        Option("--config", "-c", help="A recipe file: TOML, YAML or JSON.", show_default=False),
+    ] = None
+    recipe: Annotated[
+        str | None, Option("--recipe", "-r", help="A recipe by its name, such as self_moa or vote.")
+    ] = None
+    proposers: Annotated[
+        list[str] | None,
+        Option(
+            "--proposer", "-p", metavar="MODEL", help='A proposer, "provider:model"; once for each.'
+        ),
+    ] = None
+    aggregator: Annotated[
+        str | None,
+        Option("--aggregator", "-a", metavar="MODEL", help="The model that writes the answer."),
+    ] = None
+    layers: Annotated[
+        int | None, Option("--layers", "-l", help="How many layers of proposers.")
+    ] = None
+    temperature: Annotated[
+        float | None, Option("--temperature", "-t", help="Sent with every call.")
+    ] = None
+    max_tokens: Annotated[int | None, Option("--max-tokens", help="Sent with every call.")] = None
+    deadline: Annotated[float | None, Option("--deadline", help="Seconds for the whole run.")] = (
+        None
+    )
+    values: Annotated[
+        list[str] | None,
+        Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of a recipe file, as in quorum=2.",
+        ),
+    ] = None
+
+
+Debug = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """A function as a command: its exit code is what it returns, and its errors are told in a few words.
+
+    A parameter of type ``Flags`` becomes that many options.
+    """
+    own = list(signature(function, eval_str=True).parameters.values())
+    takes_flags = next((one.name for one in own if one.annotation is Flags), None)
+    options = [one for one in own if one.annotation is not Flags]
+    hints = get_type_hints(Flags, include_extras=True)
+    named = (
+        [(one.name, one.default, hints[one.name]) for one in fields(Flags)] if takes_flags else []
+    )
+    options += [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=kind)
+        for name, value, kind in named
+    ]
+    options.append(Parameter("debug", Parameter.KEYWORD_ONLY, default=False, annotation=Debug))
+
+    @wraps(function)
+    def run(*, debug: bool, **given: Any) -> None:
+        if takes_flags:
+            flags = {name: given.pop(name) for name, _, _ in named}
+            given[takes_flags] = Flags(
+                **{name: None if value == [] else value for name, value in flags.items()}
+            )
+        raise Exit(_ending(lambda: function(**given), debug or bool(os.environ.get("MOA_DEBUG"))))
+
+    run.__signature__ = signature(function).replace(  # type: ignore[attr-defined]
+        parameters=[one.replace(kind=Parameter.KEYWORD_ONLY) for one in options]
+    )
+    run.__annotations__ = {one.name: one.annotation for one in options}
+    return run
+
+
+def _ending(work: Callable[[], int | None], debug: bool) -> int:
+    """Do the work; the exit code."""
+    try:
+        code = work() or ANSWERED
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python would flush standard output once more when it ends, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        wrong = isinstance(error, (ConfigError, RecipeError, UsageError))
+        known = wrong or isinstance(error, (MixtureError, OSError))
+        if isinstance(error, RunError):
+            say(explain(error))
+            return FAILED
+        say(str(error) if known else f"{type(error).__name__}: {error}\n(--debug shows where)")
+        return BAD_USAGE if wrong else FAILED
+    return code
+
+
+def say(text: str) -> None:
+    """Tell the user something: a paragraph to standard error, in whole words."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        wrapped = textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        print("\n".join(wrapped), file=sys.stderr)

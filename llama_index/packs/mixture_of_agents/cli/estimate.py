@@ -1,0 +1,30 @@
+"""``moa estimate``: what a question will take, before it is asked."""
+
+from typing import Annotated
+
+from typer import Argument
+
+from .ask import read_question
+from .command import Flags, command
+
+
+@command
+def estimate(
+    models: Flags,
+    question: Annotated[
+        str | None,
+        Argument(help="The question; without it, standard input is read.", show_default=False),
+    ] = None,
+) -> None:
+    """Say what a question would take: calls, tokens, money.
+
+    Nobody is asked, and no key is needed.
+    """
+    text = read_question(question)
+    from .command import say
+    from .sources import find
+
+    source = find(models)
+    recipe = source.recipe(need_keys=False)
+    say(f"{recipe}\nModels from {source.origin}.")
+    print(recipe.estimate(text))

@@ -1,0 +1,48 @@
+"""``moa init``: a recipe file to begin with."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .command import UsageError, command, say
+
+EXAMPLE = Path(__file__).with_name("moa.toml")
+"""The file that is written. Lines that begin with "#:" are settings to uncomment."""
+
+
+@command
+def init(
+    path: Annotated[Path, Argument(help="The file to write.")] = Path("moa.toml"),
+    user: Annotated[bool, Option("--user", help="Write the file for all folders.")] = False,
+    force: Annotated[bool, Option("--force", "-f", help="Replace the file that is there.")] = False,
+) -> None:
+    """Write a recipe file with comments, to begin with."""
+    from llama_index.packs.mixture_of_agents.errors import ConfigError
+
+    from .sources import from_environment, user_file
+
+    if user:
+        path = user_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        path /= "moa.toml"
+    if path.suffix != ".toml":
+        raise UsageError(f"{path}: the file is TOML; let its name end in .toml.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already. --force replaces it.")
+    text = EXAMPLE.read_text(encoding="utf-8").replace("#: ", "# ")
+    try:
+        source = from_environment()
+    except ConfigError:  # nothing is there yet
+        about = "Set the keys that it needs, and try:"
+    else:
+        from llama_index.packs.mixture_of_agents.documents import write
+
+        for name in ("proposers", "aggregator"):
+            line = write({name: source.document.data[name]}).strip()
+            text = re.sub(rf"^{name} = .*$", lambda _, line=line: line, text, flags=re.MULTILINE)
+        about = f"Its models are those of {source.origin}. Try:"
+    path.write_text(text, encoding="utf-8")
+    say(f"Written to {path}. {about} moa models --check")

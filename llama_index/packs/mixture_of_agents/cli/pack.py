@@ -1,0 +1,43 @@
+"""``moa pack``: the source as a folder to change."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .command import FAILED, command, say
+
+
+@command
+def pack(
+    folder: Annotated[Path, Argument(help="The folder.", show_default=False)],
+    check: Annotated[
+        bool, Option("--check", help="Tell how the folder differs from what is installed.")
+    ] = False,
+    diff: Annotated[bool, Option("--diff", help="With --check: line by line.")] = False,
+    force: Annotated[bool, Option("--force", "-f", help="Replace what was changed there.")] = False,
+) -> int:
+    """Lay the source down as a folder to use, look into and change.
+
+    With --check it exits with 1 where anything differs.
+    """
+    from llama_index.packs.mixture_of_agents.template import compare, lay_down
+
+    if not check:
+        count = lay_down(folder, replace=force)
+        say(
+            f"{count} files are in {folder}. {folder / 'README.md'} says how to use and to change them."
+        )
+        return 0
+    comparison = compare(folder)
+    installed = comparison.installed
+    what = f"{installed} is installed" if installed else "what is installed is this folder"
+    say(f"Laid down as {comparison.version}; {what}.")
+    for difference in comparison.differences:
+        print(difference)
+        if diff:
+            sys.stdout.writelines(difference.lines())
+    if not comparison.differences:
+        say("Nothing differs.")
+    return FAILED if comparison.differences else 0

@@ -1,0 +1,49 @@
+"""Running things on one event loop, so that Ctrl-C stops them and the process goes on."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Loop:
+    """One event loop for all that a process asks: LLM classes bind their clients to the first one they see.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+
+    def __enter__(self) -> "Loop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work to its end.
+
+        Raises:
+            KeyboardInterrupt: the user pressed Ctrl-C. The work was cancelled, and with it every request in flight.
+        """
+        task = self._loop.create_task(work)
+        pressed = 0
+
+        def stop(*_: object) -> None:
+            nonlocal pressed
+            pressed += 1
+            if pressed > 1:  # once for stopping in good order, twice for stopping
+                raise KeyboardInterrupt
+            self._loop.call_soon_threadsafe(task.cancel)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            return self._loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            signal.signal(signal.SIGINT, before)

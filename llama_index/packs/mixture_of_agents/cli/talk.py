@@ -1,0 +1,161 @@
+"""A conversation with a mixture, and the commands that can be given in it."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents.config import model_of
+from llama_index.packs.mixture_of_agents.errors import ConfigError, RunError
+from llama_index.packs.mixture_of_agents.recipe import Aggregator, Recipe
+from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+from .advice import explain
+from .answering import Mixture
+from .command import say
+from .running import Loop
+from .screen import Screen
+
+
+class Talk:
+    """A conversation.
+
+    Args:
+        recipe: what answers.
+        loop: where its answers run.
+        system: a system prompt.
+    """
+
+    def __init__(self, recipe: Recipe, loop: Loop, system: str | None = None) -> None:
+        self.loop, self.screen = loop, Screen()
+        self.system = [ChatMessage(role="system", content=system)] if system else []
+        self.messages = list(self.system)
+        self.results: list[MixtureResult] = []
+        self.mixture = Mixture(recipe)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What answers."""
+        return self.mixture.recipe
+
+    def hear(self, line: str) -> bool:
+        """Do what a line says: answer it, or obey it. Returns whether the conversation goes on."""
+        if not line.strip():
+            return True
+        if not line.startswith("/"):
+            self.ask(line)
+            return True
+        name, *words = _words(line[1:])
+        if name in LEAVE:
+            return False
+        obey = COMMANDS.get(name)
+        if obey is None:
+            near = get_close_matches(name, [*COMMANDS, *LEAVE], 1)
+            say(
+                f"There is no /{name}. "
+                + (f"Did you mean /{near[0]}?" if near else "/help lists what there is.")
+            )
+        else:
+            try:
+                obey(self, words)
+            except (ConfigError, OSError) as error:
+                say(str(error))
+        return True
+
+    def ask(self, question: str) -> None:
+        """Answer a question. What is stopped stays as far as it came; what fails leaves no trace."""
+        self.messages.append(ChatMessage(role="user", content=question))
+        heard: list[str] = []
+        try:
+            result = self.loop.run(self.mixture.answer(self.messages, self.screen, heard.append))
+        except RunError as error:
+            self.messages.pop()
+            say(explain(error))
+            return
+        except KeyboardInterrupt:
+            say("Stopped.")
+            if heard:
+                self.messages.append(ChatMessage(role="assistant", content="".join(heard)))
+            else:
+                self.messages.pop()
+            return
+        self.messages.append(result.message or ChatMessage(role="assistant", content=result.answer))
+        self.results.append(result)
+        self.screen.sum_up(result)
+
+    def layers(self, words: list[str]) -> None:
+        """/layers: who said what, layer by layer, in the last answer."""
+        del words
+        if self.results:
+            self.screen.who_said_what(self.results[-1])
+        else:
+            say("Nothing has been answered yet.")
+
+    def cost(self, words: list[str]) -> None:
+        """/cost: what the conversation has taken so far."""
+        del words
+        usages = [result.usage for result in self.results]
+        calls = sum(len(result.calls) for result in self.results)
+        tokens_in = sum(usage.input_tokens for usage in usages)
+        tokens_out = sum(usage.output_tokens for usage in usages)
+        say(
+            f"{len(self.results)} answers, {calls} calls, {tokens_in:,} tokens in, {tokens_out:,} out"
+        )
+
+    def save(self, words: list[str]) -> None:
+        """/save FILE: write the conversation down, as Markdown."""
+        path = Path(words[0] if words else "conversation.md").expanduser()
+        if path.exists():
+            say(f"{path} exists already; say another name: /save FILE")
+            return
+        parts = [f"## {m.role.value}\n\n{m.content}\n" for m in self.messages]
+        path.write_text("\n".join(parts), encoding="utf-8")
+        say(f"Written to {path}.")
+
+    def model(self, words: list[str]) -> None:
+        """/model [MODEL]: who answers; with a model, let that one write the answers from now on."""
+        if words:
+            llm = model_of(words[0])
+            self.mixture = Mixture(replace(self.recipe, aggregator=Aggregator(llm)))
+        say(str(self.recipe))
+
+    def new(self, words: list[str]) -> None:
+        """/new: begin anew; what was said is forgotten."""
+        del words
+        self.messages = list(self.system)
+        say("Forgotten.")
+
+    def help(self, words: list[str]) -> None:
+        """/help: this list."""
+        del words
+        lines = [str(obey.__doc__) for obey in COMMANDS.values()]
+        say(
+            "\n".join(
+                [
+                    *lines,
+                    "/quit: leave; Ctrl-D does too",
+                    'A line of """ begins and ends a question of many lines.',
+                ]
+            )
+        )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text) or [""]
+    except ValueError:  # a quote that nothing closes
+        return text.split() or [""]
+
+
+LEAVE = ("quit", "exit")
+COMMANDS: dict[str, Callable[[Talk, list[str]], None]] = {
+    "layers": Talk.layers,
+    "cost": Talk.cost,
+    "save": Talk.save,
+    "model": Talk.model,
+    "new": Talk.new,
+    "help": Talk.help,
+}

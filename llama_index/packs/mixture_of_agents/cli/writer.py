@@ -1,0 +1,61 @@
+"""Standard output, for an answer that comes in pieces."""
+
+import re
+import shutil
+import sys
+
+from rich.cells import cell_len
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PARTS = re.compile(r"\n|[^\S\n]+|\S+")
+
+
+class Writer:
+    """Writes the pieces of an answer as they come, and ends the last line. A context manager.
+
+    A terminal gets them without control characters, since what a model says must not steer it, and with lines broken
+    between words, but for code. Anything else gets them as they are.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._width = shutil.get_terminal_size().columns
+        self._line = ""
+        self._column = 0
+        self._in_code = False
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line:
+            print(flush=True)
+
+    def write(self, text: str) -> None:
+        """Write a piece at once."""
+        parts = (
+            _PARTS.findall(_CONTROL.sub("", text))
+            if self._terminal
+            else text.splitlines(keepends=True)
+        )
+        for part in parts:
+            print(self._broken(part) if self._terminal else part, end="")
+            self._line = "" if part.endswith("\n") else self._line + part
+        sys.stdout.flush()
+
+    def _broken(self, part: str) -> str:
+        """A word, a space or a line's end; with a line's end before a word that has no room."""
+        if part == "\n":
+            self._in_code ^= self._line.lstrip().startswith("```")
+            self._column = 0
+            return part
+        length = cell_len(part)
+        begins = self._line[
+            -1:
+        ].isspace()  # what goes on with a word is not broken from its beginning
+        no_room = begins and not part.isspace() and self._column + length > self._width
+        if no_room and not self._in_code and length < self._width:
+            self._column = length
+            return f"\n{part}"
+        self._column = (self._column + length) % self._width
+        return part
