@@ -38,7 +38,7 @@ demo: $(VENV)/.installed ## a mixture answers, live; no key and no network neede
 test: $(VENV)/.developing ## the whole suite on the built and installed wheel, with coverage
 	@rm -rf $(AWAY) build/coverage && mkdir -p $(AWAY) build/coverage
 	@cd $(AWAY) && $(COVERAGE) run --rcfile "$(HERE)/pyproject.toml" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" --numprocesses 2 "$(HERE)/tests" $(ARGS)
+	    --rootdir "$(HERE)" --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
 	@$(COVERAGE) combine --quiet && $(COVERAGE) report
 
 .PHONY: lint
@@ -78,7 +78,7 @@ matrix/%:
 .PHONY: test-only
 test-only: $(VENV)/.developing
 	@mkdir -p $(AWAY)
-	@$(PYTEST) --numprocesses 2 "$(HERE)/tests" $(ARGS)
+	@$(PYTEST) --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
 
 # Where the pack is downloaded as users of core 0.14.20 do: all but the pack itself is installed in DOORS.
 DOORS := .venvs/doors

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 else:
     try:
         from llama_index.core.llama_pack.base import BaseLlamaPack
-    except ImportError:  # core 0.14.21 and later have no packs any more; the two-method contract stays
+    except (
+        ImportError
+    ):  # core 0.14.21 and later have no packs any more; the two-method contract stays
         from abc import ABC as BaseLlamaPack
 
 
@@ -52,13 +54,21 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         **policies: Any,
     ) -> None:
         if reference_llms is not None and reference_llm is not None:
-            raise RecipeError("reference_llm", "...", "is the same as reference_llms: give one of them")
+            raise RecipeError(
+                "reference_llm", "...", "is the same as reference_llms: give one of them"
+            )
         given = reference_llms if reference_llms is not None else reference_llm
         if given is None:
             raise RecipeError("reference_llm", None, "give the proposers: a list of LLMs, or one")
         proposers = list(given) if isinstance(given, Sequence) else [given]
         recipe = moa(
-            proposers, llm, layers=num_layers, max_tokens=max_tokens, temperature=temperature, deadline=timeout, **policies
+            proposers,
+            llm,
+            layers=num_layers,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            deadline=timeout,
+            **policies,
         )
         self.llm = MixtureOfAgents(recipe)
 

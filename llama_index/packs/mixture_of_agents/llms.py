@@ -12,26 +12,38 @@ def metadata(llm: LLM) -> LLMMetadata | None:
     """The LLM's metadata, or None where its class does not know its model's name (then ``metadata`` raises)."""
     try:
         return llm.metadata
-    except Exception:  # an integration may raise anything here; "unknown" is the honest answer to all of it
+    except (
+        Exception
+    ):  # an integration may raise anything here; "unknown" is the honest answer to all of it
         return None
 
 
 def model_name(llm: LLM) -> str:
     """The model's name, as the provider calls it."""
     known = metadata(llm)
-    name = known.model_name if known and known.model_name not in ("", "unknown") else getattr(llm, "model", None)
+    name = (
+        known.model_name
+        if known and known.model_name not in ("", "unknown")
+        else getattr(llm, "model", None)
+    )
     return str(name) if name else llm.class_name()
 
 
 def provider_name(llm: LLM) -> str:
     """The integration's short name: "openai" for ``llama_index.llms.openai.OpenAI``."""
     module = type(llm).__module__.split(".")
-    return module[2] if module[:2] == ["llama_index", "llms"] and len(module) > 2 else llm.class_name().lower()
+    return (
+        module[2]
+        if module[:2] == ["llama_index", "llms"] and len(module) > 2
+        else llm.class_name().lower()
+    )
 
 
 def endpoint_key(llm: LLM) -> tuple[str, str, str]:
     """What two LLM objects share when they ask the same model at the same place: provider, model, address."""
-    places = (getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint"))
+    places = (
+        getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint")
+    )
     mistral = getattr(getattr(llm, "_client", None), "sdk_configuration", None)
     base = next((place for place in places if place), None) or getattr(mistral, "server_url", None)
     return provider_name(llm), model_name(llm), str(base or "")
@@ -80,7 +92,11 @@ _TAKES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("openai", r"gpt-4o|gpt-4\.|gpt-5|chatgpt-4o|o1(?!-mini)|o3(?!-mini)|o4", _IMAGE_AND_DOCUMENT),
     ("openai", r"gpt-4-turbo|gpt-4-vision", _IMAGE),
     ("azure_openai", r"gpt-4o|gpt-4\.|gpt-5|o1(?!-mini)|o3(?!-mini)|o4|gpt-4-turbo", _IMAGE),
-    ("mistralai", r"pixtral|mistral-medium|mistral-small-(latest|25|26)|mistral-large-(25|26)", _IMAGE),
+    (
+        "mistralai",
+        r"pixtral|mistral-medium|mistral-small-(latest|25|26)|mistral-large-(25|26)",
+        _IMAGE,
+    ),
     ("anthropic", r"claude-(?!2|instant)", _IMAGE_AND_DOCUMENT),
     ("bedrock_converse", r".*claude-(?!2|instant|v2)", _IMAGE_AND_DOCUMENT),
     ("google_genai", r"(models/)?gemini", frozenset({"image", "audio", "video", "document"})),
@@ -91,14 +107,20 @@ _TAKES: tuple[tuple[str, str, frozenset[str]], ...] = (
 def takes(llm: LLM) -> frozenset[str]:
     """The kinds of content besides text that the model is known to take; empty where nothing is known."""
     provider, name = provider_name(llm), model_name(llm)
-    found = (kinds for integration, names, kinds in _TAKES if integration == provider and re.match(names, name))
+    found = (
+        kinds
+        for integration, names, kinds in _TAKES
+        if integration == provider and re.match(names, name)
+    )
     return next(found, frozenset[str]())
 
 
 def secrets(llm: LLM) -> tuple[str, ...]:
     """The keys that the LLM object holds, to be kept out of every text."""
     found: list[Any] = [getattr(llm, name, None) for name in ("api_key", "azure_api_key", "token")]
-    found += [getattr(getattr(llm, name, None), "api_key", None) for name in ("_client", "_aclient")]
+    found += [
+        getattr(getattr(llm, name, None), "api_key", None) for name in ("_client", "_aclient")
+    ]
     headers: Any = getattr(llm, "default_headers", None)
     found += list(headers.values()) if isinstance(headers, dict) else []  # type: ignore[reportUnknownArgumentType]
     return tuple(secret for secret in found if isinstance(secret, str) and secret)

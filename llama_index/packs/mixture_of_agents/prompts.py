@@ -38,7 +38,9 @@ def fence(prompt: str, references: Sequence[str], tag: str) -> tuple[str, list[s
     return prompt, [f"<{tag}>\n{text}\n</{tag}>" for text in references]
 
 
-def inject(messages: Sequence[ChatMessage], text: str, placement: Placement = "system") -> list[ChatMessage]:
+def inject(
+    messages: Sequence[ChatMessage], text: str, placement: Placement = "system"
+) -> list[ChatMessage]:
     """Put a text (a prompt with its references) into a conversation.
 
     Args:
@@ -60,7 +62,9 @@ def inject(messages: Sequence[ChatMessage], text: str, placement: Placement = "s
     return [ChatMessage(role=MessageRole.SYSTEM, content=text), *copies]
 
 
-def add_system_prompt(messages: Sequence[ChatMessage], system_prompt: str | None) -> list[ChatMessage]:
+def add_system_prompt(
+    messages: Sequence[ChatMessage], system_prompt: str | None
+) -> list[ChatMessage]:
     """The conversation with a proposer's own system prompt behind the user's one."""
     return inject(messages, system_prompt) if system_prompt else list(messages)
 
@@ -72,7 +76,9 @@ def append_text(message: ChatMessage, text: str) -> ChatMessage:
         blocks[-1] = TextBlock(text=f"{blocks[-1].text}\n\n{text}")
     else:
         blocks.append(TextBlock(text=text))
-    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=message.additional_kwargs)
+    return ChatMessage(
+        role=message.role, blocks=blocks, additional_kwargs=message.additional_kwargs
+    )
 
 
 def last_user_turn(messages: Sequence[ChatMessage]) -> int | None:

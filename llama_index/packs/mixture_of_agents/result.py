@@ -69,7 +69,11 @@ class MixtureResult:
     @cached_property
     def _end(self) -> RunFinished:
         last = self.events[-1] if self.events else None
-        return last if isinstance(last, RunFinished) else RunFinished(getattr(last, "at", 0.0), error="unfinished")
+        return (
+            last
+            if isinstance(last, RunFinished)
+            else RunFinished(getattr(last, "at", 0.0), error="unfinished")
+        )
 
     @cached_property
     def calls(self) -> tuple[CallFinished, ...]:

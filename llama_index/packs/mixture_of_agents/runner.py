@@ -84,7 +84,9 @@ class Happening:
         if self._over:
             raise StopAsyncIteration
         if self._task is None:
-            self._task = self._job.context.run(asyncio.ensure_future, run(self._job, self._queue.put_nowait))
+            self._task = self._job.context.run(
+                asyncio.ensure_future, run(self._job, self._queue.put_nowait)
+            )
             self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
         event = await self._queue.get()
         if event is not None:

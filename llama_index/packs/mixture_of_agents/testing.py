@@ -38,7 +38,15 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
-Reply: TypeAlias = str | ChatMessage | ChatResponse | ToolSelection | Sequence[ToolSelection] | BaseException | None
+Reply: TypeAlias = (
+    str
+    | ChatMessage
+    | ChatResponse
+    | ToolSelection
+    | Sequence[ToolSelection]
+    | BaseException
+    | None
+)
 Script: TypeAlias = Reply | Callable[[Sequence[ChatMessage]], Any]
 
 
@@ -113,11 +121,15 @@ class ScriptedLLM(FunctionCallingLLM):
         """How many requests it had at once, at most."""
         return self._high_water
 
-    def _next(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> Script:
+    def _next(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool
+    ) -> Script:
         self._asked.append(Asked(tuple(messages), kwargs, streamed))
         return self._replies[min(len(self._asked), len(self._replies)) - 1]
 
-    async def _areply(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> ChatResponse:
+    async def _areply(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool
+    ) -> ChatResponse:
         script = self._next(messages, kwargs, streamed)
         self._in_flight += 1
         self._high_water = max(self._high_water, self._in_flight)
@@ -127,20 +139,30 @@ class ScriptedLLM(FunctionCallingLLM):
         finally:
             self._in_flight -= 1
 
-    def _reply(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool) -> ChatResponse:
+    def _reply(
+        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool
+    ) -> ChatResponse:
         script = self._next(messages, kwargs, streamed)
         reply = script(messages) if callable(script) else script
-        return self._respond(asyncio.run(_result_of(reply)) if inspect.isawaitable(reply) else reply)
+        return self._respond(
+            asyncio.run(_result_of(reply)) if inspect.isawaitable(reply) else reply
+        )
 
     def _respond(self, reply: Any) -> ChatResponse:
         if isinstance(reply, BaseException):
             raise reply
         if isinstance(reply, ChatResponse):
             return reply
-        message = reply if isinstance(reply, ChatMessage) else ChatMessage(role="assistant", blocks=_blocks(reply))
+        message = (
+            reply
+            if isinstance(reply, ChatMessage)
+            else ChatMessage(role="assistant", blocks=_blocks(reply))
+        )
         sent, received = self._usage or (0, 0)
         usage = {"prompt_tokens": sent, "completion_tokens": received} if self._usage else None
-        return ChatResponse(message=message, raw={"usage": usage, "choices": [{"finish_reason": "stop"}]})
+        return ChatResponse(
+            message=message, raw={"usage": usage, "choices": [{"finish_reason": "stop"}]}
+        )
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -151,7 +173,9 @@ class ScriptedLLM(FunctionCallingLLM):
         return self._reply(messages, kwargs, False)
 
     @llm_chat_callback()
-    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
         async def gen() -> ChatResponseAsyncGen:
             for chunk in _chunks(await self._areply(messages, kwargs, True)):
                 yield chunk
@@ -166,7 +190,9 @@ class ScriptedLLM(FunctionCallingLLM):
         return gen()
 
     @llm_completion_callback()
-    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
         return await achat_to_completion_decorator(self.achat)(prompt, **kwargs)
 
     @llm_completion_callback()
@@ -180,7 +206,9 @@ class ScriptedLLM(FunctionCallingLLM):
         return await astream_chat_to_completion_decorator(self.astream_chat)(prompt, **kwargs)
 
     @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
         return stream_chat_to_completion_decorator(self.stream_chat)(prompt, **kwargs)
 
     def _prepare_chat_with_tools(
@@ -193,7 +221,9 @@ class ScriptedLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        asked = [ChatMessage(role="user", content=user_msg) if isinstance(user_msg, str) else user_msg]
+        asked = [
+            ChatMessage(role="user", content=user_msg) if isinstance(user_msg, str) else user_msg
+        ]
         return {
             "messages": [*(chat_history or []), *(message for message in asked if message)],
             "tools": [tool.metadata.to_openai_tool() for tool in tools],
@@ -208,7 +238,9 @@ class ScriptedLLM(FunctionCallingLLM):
         if not calls and error_on_no_tool_call:
             raise ValueError("the response calls no tool")
         return [
-            ToolSelection(tool_id=c.tool_call_id or "", tool_name=c.tool_name, tool_kwargs=c.tool_kwargs)  # type: ignore[arg-type]
+            ToolSelection(
+                tool_id=c.tool_call_id or "", tool_name=c.tool_name, tool_kwargs=c.tool_kwargs
+            )  # type: ignore[arg-type]
             for c in calls
         ]
 
@@ -223,7 +255,10 @@ def _blocks(reply: Any) -> list[ContentBlock]:
     if isinstance(reply, str):
         return [TextBlock(text=reply)]
     calls = [reply] if isinstance(reply, ToolSelection) else reply
-    return [ToolCallBlock(tool_call_id=c.tool_id, tool_name=c.tool_name, tool_kwargs=c.tool_kwargs) for c in calls]
+    return [
+        ToolCallBlock(tool_call_id=c.tool_id, tool_name=c.tool_name, tool_kwargs=c.tool_kwargs)
+        for c in calls
+    ]
 
 
 def _chunks(response: ChatResponse) -> ChatResponseGen:
@@ -234,5 +269,7 @@ def _chunks(response: ChatResponse) -> ChatResponseGen:
         delta = word if number == 1 else f" {word}"
         text += delta
         last = number == len(words)
-        message = response.message if last else ChatMessage(role=MessageRole.ASSISTANT, content=text)
+        message = (
+            response.message if last else ChatMessage(role=MessageRole.ASSISTANT, content=text)
+        )
         yield ChatResponse(message=message, delta=delta, raw=response.raw if last else None)
