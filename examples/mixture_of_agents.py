@@ -15,7 +15,6 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -28,11 +27,10 @@ from llama_index.packs.mixture_of_agents.events import (
     AnswerDelta,
     CallFinished,
     CallStarted,
-    Event,
     LayerFinished,
     LayerStarted,
 )
-from llama_index.packs.mixture_of_agents.runner import Finished, Job, events
+from llama_index.packs.mixture_of_agents.runner import Finished, Happening, Job
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY")
@@ -56,10 +54,10 @@ def make_pack() -> MixtureOfAgentsPack:
     )
 
 
-def happenings(pack: MixtureOfAgentsPack, question: str) -> AsyncGenerator[Event | Finished, None]:
+def happening(pack: MixtureOfAgentsPack, question: str) -> Happening:
     """Every event of the run as it happens; `pack.astream(question)` gives the answer's alone."""
     recipe = pack.llm.recipe
-    return events(Job(recipe, Caller(recipe), [ChatMessage(content=question)], stream=True))
+    return Happening(Job(recipe, Caller(recipe), [ChatMessage(content=question)], stream=True))
 
 
 async def show(pack: MixtureOfAgentsPack, question: str, screen: Screen) -> MixtureResult:
@@ -67,7 +65,7 @@ async def show(pack: MixtureOfAgentsPack, question: str, screen: Screen) -> Mixt
     clock = asyncio.create_task(screen.tick())
     references = 0
     try:
-        async with aclosing(happenings(pack, question)) as run:
+        async with aclosing(happening(pack, question)) as run:
             async for event in run:
                 match event:
                     case LayerStarted():

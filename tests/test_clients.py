@@ -126,7 +126,7 @@ class OtherClients(OpenAI):
 async def test_a_class_that_makes_its_own_clients_keeps_them_and_shares_the_connections(
     providers: SimulatedProviders,
 ) -> None:
-    llm = OtherClients("gpt-4.1", api_key="key", api_base=providers.openai_base)
+    llm = OtherClients(model="gpt-4.1", api_key="key", api_base=providers.openai_base)
     (shared,) = share_clients(llm)
     assert (await shared.achat(ASKED)).message.content
     assert "x-mine" in providers.log()[-1].headers

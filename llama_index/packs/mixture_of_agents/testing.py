@@ -239,8 +239,10 @@ class ScriptedLLM(FunctionCallingLLM):
             raise ValueError("the response calls no tool")
         return [
             ToolSelection(
-                tool_id=c.tool_call_id or "", tool_name=c.tool_name, tool_kwargs=c.tool_kwargs
-            )  # type: ignore[arg-type]
+                tool_id=c.tool_call_id or "",
+                tool_name=c.tool_name,
+                tool_kwargs=c.tool_kwargs,  # type: ignore[arg-type]
+            )
             for c in calls
         ]
 

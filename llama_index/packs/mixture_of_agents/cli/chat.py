@@ -52,7 +52,9 @@ def _line(prompt: str) -> str | None:
     if not sys.stdin.isatty():
         data = sys.stdin.buffer.readline()
         return data.decode("utf-8", "replace").rstrip("\n") if data else None
-    with suppress(ImportError):  # it lets input() edit a line and recall those before; Windows has none
+    with suppress(
+        ImportError
+    ):  # it lets input() edit a line and recall those before; Windows has none
         import_module("readline")
     if not sys.stdout.isatty():  # input() would put its prompt there
         print(prompt, end="", file=sys.stderr, flush=True)
