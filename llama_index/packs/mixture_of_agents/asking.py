@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage
 
 from .diagnosis import Fault
-from .events import Degraded, Emit, Role
+from .events import Degraded, Emit, Role, RunStarted
 from .failures import FailureKind
 from .recipe import Agent
 from .transport import OnChunk
@@ -26,6 +26,8 @@ class RunState:
         deadline: when the run ends, on the run's clock (seconds since its start); None for no bound.
         closing: why the calls that are being cancelled right now are cancelled.
         calls: how many calls there were so far.
+        start: the run's first event.
+        notes: what whoever makes the calls wants to remember in the course of this run.
     """
 
     emit: Emit
@@ -33,6 +35,8 @@ class RunState:
     deadline: float | None = None
     closing: Fault = CANCELLED
     calls: int = 0
+    start: RunStarted | None = None
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
     _begun: float = field(default_factory=time.perf_counter)
 
     def degrade(self, reason: str) -> None:

@@ -84,6 +84,7 @@ class RunStarted:
         layers: the agents' names, layer by layer.
         aggregator: the aggregator's name, or "" where the recipe has none.
         prices: the recipe's own prices, model -> (input, output) in US dollars per million tokens.
+        conversation: a hash of every message and tool, which tells whether another run was asked the same.
     """
 
     run_id: str
@@ -92,6 +93,7 @@ class RunStarted:
     layers: tuple[tuple[str, ...], ...]
     aggregator: str
     prices: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    conversation: str = ""
     kind: Literal["run_started"] = "run_started"
 
 

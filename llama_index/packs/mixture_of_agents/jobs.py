@@ -1,5 +1,7 @@
 """What is asked of a recipe, and what it gave."""
 
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -8,6 +10,10 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from .calls import Caller
+from .digests import conversation_digest
+from .events import RunStarted
+from .listeners import Listener
+from .prompts import question_of
 from .recipe import Recipe
 from .result import MixtureResult
 
@@ -23,6 +29,7 @@ class Job:
         kwargs: parameters of this run; tools among them are for the aggregator alone.
         stream: whether the final answer is wanted piece by piece.
         threaded: ask every LLM in a thread, since the caller is sync.
+        listeners: who hears of the run as it happens.
         context: where the question was asked; a stream is read elsewhere, when its span may have ended.
     """
 
@@ -32,6 +39,7 @@ class Job:
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     stream: bool = False
     threaded: bool = False
+    listeners: tuple[Listener, ...] = ()
     context: Context = field(default_factory=copy_context)
 
 
@@ -41,3 +49,17 @@ class Finished:
 
     result: MixtureResult
     response: ChatResponse | None
+
+
+def started(job: Job) -> RunStarted:
+    """The first event of a job's run."""
+    recipe = job.recipe
+    return RunStarted(
+        uuid.uuid4().hex,
+        time.time(),
+        question_of(job.messages),
+        tuple(tuple(p.name for p in layer.proposers) for layer in recipe.layers),
+        recipe.aggregator.name if recipe.aggregator else "",
+        dict(recipe.prices),
+        conversation_digest(job.messages, job.kwargs.get("tools")),
+    )

@@ -4,6 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -34,6 +35,7 @@ from .calls import Caller
 from .errors import RecipeError
 from .events import AnswerDelta, Event
 from .forming import FormingLLM
+from .listeners import Listener
 from .presets import moa
 from .prompting import prompts_of, with_prompts
 from .recipe import Recipe, recipe_metadata
@@ -68,6 +70,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     model: str = "mixture-of-agents"
     _recipe: Recipe = PrivateAttr()
     _caller: Caller = PrivateAttr()
+    _listeners: tuple[Listener, ...] = PrivateAttr(default=())
 
     def __init__(
         self,
@@ -107,6 +110,20 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
         return recipe_metadata(self._recipe)
 
+    def listen(self, listener: Listener) -> ExitStack:
+        """Tell a listener of every run from now on.
+
+        Returns:
+            A context manager; when it is closed, the listener hears no more.
+        """
+        self._listeners = (*self._listeners, listener)
+        stack = ExitStack()
+        stack.callback(self._unlisten, listener)
+        return stack
+
+    def _unlisten(self, listener: Listener) -> None:
+        self._listeners = tuple(one for one in self._listeners if one is not listener)
+
     def _get_prompts(self) -> PromptDictType:
         texts = prompts_of(self._recipe)
         return {name: PromptTemplate(text) for name, text in texts.items()}
@@ -126,7 +143,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         stream: bool,
         threaded: bool,
     ) -> Job:
-        return Job(self._recipe, self._caller, messages, kwargs, stream, threaded)
+        return Job(self._recipe, self._caller, messages, kwargs, stream, threaded, self._listeners)
 
     def _blocking(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool

@@ -1,8 +1,10 @@
 """What a run gave: a view over its events, nothing kept twice."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -19,7 +21,17 @@ from .events import (
     RunStarted,
     Usage,
 )
-from .failures import Failure
+from .failures import Failure, FailureKind
+from .pricing import Cost, cost_of
+
+_FORMAT = "mixture-of-agents/1"
+_AT_ONCE = 0.005
+"""Seconds within which a straggler is cancelled once the call that its layer waited for has ended."""
+
+
+def cost_of_call(call: CallFinished, run: RunStarted) -> Cost:
+    """What a call cost, by the prices of its run's recipe and of its run's day."""
+    return cost_of(call.provider, call.model, call.usage, run.prices, run.time)
 
 
 @dataclass(frozen=True)
@@ -31,21 +43,30 @@ class LayerResult:
         calls: its calls, in the order in which they began; a judge's calls are among them.
         references: what it passed on, in order (for the aggregator's layer: nothing).
         reason: why it closed ("all", "quorum", "deadline"; "" for the aggregator's layer).
+        run: the run that it is a part of.
     """
 
     layer: int
     calls: tuple[CallFinished, ...]
     references: tuple[Proposal, ...]
     reason: str
+    run: RunStarted
 
     @property
     def usage(self) -> Usage:
         return sum((call.usage for call in self.calls), Usage())
 
     @property
+    def cost(self) -> Cost:
+        return sum((cost_of_call(call, self.run) for call in self.calls), Cost())
+
+    @property
     def slowest(self) -> CallFinished | None:
         """The call that held the layer up."""
-        return max(self.calls, key=lambda call: call.ended, default=None)
+        end = max((call.ended for call in self.calls), default=0.0)
+        last = [call for call in self.calls if call.ended > end - _AT_ONCE]
+        awaited = [c for c in last if not c.failure or c.failure.kind != FailureKind.STRAGGLER]
+        return max(awaited or last, key=lambda call: call.ended, default=None)
 
 
 @dataclass(frozen=True)
@@ -80,13 +101,18 @@ class MixtureResult:
         """Every call, in the order in which they began: that of the recipe's proposers."""
         return tuple(sorted(self._of(CallFinished), key=lambda call: call.call))
 
+    @cached_property
+    def run(self) -> RunStarted:
+        """How the run began: its name, its time, its question, its agents."""
+        return next(iter(self._of(RunStarted)), RunStarted("", 0.0, "", (), ""))
+
     @property
     def run_id(self) -> str:
-        return next((start.run_id for start in self._of(RunStarted)), "")
+        return self.run.run_id
 
     @property
     def question(self) -> str:
-        return next((start.question for start in self._of(RunStarted)), "")
+        return self.run.question
 
     @property
     def message(self) -> ChatMessage | None:
@@ -119,6 +145,7 @@ class MixtureResult:
                 tuple(call for call in self.calls if call.layer == number),
                 closed[number].references if number in closed else (),
                 closed[number].reason if number in closed else "",
+                self.run,
             )
             for number in numbers
         )
@@ -148,6 +175,15 @@ class MixtureResult:
         return sum((call.usage for call in self.calls), Usage())
 
     @property
+    def cost(self) -> Cost:
+        """US dollars of all calls, or that a part of it is unknown; see ``Cost``."""
+        return sum((self.cost_of(call) for call in self.calls), Cost())
+
+    def cost_of(self, call: CallFinished) -> Cost:
+        """US dollars of one of its calls, or that they are unknown."""
+        return cost_of_call(call, self.run)
+
+    @property
     def elapsed(self) -> float:
         """Seconds from the run's start to its end."""
         return self._end.at
@@ -164,17 +200,76 @@ class MixtureResult:
         return tuple(layer.slowest for layer in self.layers if layer.slowest)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """All of it as JSON, without loss."""
-        return _adapter().dump_json(self.events, indent=indent).decode()
+        """All of it as JSON, without loss, and beside it what a reader without this library wants to know."""
+        cost = self.cost
+        known: dict[str, Any] = {
+            "format": _FORMAT,
+            "answer": self.answer,
+            "answered_by": self.answered_by,
+            "error": self.error,
+            "degraded": self.degraded,
+            "elapsed": self.elapsed,
+            "usage": asdict(self.usage),
+            "cost": {"usd": None if cost.usd is None else str(cost.usd), "unpriced": cost.unpriced},
+            "events": _adapter().dump_python(self.events, mode="json"),
+        }
+        return json.dumps(known, ensure_ascii=False, indent=indent)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "MixtureResult":
         """The result that ``to_json`` wrote.
 
         Raises:
-            pydantic.ValidationError: the text is not such a result.
+            ValueError: the text is not such a result.
         """
-        return cls(_adapter().validate_json(text))
+        document = json.loads(text)
+        if not isinstance(document, dict) or document.get("format") != _FORMAT:  # type: ignore[reportUnknownMemberType]
+            raise ValueError(f'this is no saved result: it does not say "format": "{_FORMAT}"')
+        return cls(_adapter().validate_json(json.dumps(document.get("events"))))  # type: ignore[reportUnknownMemberType]
+
+    @classmethod
+    def load(cls, path: str | Path, run: int | str = -1) -> "MixtureResult":
+        """A run from a trace file (see ``trace_to``), or from a file that holds what ``to_json`` wrote.
+
+        Args:
+            path: the file.
+            run: the run's place in the file, from 0 (negative: from its end), or its ``run_id``.
+
+        Raises:
+            ValueError: the file has no such run, or is no trace file.
+            OSError: the file cannot be read.
+        """
+        runs = saved_runs(path)
+        try:
+            return runs[run] if isinstance(run, int) else {one.run_id: one for one in runs}[run]
+        except LookupError:
+            raise ValueError(f"{path} holds {len(runs)} runs, but no run {run!r}") from None
+
+    def summary(self) -> str:
+        """A table of all calls with their seconds, tokens and money, as plain text."""
+        from .display.text import summary
+
+        return summary(self)
+
+    def timeline(self) -> Any:
+        """A plotly figure of when each call ran, with the critical path marked.
+
+        Raises:
+            ImportError: plotly is not installed (extra ``plot``).
+        """
+        from .display.timeline import timeline
+
+        return timeline(self)
+
+    def _repr_html_(self) -> str:
+        from .display.page import page
+
+        return page(self)
+
+    def __rich__(self) -> Any:
+        from .display.terminal import whole
+
+        return whole(self)
 
     def __str__(self) -> str:
         return self.answer
@@ -187,6 +282,25 @@ class MixtureResult:
             f"MixtureResult(answer={answer!r}, {state}calls={len(self.calls)}, "
             f"tokens={self.usage.total_tokens}, elapsed={self.elapsed:.2f})"
         )
+
+
+def saved_runs(path: str | Path) -> list[MixtureResult]:
+    """Every run of a file, in order.
+
+    Raises:
+        ValueError: it is no trace file; the message names the place.
+        OSError: it cannot be read.
+    """
+    text = Path(path).read_text("utf-8")
+    indented = text.startswith("{\n")
+    runs: list[MixtureResult] = []
+    # Not splitlines: an answer may hold the other characters at which that splits.
+    for number, line in enumerate([text] if indented else text.split("\n"), 1):
+        try:
+            runs += [MixtureResult.from_json(line)] if line.strip() else []
+        except ValueError as error:  # noqa: PERF203 - it names the line
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    return runs
 
 
 @cache

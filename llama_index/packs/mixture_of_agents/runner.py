@@ -4,8 +4,6 @@ y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) =
 """
 
 import asyncio
-import time
-import uuid
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
@@ -28,11 +26,11 @@ from .events import (
     NoteTaken,
     Proposal,
     RunFinished,
-    RunStarted,
 )
+from .failures import redact
 from .forms import audience, form_of
-from .jobs import Finished, Job
-from .prompts import question_of
+from .jobs import Finished, Job, started
+from .listeners import Listeners
 from .quorum import close, shortfall
 from .recipe import Layer, Proposer, Step
 from .references import References, Rendering
@@ -105,6 +103,7 @@ class Happening:
 class _Run:
     def __init__(self, job: Job, listener: Emit | None) -> None:
         self.job, self.recipe, self.listener = job, job.recipe, listener
+        self.listeners: Listeners | None = None
         self.happened: list[Event] = []
         self.state = RunState(self.emit, job.threaded, job.recipe.deadline)
         deadline = job.recipe.deadline
@@ -121,23 +120,20 @@ class _Run:
             self.happened.append(event)
         if self.spending and isinstance(event, CallFinished):
             self.spending.add(event)
+        if self.listeners:
+            self.listeners.tell(event)
         if self.listener:
             self.listener(event)
 
     async def run(self) -> Finished:
-        recipe = self.recipe
-        self.emit(
-            RunStarted(
-                uuid.uuid4().hex, time.time(), question_of(self.job.messages),
-                tuple(tuple(p.name for p in layer.proposers) for layer in recipe.layers),
-                recipe.aggregator.name if recipe.aggregator else "", dict(recipe.prices),
-            )
-        )  # fmt: skip
+        start = self.state.start = started(self.job)
+        self.listeners = Listeners(self.job.listeners, start) if self.job.listeners else None
+        self.emit(start)
         try:
             proposals = await self.layers() if self.fans_out() else ()
             answered = await self.answer(proposals)
         except BaseException as error:
-            problem = error.problem if isinstance(error, RunError) else repr(error)
+            problem = error.problem if isinstance(error, RunError) else _words(error)
             self.emit(RunFinished(self.state.now(), self.answering.partial, error=problem))
             if isinstance(error, RunError):
                 error.result = MixtureResult(tuple(self.happened))
@@ -287,3 +283,9 @@ class _Run:
         selected = await select(layer.select, step, self.state)
         self.addition, self.final = selected.addition, selected.final
         return selected.references, selected.stop
+
+
+def _words(error: BaseException) -> str:
+    """What ended a run that no LLM's fault ended."""
+    cancelled = isinstance(error, asyncio.CancelledError)
+    return "the run was cancelled" if cancelled else redact(f"{type(error).__name__}: {error}")

@@ -1,0 +1,41 @@
+"""Content hashes: the same conversation, the same settings, the same name, in any process."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from pydantic import BaseModel
+
+
+def digest(*parts: Any) -> str:
+    """A SHA-256 of plain data, messages, pydantic models and functions (by their names), as 32 hex digits.
+
+    What has no content that could be read makes a digest of its own each time, rather than one that means two things.
+    """
+    text = json.dumps(parts, default=_plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def conversation_digest(messages: Sequence[ChatMessage], tools: Any = None) -> str:
+    """What tells one conversation from another: every message, and the tools that are offered."""
+    return digest(list(messages), tools)
+
+
+def _plain(thing: Any) -> Any:
+    if isinstance(thing, ChatMessage):
+        return [thing.role, thing.blocks, thing.additional_kwargs]  # type: ignore[reportUnknownMemberType]
+    if isinstance(thing, BaseModel):
+        return thing.model_dump(exclude_none=True)
+    if isinstance(thing, (bytes, bytearray)):
+        return hashlib.sha256(thing).hexdigest()
+    if isinstance(thing, Enum):
+        return thing.value
+    if isinstance(thing, Mapping):
+        return dict(thing)  # type: ignore[reportUnknownArgumentType]
+    if isinstance(thing, (set, frozenset)):
+        return sorted(map(str, thing))  # type: ignore[reportUnknownArgumentType]
+    named = getattr(thing, "__qualname__", None)
+    return f"{thing.__module__}.{named}" if named else str(thing)

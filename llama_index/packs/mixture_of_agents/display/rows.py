@@ -1,0 +1,163 @@
+"""What a table of a result says, whatever draws the table."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from llama_index.packs.mixture_of_agents.events import CallFinished, Usage
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.pricing import Cost
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SMALLEST = Decimal("0.00001")
+COLUMNS = ("", "agent", "seconds", "tokens in", "out", "US $", "")  # the last one holds remarks
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: one call, or the total.
+
+    Attributes:
+        place: "layer 1", where the layer's first call stands; "aggregator"; "total".
+        failed: whether the call gave nothing of use.
+        critical: whether the call held its layer up.
+        remark: what is out of the ordinary about it.
+    """
+
+    place: str
+    agent: str
+    seconds: str
+    tokens_in: str
+    tokens_out: str
+    cost: str
+    remark: str
+    failed: bool = False
+    critical: bool = False
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its texts, in the order of ``COLUMNS``."""
+        seconds = f"{self.seconds}*" if self.critical else f"{self.seconds} "
+        return (
+            self.place,
+            self.agent,
+            seconds,
+            self.tokens_in,
+            self.tokens_out,
+            self.cost,
+            self.remark,
+        )
+
+
+def printable(text: str) -> str:
+    """A text without control characters: what a model says must not steer the terminal."""
+    return _CONTROL.sub("", text)
+
+
+def rows(result: "MixtureResult") -> Iterator[Row]:
+    """A row for each call, layer by layer, and the total."""
+    critical = {call.call for call in result.critical_path}
+    for layer in result.layers:
+        places = {"proposer": f"layer {layer.layer}", "aggregator": "aggregator", "judge": "judge"}
+        seen: set[str] = set()
+        for call in layer.calls:
+            place = "" if call.role in seen else places[call.role]
+            seen.add(call.role)
+            yield _row(place, call, result.cost_of(call), critical=call.call in critical)
+    yield _total(result)
+
+
+def _row(place: str, call: CallFinished, cost: Cost, *, critical: bool) -> Row:
+    return Row(
+        place,
+        name_of(call),
+        f"{call.elapsed:.2f}",
+        *tokens(call.usage),
+        money(cost),
+        remark(call),
+        call.failure is not None,
+        critical,
+    )
+
+
+def _total(result: "MixtureResult") -> Row:
+    cost = result.cost
+    part = f">{_amount(cost.at_least)}" if cost.unpriced and cost.at_least else money(cost)
+    return Row("total", "", f"{result.elapsed:.2f}", *tokens(result.usage), part, "")
+
+
+def name_of(call: CallFinished) -> str:
+    """The agent, with its model where that is not its name."""
+    return call.agent if call.agent.startswith(call.model) else f"{call.agent} ({call.model})"
+
+
+def tokens(usage: Usage) -> tuple[str, str]:
+    """Tokens in and out; "~" before what no provider reported."""
+    about = "~" if usage.estimated else ""
+    return f"{about}{usage.input_tokens:,}", f"{about}{usage.output_tokens:,}"
+
+
+def money(cost: Cost) -> str:
+    """A short price: "?" where it is not known, "~" where tokens were estimated."""
+    about = "~" if cost.estimated else ""
+    return "?" if cost.usd is None else f"{about}{_amount(cost.usd)}"
+
+
+def _amount(usd: Decimal) -> str:
+    return "<0.00001" if 0 < usd < _SMALLEST else f"{usd:,.5f}"
+
+
+def remark(call: CallFinished) -> str:
+    """What is out of the ordinary about a call: failed, cancelled, retried, cached."""
+    said: list[str] = []
+    if call.failure:
+        status = f" {call.failure.status}" if call.failure.status else ""
+        cancelled = call.failure.kind == FailureKind.STRAGGLER
+        said.append("cancelled" if cancelled else f"failed: {call.failure.kind.value}{status}")
+    if call.attempts > 1:
+        said.append(f"{call.attempts} attempts")
+    if call.cached:
+        said.append("cached")
+    if len(call.proposals) > 1:
+        said.append(f"{len(call.proposals)} samples")
+    return ", ".join(said)
+
+
+def problems(result: "MixtureResult") -> Iterator[str]:
+    """What a reader must know before all else."""
+    if result.error:
+        yield f"{'Broken off' if result.answer else 'No answer'}: {result.error}"
+    for reason in result.degraded:
+        yield f"Degraded: {reason}"
+
+
+def footnotes(result: "MixtureResult") -> Iterator[str]:
+    """Sentences below the table."""
+    if result.answered_by:
+        first = result.time_to_first_token
+        after = "" if first is None else f", the first token after {first:.2f} s"
+        yield f"Answered by {result.answered_by}{after}; {_count(result.usage.requests, 'request')}."
+    details = [
+        f"{number:,} {what}"
+        for number, what in (
+            (result.usage.reasoning_tokens, "of the output tokens were reasoning"),
+            (result.usage.cached_tokens, "of the input tokens came from a provider's cache"),
+        )
+        if number
+    ]
+    if details:
+        yield f"{'; '.join(details)}."
+    if result.usage.estimated:
+        yield "~ estimated: the provider gave no numbers."
+    if result.cost.unpriced:
+        yield f"? no price known for {', '.join(result.cost.unpriced)}."
+    yield "* held its layer up."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

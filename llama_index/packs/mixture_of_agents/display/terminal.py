@@ -1,0 +1,178 @@
+"""A result in a terminal, and a run while it happens (extra ``display``: rich)."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from llama_index.packs.mixture_of_agents.events import (
+    AnswerDelta,
+    CallFinished,
+    CallRetried,
+    CallStarted,
+    Event,
+    RunFinished,
+    RunStarted,
+)
+
+from .rows import COLUMNS, footnotes, name_of, printable, problems, remark, rows, tokens
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+_DIM, _GOOD, _BAD = "dim", "green", "red"
+_FRAME = 8
+"""Lines of the screen that the streaming answer leaves to the rest."""
+
+
+def table(result: "MixtureResult") -> RenderableType:
+    """The table of ``MixtureResult.summary`` for rich, with its footnotes."""
+    drawn = Table(box=None, padding=(0, 1), header_style=_DIM)
+    for number, title in enumerate(COLUMNS):
+        drawn.add_column(
+            title, justify="right" if 2 <= number <= 5 else "left", no_wrap=number != 6
+        )
+    for row in rows(result):
+        style = _BAD if row.failed else "bold" if row.critical or row.place == "total" else ""
+        drawn.add_row(*(Text(printable(cell)) for cell in row.cells), style=style)
+    warnings = [Text(printable(problem), style=_BAD) for problem in problems(result)]
+    notes = [Text(printable(note), style=_DIM) for note in footnotes(result)]
+    return Group(drawn, Text(), *warnings, *notes)
+
+
+def whole(result: "MixtureResult") -> RenderableType:
+    """The answer, then the table."""
+    return Group(Text(printable(result.answer)), Rule(style=_DIM), table(result))
+
+
+@dataclass
+class _Seen:
+    """What has been seen of one run."""
+
+    run: RunStarted
+    begun: float = field(default_factory=time.perf_counter)
+    started: dict[int, CallStarted] = field(default_factory=dict[int, CallStarted])
+    retried: dict[int, CallRetried] = field(default_factory=dict[int, CallRetried])
+    finished: dict[int, CallFinished] = field(default_factory=dict[int, CallFinished])
+    pieces: list[str] = field(default_factory=list[str])
+    end: RunFinished | None = None
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, CallStarted):
+            self.started[event.call] = event
+        elif isinstance(event, CallRetried):
+            self.retried[event.call] = event
+        elif isinstance(event, CallFinished):
+            self.finished[event.call] = event
+        elif isinstance(event, AnswerDelta):
+            self.pieces.append(event.text)
+        elif isinstance(event, RunFinished):
+            self.end = event
+
+    @property
+    def elapsed(self) -> float:
+        return self.end.at if self.end else time.perf_counter() - self.begun
+
+
+class LiveView:
+    """A listener that shows runs in a terminal as they happen; a context manager, to be entered first.
+
+    Args:
+        console: where to; by default a rich console on standard output.
+        answer: whether to show the answers too.
+    """
+
+    def __init__(self, console: Console | None = None, *, answer: bool = True) -> None:
+        self._console = console or Console()
+        self._answer = answer
+        self._runs: dict[str, _Seen] = {}
+        self._spinner = Spinner("dots" if self._unicode else "line")
+        self._lock = Lock()
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=10)
+
+    def __call__(self, run: RunStarted, event: Event) -> None:
+        with self._lock:
+            self._runs.setdefault(run.run_id, _Seen(run)).hear(event)
+
+    def __enter__(self) -> "LiveView":  # noqa: PYI034 - Python 3.10 has no Self
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    @property
+    def _unicode(self) -> bool:
+        return self._console.encoding.lower().startswith("utf")
+
+    def _render(self) -> RenderableType:
+        with self._lock:
+            return Group(*(part for seen in self._runs.values() for part in self._of_run(seen)))
+
+    def _of_run(self, seen: _Seen) -> Generator[RenderableType, None, None]:
+        question = printable(" ".join(seen.run.question.split()))
+        room = max(10, self._console.width - 10)
+        title = question if len(question) <= room else f"{question[: room - 3]}..."
+        yield Text.assemble((title, "bold"), (f"  {seen.elapsed:.1f} s", _DIM))
+        calls = Table(box=None, padding=(0, 1), show_header=False)
+        place = ""
+        for call in sorted(seen.started.values(), key=lambda one: (one.layer, one.call)):
+            role = f"layer {call.layer}" if call.role == "proposer" else call.role
+            calls.add_row(
+                Text("" if role == place else role, style=_DIM), *self._of_call(seen, call)
+            )
+            place = role
+        yield calls
+        if seen.end and seen.end.error:
+            yield Text(printable(f"No answer: {seen.end.error}"), style=_BAD)
+        elif self._answer and seen.pieces:
+            yield from self._of_answer(seen)
+
+    def _of_call(self, seen: _Seen, call: CallStarted) -> tuple[Any, ...]:
+        good, bad = ("\u2713", "\u2717") if self._unicode else ("+", "x")
+        done, retried = seen.finished.get(call.call), seen.retried.get(call.call)
+        if done is None:
+            said = f"{retried.failure.kind.value}, trying again" if retried else ""
+            seconds = f"{max(0.0, seen.elapsed - call.at):.1f} s"
+            return self._spinner, Text(printable(call.agent)), seconds, "", Text(said, style=_DIM)
+        style = _BAD if done.failure else _GOOD
+        mark = Text(bad if done.failure else good, style=style)
+        sent, received = tokens(done.usage)
+        used = Text(f"{sent} > {received} tokens", style=_DIM)
+        name = Text(printable(name_of(done)))
+        return mark, name, f"{done.elapsed:.1f} s", used, Text(printable(remark(done)), style=style)
+
+    def _of_answer(self, seen: _Seen) -> Generator[RenderableType, None, None]:
+        text = printable("".join(seen.pieces))
+        yield Rule(style=_DIM)
+        if seen.end:
+            yield Text(text)
+        else:  # as much of its end as the screen has room for
+            room = max(4, self._console.height - len(seen.started) - _FRAME)
+            lines = Text(text).wrap(self._console, self._console.width)
+            yield Group(*lines[-room:])
+
+
+@contextmanager
+def live(
+    mixture: Any, console: Console | None = None, *, answer: bool = True
+) -> Generator[LiveView, None, None]:
+    """Show a mixture's runs in the terminal while this context is open.
+
+    Args:
+        mixture: a ``MixtureOfAgents``, or a pack.
+        console: where to; by default a rich console on standard output.
+        answer: whether to show the answers too.
+    """
+    llm = getattr(mixture, "llm", mixture)
+    with LiveView(console, answer=answer) as view, llm.listen(view):
+        yield view

@@ -1,0 +1,235 @@
+"""What people look at: the table, the terminal, the notebook, the timeline, the diagram."""
+
+import re
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from rich.console import Console
+
+from llama_index.packs.mixture_of_agents import (
+    Aggregator,
+    Layer,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    Recipe,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.display.mermaid import mermaid
+from llama_index.packs.mixture_of_agents.display.terminal import live
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+HOSTILE = "<script>alert(1)</script> [red]x[/red] \x1b[2J\x1b]0;owned\x07 &amp; </div>"
+QUESTION = [ChatMessage(role="user", content=f"What is {HOSTILE}?")]
+
+
+def hostile_mixture(**policies) -> MixtureOfAgents:
+    """Everything in it that a person or a model wrote is meant to break what shows it."""
+    proposers = [
+        Proposer(ScriptedLLM(HOSTILE), name="<b>one</b>"),
+        Proposer(ScriptedLLM(ValueError(HOSTILE)), name="two\x1b[31m"),
+    ]
+    return MixtureOfAgents(moa(proposers, ScriptedLLM(HOSTILE, model="boss"), layers=1, **policies))
+
+
+@pytest.fixture
+def hostile() -> MixtureResult:
+    return hostile_mixture().chat(QUESTION).additional_kwargs["mixture"]
+
+
+def cells(summary: str, start: str) -> list[str]:
+    (line,) = (line for line in summary.splitlines() if line.startswith(start))
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_the_summary_has_a_line_for_each_call_and_a_total(providers: SimulatedProviders):
+    providers.configure("gpt-4.1-mini", input_tokens=1000, output_tokens=100, script=[failure(500)])
+    providers.configure("gpt-4.1", input_tokens=2000, output_tokens=200, reasoning_tokens=50)
+    recipe = moa(
+        [providers.openai("gpt-4.1-mini")],
+        providers.openai("gpt-4.1"),
+        layers=1,
+        call=CallPolicy(backoff=0),
+        prices={"gpt-4.1-mini": (1, 10), "gpt-4.1": (2, 20)},
+    )
+    result = MixtureOfAgents(recipe).chat(QUESTION).additional_kwargs["mixture"]
+    summary = result.summary()
+    layer, aggregator, total = (cells(summary, x) for x in ("layer 1", "aggregator", "total"))
+    assert layer[0:2] + layer[3:] == [
+        "layer 1",
+        "gpt-4.1-mini",
+        "1,000",
+        "100",
+        "0.00200",
+        "2 attempts",
+    ]
+    assert aggregator[3:] == ["2,000", "200", "0.00800"]
+    assert total[2:] == ["3,000", "300", "0.01000"]
+    assert "Answered by gpt-4.1; 3 requests." in summary
+    assert "50 of the output tokens were reasoning." in summary
+    assert max(map(len, summary.splitlines())) <= 80
+
+
+def test_the_summary_needs_no_optional_package():
+    import subprocess
+    import sys
+
+    code = """
+import sys
+sys.modules["rich"] = sys.modules["plotly"] = sys.modules["genai_prices"] = None
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+from llama_index.core.base.llms.types import ChatMessage
+llm = MixtureOfAgents(moa([ScriptedLLM()], ScriptedLLM()))
+result = llm.chat([ChatMessage(content="hi")]).additional_kwargs["mixture"]
+assert "total" in result.summary() and "total" in result._repr_html_()
+try:
+    result.timeline()
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "llama-index-packs-mixture-of-agents[plot]" in done.stdout
+
+
+def test_a_models_words_do_not_steer_the_terminal(hostile: MixtureResult):
+    screen = StringIO()
+    Console(file=screen, width=200, force_terminal=False).print(hostile)
+    for shown in (hostile.summary(), screen.getvalue()):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", shown)
+        assert "two[31m" in shown
+    assert "[red]x[/red]" in screen.getvalue(), "rich's own markup is not obeyed"
+
+
+class Tags(HTMLParser):
+    """Counts what an HTML parser sees in a text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+        self.seen.append(tag)
+        if tag not in ("hr", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_is_safe_against_what_models_write_and_needs_nothing_from_elsewhere(
+    hostile: MixtureResult,
+):
+    html = hostile._repr_html_()
+    tags = Tags(html)
+    assert not tags.open
+    assert "script" not in tags.seen
+    assert "b" not in tags.seen
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 3, "answer, proposal, failure"
+    assert not re.search(r"https?:|src=|href=|url\(|@import", html)
+    assert tags.seen.count("details") == 2
+
+
+def test_html_is_light_or_dark_as_its_surroundings(hostile: MixtureResult):
+    html = hostile._repr_html_()
+    assert "prefers-color-scheme:dark" in html
+    assert 'data-jp-theme-light="false"' in html
+
+
+def test_the_live_view_shows_calls_as_they_end_and_the_answer(providers: SimulatedProviders):
+    providers.configure("gpt-4.1-mini", reply="a proposal", script=[failure(503)])
+    providers.configure("gpt-4.1", reply="the final answer", output_tokens=77)
+    recipe = moa(
+        [providers.openai("gpt-4.1-mini"), ScriptedLLM(ValueError("no"), model="bad")],
+        providers.openai("gpt-4.1"),
+        layers=1,
+        call=CallPolicy(backoff=0),
+    )
+    screen = StringIO()
+    console = Console(file=screen, width=100, height=40, force_terminal=True, color_system=None)
+    llm = MixtureOfAgents(recipe)
+    with live(llm, console):
+        said = [chunk.delta for chunk in llm.stream_chat([ChatMessage(content="What is it?")])]
+    shown = screen.getvalue()
+    assert "".join(x or "" for x in said) == "the final answer"
+    last = shown[shown.rindex("What is it?") :]
+    assert re.search(r"layer 1 +\S +gpt-4.1-mini .* 2 attempts", last)
+    assert re.search(r"\S +bad +\d.* failed: error", last)
+    assert re.search(r"aggregator +\S +gpt-4.1 .*> 77 tokens", last)
+    assert last.rstrip().removesuffix("\x1b[?25h").rstrip().endswith("the final answer")
+    llm.chat([ChatMessage(content="Another one?")])
+    assert "Another one?" not in screen.getvalue(), "it is closed"
+
+
+def test_the_live_view_tells_why_there_is_no_answer():
+    screen = StringIO()
+    llm = MixtureOfAgents(moa([ScriptedLLM(ValueError("no"))], ScriptedLLM()))
+    with (
+        live(llm, Console(file=screen, width=100)),
+        pytest.raises(Exception, match="needed 1 of 1"),
+    ):
+        llm.chat(QUESTION)
+    assert "No answer: layer 1 needed 1 of 1 proposals and got 0" in screen.getvalue()
+
+
+def test_the_live_view_is_safe_too():
+    screen = StringIO()
+    with live(llm := hostile_mixture(), Console(file=screen, width=200)):
+        list(llm.stream_chat(QUESTION))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", screen.getvalue())
+
+
+def test_the_timeline_has_a_bar_for_each_call_and_marks_the_critical_path(hostile: MixtureResult):
+    figure = hostile.timeline()
+    bars = {bar.name: bar for bar in figure.data}
+    assert set(bars) == {"proposer", "aggregator", "failed", "critical path"}
+    (proposer, aggregator) = bars["proposer"], bars["aggregator"]
+    call = hostile.calls[0]
+    assert (proposer.base[0], proposer.x[0]) == (call.started, call.elapsed)
+    edges = [bars[name].marker.line.width[0] for name in ("proposer", "failed", "aggregator")]
+    assert edges[2] == 3
+    assert sorted(edges) == [0, 3, 3]
+    assert "<script>" not in figure.to_json()
+    assert aggregator.y[0].startswith("aggregator: boss")
+
+
+def test_a_recipe_is_drawn_as_a_flowchart():
+    recipe = Recipe(
+        (
+            Layer(
+                (
+                    Proposer(ScriptedLLM(model="m1"), name="sceptic"),
+                    Proposer(ScriptedLLM(model='m"2]; x'), samples=3),
+                ),
+                quorum=2,
+                grace=1.5,
+            ),
+        ),
+        Aggregator(ScriptedLLM(model="boss")),
+        fallbacks=(Aggregator(ScriptedLLM(model="deputy")),),
+    )
+    assert mermaid(recipe) == (
+        """flowchart TB
+    question(["question"])
+    subgraph layer1 ["layer 1"]
+        direction LR
+        p1_1["sceptic (m1)"]
+        p1_2["m#34;2#93;#59; x x 3"]
+    end
+    question --> layer1
+    s1_1{{"first 2 of 4, then 1.5 s more"}}
+    layer1 --> s1_1
+    aggregator["aggregator<br/>boss"]
+    s1_1 -->|references| aggregator
+    f1["fallback<br/>deputy"]
+    aggregator -.->|fails| f1
+    answer(["answer"])
+    aggregator & f1 --> answer
+"""
+    )
