@@ -256,6 +256,9 @@ def test_specs_given_to_a_plain_chat_reach_the_aggregator_as_they_are() -> None:
 class KeepsCallsElsewhere(ScriptedLLM):
     """Like an integration that does not know tool call blocks: its calls are in additional_kwargs."""
 
+    def __init__(self, *replies: Any) -> None:
+        super().__init__(*replies)
+
     def get_tool_calls_from_response(
         self, response: ChatResponse, *_: Any, **__: Any
     ) -> list[ToolSelection]:
@@ -271,7 +274,7 @@ def test_calls_that_a_class_keeps_in_its_own_place_are_found_too(stream: bool) -
         return ChatMessage(role="assistant", content="ok", additional_kwargs={"calls": list(calls)})
 
     replies = [reply("add"), reply(), reply("broken")]
-    inner = KeepsCallsElsewhere(*replies)  # pyright: ignore[reportCallIssue]
+    inner = KeepsCallsElsewhere(*replies)
     llm = MixtureOfAgents(llm=inner, proposers=[ScriptedLLM()])
 
     def ask() -> ChatResponse:

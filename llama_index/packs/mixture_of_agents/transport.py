@@ -20,6 +20,7 @@ from .answers import finish_reason
 from .diagnosis import causes
 from .events import Usage
 from .llms import context_window, endpoint_key, is_openai, output_room, secrets
+from .speech import Speech
 from .threads import in_thread, iterate_in_thread
 from .usage import latest, read_usage
 
@@ -146,22 +147,22 @@ class Transport:
         """Ask for a streamed answer. Raises whatever the LLM raises.
 
         Args:
-            on_chunk: called with each new piece of text and the chunk it came in.
+            on_chunk: called with each new piece of text that is no thinking, and the chunk it came in.
         """
-        pieces: list[str] = []
+        speech = Speech()
         ends: list[ChatResponse] = []
         chunks = await self._chunks(messages, parameters, threaded)
         try:
             async for chunk in chunks:
-                text = chunk.delta or ""
-                pieces.append(text)
                 ends = [*ends[:1], *ends[1:][1 - _TAIL :], chunk]
-                on_chunk(text, chunk)
+                on_chunk(speech.hear(chunk.delta or "", chunk.raw), chunk)
+            if ends and (held_back := speech.rest()):
+                on_chunk(held_back, ends[-1])
         finally:
             close = getattr(chunks, "aclose", None)
             if close:
                 await close()
-        return _streamed("".join(pieces), ends)
+        return _streamed(speech.whole, ends)
 
     async def _chunks(
         self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
