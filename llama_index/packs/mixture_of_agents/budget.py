@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from .agents import Agent
 from .calls import Caller
-from .events import CallFinished, Usage
+from .events import CallFinished, Event, Usage
 from .llms import output_limit
 from .pricing import price_of
 from .recipe import Layer, Proposer, Recipe
@@ -40,11 +40,12 @@ class Spending:
         self._tokens, self._usd = 0, Decimal(0)
         self._longest = 0
 
-    def add(self, call: CallFinished) -> None:
-        """A call has ended."""
-        self._tokens += call.usage.total_tokens
-        self._usd += self._price(call.provider, call.model, call.usage)
-        self._longest = max(self._longest, call.usage.output_tokens)
+    def add(self, event: Event) -> None:
+        """Something happened: perhaps a call has ended."""
+        if isinstance(event, CallFinished):
+            self._tokens += event.usage.total_tokens
+            self._usd += self._price(event.provider, event.model, event.usage)
+            self._longest = max(self._longest, event.usage.output_tokens)
 
     def covers(self, plans: Iterable[Plan]) -> bool:
         """Whether all of these calls fit what is left."""

@@ -3,7 +3,7 @@
 # LlamaIndex leaves its callback decorators untyped.
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -33,7 +33,7 @@ from llama_index.core.prompts.mixin import PromptDictType, PromptMixin, PromptMi
 
 from .calls import Caller
 from .errors import RecipeError
-from .events import AnswerDelta, Event
+from .events import AnswerDelta
 from .forming import FormingLLM
 from .listeners import Listener
 from .presets import moa
@@ -145,23 +145,17 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     ) -> Job:
         return Job(self._recipe, self._caller, messages, kwargs, stream, threaded, self._listeners)
 
-    def _blocking(
-        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, stream: bool
-    ) -> Generator[Event | Finished, None, None]:
-        job = self._job(messages, kwargs, stream=stream, threaded=True)
-        return iterate_blocking(lambda: Happening(job))
-
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        for event in self._blocking(messages, kwargs, stream=False):
-            if isinstance(event, Finished):
-                return _response(event)
-        raise AssertionError("unreachable: a run finishes or raises")
+        job = self._job(messages, kwargs, stream=False, threaded=True)
+        (finished,) = iterate_blocking(lambda: _finished(job))
+        return _response(finished)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return _response(await run(self._job(messages, kwargs, stream=False, threaded=False)))
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        happening = self._blocking(messages, kwargs, stream=True)
+        job = self._job(messages, kwargs, stream=True, threaded=True)
+        happening = iterate_blocking(lambda: Happening(job))
 
         def gen() -> ChatResponseGen:
             text = ""
@@ -252,6 +246,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return f"MixtureOfAgents({recipe.name!r}, layers={layers}, aggregator={aggregator!r})"
 
     __str__ = __repr__
+
+
+async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
+    """What a run gave, without its events on the way: nobody listens."""
+    yield await run(job)
 
 
 def _response(finished: Finished, delta: str | None = None) -> ChatResponse:

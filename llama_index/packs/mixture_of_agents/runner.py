@@ -4,7 +4,7 @@ y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) =
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -100,35 +100,37 @@ class Happening:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
+def _reporting(happened: list[Event], readers: Sequence[Emit]) -> Emit:
+    """What keeps events and passes them on. It knows no run, or each would be kept until the collector comes."""
+
+    def emit(event: Event) -> None:
+        if not isinstance(event, AnswerDelta):
+            happened.append(event)
+        for reader in readers:
+            reader(event)
+
+    return emit
+
+
 class _Run:
     def __init__(self, job: Job, listener: Emit | None) -> None:
-        self.job, self.recipe, self.listener = job, job.recipe, listener
-        self.listeners: Listeners | None = None
-        self.happened: list[Event] = []
-        self.state = RunState(self.emit, job.threaded, job.recipe.deadline)
+        self.job, self.recipe = job, job.recipe
+        self.spending = Spending(job.recipe, job.caller, job.kwargs) if job.recipe.budget else None
+        self.start, self.happened = started(job), list[Event]()
+        listeners = Listeners(job.listeners, self.start) if job.listeners else None
+        readers = (self.spending and self.spending.add, listeners and listeners.tell, listener)
+        self.emit = _reporting(self.happened, [reader for reader in readers if reader])
+        self.state = RunState(self.emit, job.threaded, job.recipe.deadline, start=self.start)
         deadline = job.recipe.deadline
         self.layers_end = None if deadline is None else deadline * (1 - job.recipe.reserve)
-        self.spending = Spending(job.recipe, job.caller, job.kwargs) if job.recipe.budget else None
         self.answering = Answering(job, self.state, self.spending)
         self.shared = {name: job.kwargs[name] for name in _SHARED_KWARGS if name in job.kwargs}
         self.audience = audience(job.messages, job.kwargs)
         self.addition, self.final = "", False
         self.memory: dict[str, Any] = {}
 
-    def emit(self, event: Event) -> None:
-        if not isinstance(event, AnswerDelta):
-            self.happened.append(event)
-        if self.spending and isinstance(event, CallFinished):
-            self.spending.add(event)
-        if self.listeners:
-            self.listeners.tell(event)
-        if self.listener:
-            self.listener(event)
-
     async def run(self) -> Finished:
-        start = self.state.start = started(self.job)
-        self.listeners = Listeners(self.job.listeners, start) if self.job.listeners else None
-        self.emit(start)
+        self.emit(self.start)
         try:
             proposals = await self.layers() if self.fans_out() else ()
             answered = await self.answer(proposals)

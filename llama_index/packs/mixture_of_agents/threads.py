@@ -9,7 +9,7 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class ClosableIterator(Protocol[T_co]):
 
     def __aiter__(self) -> AsyncIterator[T_co]: ...
 
-    async def aclose(self) -> None: ...
+    def aclose(self) -> Awaitable[None]: ...
 
 
 def _start(target: Callable[[], None]) -> threading.Thread:
