@@ -41,9 +41,12 @@ from .prompting import prompts_of, with_prompts
 from .recipe import Recipe, recipe_metadata
 from .runner import Finished, Happening, Job, run
 from .threads import iterate_blocking
+from .tracing import SpanTracer, anybody_listens
 
 RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
+
+_TRACER = SpanTracer()
 
 
 class MixtureOfAgents(FormingLLM, PromptMixin):
@@ -143,7 +146,8 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         stream: bool,
         threaded: bool,
     ) -> Job:
-        return Job(self._recipe, self._caller, messages, kwargs, stream, threaded, self._listeners)
+        listeners = (_TRACER, *self._listeners) if anybody_listens() else self._listeners
+        return Job(self._recipe, self._caller, messages, kwargs, stream, threaded, listeners)
 
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         job = self._job(messages, kwargs, stream=False, threaded=True)
