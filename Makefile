@@ -122,7 +122,7 @@ $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 	 "$$python" -m venv --clear $(DOORS)
 	@pip="$(DOORS)/bin/python -m pip -qq --disable-pip-version-check" && \
 	 install="$$pip install --constraint constraints/dev.txt --constraint constraints/core-0.14.20.txt" && \
-	 $$install pip hatchling && $$install --no-build-isolation . llama-index-cli && \
+	 $$install pip editables hatchling && $$install --no-build-isolation . llama-index-cli && \
 	 $$pip uninstall --yes llama-index-packs-mixture-of-agents && \
 	 $$pip download --no-deps --dest $(DOORS)/old llama-index-packs-mixture-of-agents==0.5.1
 	@touch $@

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_group
 
+from llama_index.packs.mixture_of_agents.cli.app import app
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 if sys.version_info >= (3, 11):
@@ -27,9 +29,11 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+FOLDERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "llama_index/**/*.md")
+DOCUMENTS = sorted(document for folder in FOLDERS for document in ROOT.glob(folder))
 BLOCK = re.compile(r"^( *)```(\w+) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
 READ = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 # Runs the blocks of one document in turn, and the tests that they define. As in a notebook, a block may await.
 RUN_BLOCKS = """
@@ -117,13 +121,22 @@ def check_make(arguments: list[str]) -> None:
 
 
 def check_files(arguments: list[str]) -> None:
-    assert all((ROOT / word).exists() for word in arguments if word.endswith(".py"))
+    ours = [word for word in arguments if (ROOT / word.split("/")[0]).is_dir()]
+    assert all((ROOT / word).exists() for word in ours)
 
 
 def check_pip(arguments: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for extras in re.findall(rf"{project['name']}\[([\w,]+)\]", " ".join(arguments)):
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+def check_moa(arguments: list[str]) -> None:
+    moa = get_group(app)
+    context = moa.make_context("moa", list(arguments), resilient_parsing=True)
+    _, command, rest = moa.resolve_command(context, arguments)
+    assert command is not None
+    command.make_context(command.name, rest)
 
 
 def held_elsewhere(_: list[str]) -> None:
@@ -136,7 +149,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "git": held_elsewhere,
     "llamaindex-cli": held_elsewhere,
     "make": check_make,
+    "moa": check_moa,
     "pip": check_pip,
+    "python": check_files,
 }
 
 
@@ -145,5 +160,7 @@ def test_every_command_is_one_that_there_is(document):
     for block in blocks(document, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
+            while words and ASSIGNMENT.match(words[0]):
+                words.pop(0)
             if words:
                 COMMANDS[words[0]](words[1:])

@@ -9,10 +9,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -261,6 +262,35 @@ def test_installing_over_the_old_pack_replaces_it(machine, providers, wheel):
     (info,) = packages.glob("*.dist-info")
     assert info.name == "llama_index_packs_mixture_of_agents-1.0.0.dist-info"
     assert_the_seed_usage_answers(machine.run("-c", f"{INSTALLED}\n{SEED_USAGE}"), providers)
+
+
+def test_a_template_is_used_the_two_ways_that_its_readme_says(machine, providers, wheel):
+    machine.run("-m", "pip", "install", "--no-deps", wheel)
+    template = machine.folder / "my_pack"
+    moa = [sys.executable, "-m", "llama_index.packs.mixture_of_agents.cli", "pack"]
+    subprocess.run([*moa, str(template)], check=True)
+    subprocess.run([*moa, "--check", str(template)], check=True)
+    with (template / PACKAGE / "base.py").open("a") as source:
+        source.write('MixtureOfAgentsPack.__doc__ = "changed by its user"\n')
+    said = subprocess.run([*moa, "--check", str(template)], check=False, stdout=subprocess.PIPE)
+    assert said.returncode == 1
+    assert said.stdout.splitlines() == [f"{PACKAGE}/base.py: changed by you".encode()]
+
+    program = f"{INSTALLED}; print(MixtureOfAgentsPack.__doc__)\n{WHERE}\n{SEED_USAGE}"
+    assert "changed by its user" not in machine.run("-c", program)
+    named = replace(
+        machine,
+        environment=machine.environment
+        | {"PYTHONPATH": f"{template}{os.pathsep}{machine.environment['PYTHONPATH']}"},
+    )
+    for way in (named, machine):
+        if way is machine:
+            machine.run("-m", "pip", "install", "--no-deps", "-e", template)
+        providers.reset()
+        said = way.run("-c", program)
+        assert said.startswith("changed by its user\n")
+        assert f"FROM {template}" in said
+        assert_the_seed_usage_answers(said, providers)
 
 
 @pytest.fixture(scope="session")
