@@ -17,6 +17,7 @@ from .forms import form_of, told, with_tool_calls
 from .jobs import Job
 from .recipe import Aggregator
 from .references import References, Rendering
+from .threads import in_thread
 from .tokens import tokens_of
 
 
@@ -89,11 +90,12 @@ class Answering:
         if self._form and not self._form.suits(aggregator.llm):
             self._state.degrade(f"{aggregator.name} was not asked: it takes no tools")
             return None
-        request = self._request(aggregator, references)
-        plan = Plan(aggregator, tokens_of(request.messages)) if self._spending else None
-        if self._spending and plan and not self._spending.covers([plan]):
-            self._unaffordable.append(aggregator.name)
-            return None
+        request = await self._request(aggregator, references)
+        if self._spending:
+            tokens = await in_thread(partial(tokens_of, request.messages))
+            if not self._spending.covers([Plan(aggregator, tokens)]):
+                self._unaffordable.append(aggregator.name)
+                return None
         finished, response = await self._job.caller.call(request, self._state)
         if response is None:
             self._failures += [finished.failure] if finished.failure else []
@@ -104,13 +106,13 @@ class Answering:
         message = answer_message(response, finished.proposals, streamed=self._job.stream)
         return Answered(message, aggregator.name, response)
 
-    def _request(self, aggregator: Aggregator, references: References) -> Request:
+    async def _request(self, aggregator: Aggregator, references: References) -> Request:
         job, recipe = self._job, self._recipe
         fallback, portable = aggregator is not recipe.aggregator, bool(recipe.fallbacks)
         conversation = for_aggregator(job.messages, fallback=fallback, portable=portable)
         rendering = Rendering(conversation, references)
         transport = job.caller.transport(aggregator)
-        messages = rendering.for_agent(aggregator, transport, job.kwargs)
+        messages = await rendering.for_agent(aggregator, transport, job.kwargs)
         if rendering.cut:
             self._state.degrade(cut_words(rendering.cut))
         messages, kwargs = told(aggregator.llm, messages, job.kwargs)

@@ -16,11 +16,11 @@ from .events import Usage
 from .expiry import expired, expires_after, put_off
 from .failures import FailureKind
 from .hedging import UsualTime, hedged
-from .prompts import text_of
+from .llms import output_limit
 from .recipe import CallPolicy
 from .slots import Slots
 from .threads import in_thread
-from .tokens import count_tokens
+from .tokens import tokens_of
 from .transport import Transport
 from .usage import estimate_usage, read_usage, unanswered_usage, was_sent
 
@@ -120,13 +120,12 @@ class Attempts:
             raise
 
     async def _pace(self) -> None:
+        """Wait until the LLM's rate limiter lets the request through, with all the tokens it may take."""
         if self.transport.limiter is not None:
-            sent = count_tokens("\n".join(text_of(message) for message in self.request.messages))
-            most = (
-                sent
-                + (self.parameters.get("max_tokens") or self.transport.room) * self.request.samples
-            )
-            await self.transport.pace(most, threaded=self.run.threaded)
+            answer = output_limit(self.transport.original, self.parameters.get("max_tokens")) or 0
+            sent = await in_thread(partial(tokens_of, self.request.messages))
+            tokens = sent + answer * self.request.samples
+            await self.transport.pace(tokens, threaded=self.run.threaded)
 
     async def _in_time(self) -> Attempt:
         """A request; or two, where the first one is late and the policy wants that."""

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -11,6 +12,7 @@ from .fitting import fit
 from .llms import output_limit
 from .prompts import add_system_prompt, fence, inject, with_references
 from .recipe import Recipe
+from .threads import in_thread
 from .tokens import count_tokens, most_tokens, most_tokens_of, tokens_of
 from .transport import Transport
 
@@ -83,7 +85,7 @@ class Rendering:
         self._most: int | None = None
         self._fitted: dict[int, list[ChatMessage]] = {}
 
-    def for_agent(
+    async def for_agent(
         self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
     ) -> list[ChatMessage]:
         """What an agent is sent: with its own system prompt, and with references that its model has room for.
@@ -98,8 +100,7 @@ class Rendering:
             room = transport.window - answer_room(agent, transport, self._references.recipe, kwargs)
             own = (agent.system_prompt or "", str(kwargs.get("tools") or ""))
             if self._bound() + most_tokens(own) > room:
-                # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
-                messages = self._within(room * 9 // 10 - sum(map(count_tokens, own)))
+                messages = await in_thread(partial(self._within, room, own))  # counting takes time
                 self.cut += [agent.name] if messages is not self.whole else []
         prompt = agent.system_prompt
         return add_system_prompt(messages, prompt) if prompt else messages
@@ -110,7 +111,9 @@ class Rendering:
             self._most = most_tokens_of(self.whole)
         return self._most
 
-    def _within(self, room: int) -> list[ChatMessage]:
+    def _within(self, room: int, own: Sequence[str]) -> list[ChatMessage]:
+        # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
+        room = room * 9 // 10 - sum(map(count_tokens, own))
         if room not in self._fitted:
             references = self._references
             bare = references.put(self._messages, ["" for _ in references.texts])

@@ -36,6 +36,7 @@ from .recipe import Layer, Proposer, Step
 from .references import References, Rendering
 from .result import MixtureResult
 from .selecting import asking, select
+from .threads import in_thread
 
 __all__ = ["Finished", "Happening", "Job", "run"]
 
@@ -163,16 +164,20 @@ class _Run:
             if proposals and self.layers_end is not None and self.state.now() >= self.layers_end:
                 self.state.degrade(f"the deadline left no time for layer {number} and what follows")
                 break
-            views = self.views(number, layer, proposals)
-            if self.spending and not self.spending.covers(
-                self.spending.plans(number, layer, views)
-            ):
+            views = await self.views(number, layer, proposals)
+            if not await self.affords(number, layer, views):
                 self.go_without(number, proposals)
                 break
             proposals, stop = await self.layer(number, layer, views, proposals)
             if stop:
                 break
         return proposals
+
+    async def affords(self, number: int, layer: Layer, views: Views) -> bool:
+        if self.spending is None:
+            return True
+        plans = await in_thread(partial(self.spending.plans, number, layer, views))
+        return self.spending.covers(plans)
 
     def go_without(self, number: int, proposals: tuple[Proposal, ...]) -> None:
         problem = f"what is left of the budget does not reach for layer {number}"
@@ -204,7 +209,7 @@ class _Run:
             self.emit(NoteTaken(number, "order", {"agents": agents}, self.state.now()))
         return references
 
-    def views(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> Views:
+    async def views(self, number: int, layer: Layer, previous: tuple[Proposal, ...]) -> Views:
         """What each proposer is sent, rendered once for all that take the same kinds of content."""
         references = self.references(number, previous)
         renderings: dict[frozenset[str], Rendering] = {}
@@ -214,7 +219,8 @@ class _Run:
             if kinds not in renderings:
                 renderings[kinds] = Rendering(self.audience.view(kinds), references)
             transport = self.job.caller.transport(proposer)
-            views.append((proposer, renderings[kinds].for_agent(proposer, transport, self.shared)))
+            messages = await renderings[kinds].for_agent(proposer, transport, self.shared)
+            views.append((proposer, messages))
         cut = [agent for rendering in renderings.values() for agent in rendering.cut]
         if cut:
             self.state.degrade(cut_words(cut))

@@ -19,7 +19,7 @@ from llama_index.core.llms.llm import LLM
 from .answers import finish_reason
 from .diagnosis import causes
 from .events import Usage
-from .llms import context_window, endpoint_key, is_openai, output_room, secrets
+from .llms import context_window, endpoint_key, is_openai, secrets
 from .speech import Speech
 from .threads import in_thread, iterate_in_thread
 from .usage import latest, read_usage
@@ -56,7 +56,6 @@ class Transport:
         key: its endpoint (provider, model, address).
         secrets: its keys, to be kept out of error texts.
         window: its model's context window in tokens, or None where that is not known.
-        room: tokens that the LLM object reserves for an answer; 0 where it does not say.
         limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
         refused: optional parameters that the model has refused; they are not sent again.
     """
@@ -66,7 +65,7 @@ class Transport:
         self.llm = _stripped(llm)
         self.key = endpoint_key(llm)
         self.secrets = secrets(llm)
-        self.window, self.room = context_window(llm), output_room(llm)
+        self.window = context_window(llm)
         self.limiter: Any = getattr(llm, "rate_limiter", None)
         self.refused: set[str] = _known_refusals(llm)
         self._openai = is_openai(llm)
