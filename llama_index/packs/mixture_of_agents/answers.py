@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
@@ -67,12 +67,11 @@ def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
     """The answer of a stream: its joined deltas, with what its last chunk has gathered, and why it stopped."""
     if last is None:
         return Answer("", finish_reason=reason)
-    gathered = _of_message(last.message, reason)
+    answer = _answer(text, "", reason, _of_message(last.message, reason).tool_calls)
     # MistralAI's class adds one more thinking block, longer than the one before, with each chunk.
-    thoughts = [
-        block.content or "" for block in last.message.blocks if block.block_type == "thinking"
-    ]
-    return _answer(text, thoughts[-1] if thoughts else "", reason, gathered.tool_calls)
+    blocks = [block for block in last.message.blocks if block.block_type == "thinking"]
+    thinking = answer.thinking or (blocks[-1].content if blocks else "") or ""
+    return replace(answer, thinking=thinking)
 
 
 def verdict(
@@ -89,6 +88,8 @@ def verdict(
         return None
     if answer.finish_reason in _CONTENT_FILTER:
         return FailureKind.CONTENT_FILTER
+    if answer.finish_reason == "error":
+        return FailureKind.BAD_RESPONSE
     if answer.finish_reason in _LENGTH and (truncated == "reject" or not answer.text):
         return FailureKind.TRUNCATED
     if answer.text:
@@ -102,6 +103,7 @@ EXPLANATIONS = {
     FailureKind.EMPTY: "the answer was empty",
     FailureKind.ONLY_THINKING: "the answer held only thinking",
     FailureKind.ONLY_TOOL_CALLS: "the answer held only tool calls",
+    FailureKind.BAD_RESPONSE: "the provider ended the answer with an error",
     FailureKind.CONTENT_FILTER: "the provider's content filter stopped the answer",
     FailureKind.TRUNCATED: "the answer was cut off at its token limit; raise max_tokens, or keep such answers with "
     'CallPolicy(truncated="keep")',

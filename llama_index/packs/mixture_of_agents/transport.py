@@ -19,7 +19,7 @@ from llama_index.core.llms.llm import LLM
 from .answers import finish_reason
 from .diagnosis import causes
 from .events import Usage
-from .llms import context_window, endpoint_key, is_openai, secrets
+from .llms import context_window, endpoint_key, is_openai, provider_name, secrets
 from .speech import Speech
 from .threads import in_thread, iterate_in_thread
 from .usage import latest, read_usage
@@ -101,14 +101,17 @@ class Transport:
     def refuse(self, names: Sequence[str]) -> None:
         """Remember refused parameters, those of the LLM's own constructor included."""
         self.refused.update(names)
-        if not self._openai:
-            return
-        if "max_tokens" in names:  # the constructor's wins over a per-call one
-            self.llm = self.llm.model_copy(update={"max_tokens": None})
-        if "temperature" in names:  # a per-call one wins over the constructor's
+        own = [name for name in names if getattr(self.llm, name, None) is not None]
+        if provider_name(self.llm) == "mistralai":
+            from mistralai.client.types import UNSET
+
+            self._overrides |= dict.fromkeys(own, UNSET)
+        elif self._openai and "temperature" in own:  # a per-call one wins over the constructor's
             from openai import NOT_GIVEN
 
             self._overrides["temperature"] = NOT_GIVEN
+        if self._openai and "max_tokens" in own:  # the constructor's wins over a per-call one
+            self.llm = self.llm.model_copy(update={"max_tokens": None})
 
     async def pace(self, tokens: int, *, threaded: bool) -> None:
         """Wait until the rate limiter lets one request of so many tokens through.
@@ -200,7 +203,8 @@ def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
     usage: Usage | None = None
     for chunk in ends:
         usage = latest(usage, read_usage(chunk))
-    return Streamed(text, ends[-1] if ends else None, reasons[-1] if reasons else "", usage)
+    last, reason = ends[-1] if ends else None, reasons[-1] if reasons else ""
+    return Streamed(text, last, reason, usage)
 
 
 def _nowhere() -> None:
