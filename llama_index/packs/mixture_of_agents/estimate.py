@@ -189,7 +189,8 @@ class _Planner:
         """Plan a layer that gets some tokens of references; returns those that it passes on."""
         self.stage(*(c for p in layer.proposers for c in self.proposals(number, p, references)))
         longest, count, added = self.longest(layer.proposers), layer.samples, Span()
-        for outlook in layer.outlook(number):
+        before = max((one.samples for one in self.recipe.layers[: number - 1]), default=0)
+        for outlook in layer.outlook(number, before):
             self.sure = self.sure and not outlook.adaptive
             read = self.references(longest, count if outlook.reads is None else outlook.reads)
             for agents in outlook.rounds:

@@ -10,6 +10,7 @@ from .step import Selection
 
 _ALWAYS = ("temperature", "max_tokens", "deadline")
 _SHOWN_ELSEWHERE = ("layers", "aggregator", "fallbacks", "name", "prices")
+_SECONDS = ("deadline", "grace", "timeout", "backoff", "max_wait", "hedge_after", "cooldown")
 _NOT_SHOWN = ("prompt", "system_prompt", "kwargs")
 
 
@@ -52,7 +53,7 @@ def _answer(recipe: Recipe) -> str:
 
 
 def _settings_of(recipe: Recipe) -> str:
-    always = [f"{name} {_value(getattr(recipe, name))}" for name in _ALWAYS]
+    always = [_said(name, getattr(recipe, name)) for name in _ALWAYS]
     return f"settings: {', '.join([*always, *_changed(recipe, but=(*_SHOWN_ELSEWHERE, *_ALWAYS))])}"
 
 
@@ -60,10 +61,12 @@ def _changed(thing: Any, but: tuple[str, ...] = (), always: tuple[str, ...] = ()
     """The settings that are not the default ones; of prompts and further parameters only that there are any."""
     named = [(one, getattr(thing, one.name)) for one in fields(thing) if one.name not in but]
     changed = [(one.name, v) for one, v in named if v != _default(one) or one.name in always]
-    return [
-        f"own {name}" if name in _NOT_SHOWN else f"{name} {_value(value)}"
-        for name, value in changed
-    ]
+    return [_said(name, value) for name, value in changed]
+
+
+def _said(name: str, value: Any) -> str:
+    unit = " s" if name in _SECONDS and value is not None else ""
+    return f"own {name}" if name in _NOT_SHOWN else f"{name} {_value(value)}{unit}"
 
 
 def _value(value: Any) -> str:

@@ -294,7 +294,7 @@ def cascade(
         layer.samples,
         "one answer cannot agree",
     )
-    name = "cascade" if mixture.name == "moa" else f"cascade, {mixture.name}"
+    name = "cascade" if mixture.name in PRESETS else mixture.name
     return replace(mixture, layers=(layer, *mixture.layers), name=name)
 
 

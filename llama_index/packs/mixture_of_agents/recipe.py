@@ -79,12 +79,12 @@ class Layer:
         """How many proposals it gives when nothing fails."""
         return sum(proposer.samples for proposer in self.proposers)
 
-    def outlook(self, number: int) -> tuple[Outlook, ...]:
-        """What its selections will do at most, as layer ``number``; see ``Selection``."""
+    def outlook(self, number: int, before: int = 0) -> tuple[Outlook, ...]:
+        """What its selections will do at most, as layer ``number``; see ``Selection`` and ``Arriving``."""
         told: list[Outlook] = []
         for selection in self.select:
             count = told[-1].references if told else self.samples
-            told.append(outlook_of(selection, Arriving(number, self.proposers, count)))
+            told.append(outlook_of(selection, Arriving(number, self.proposers, count, before)))
         return tuple(told)
 
 
@@ -209,8 +209,9 @@ class Recipe:
         nothing = "may pass nothing on, and there is no aggregator to answer"
         last = self.layers[-1]
         require(last.quorum > 0, "Layer.quorum", last.quorum, f"the last layer {nothing}")
-        for told in last.outlook(len(self.layers))[-1:]:
-            require(told.references > 0, "Layer.select", last.select[-1], nothing)
+        for selection, told in zip(last.select, last.outlook(len(self.layers)), strict=True):
+            passes = told.references > 0 and not told.afresh
+            require(passes, "Layer.select", type(selection).__name__, nothing)
 
     @property
     def agents(self) -> tuple[Agent, ...]:

@@ -23,10 +23,13 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
             state.emit(Degraded(selected.degraded, state.now()))
         total = Selected(
             selected.references,
-            stop=total.stop or selected.stop or selected.final,
-            final=total.final or selected.final,
+            # what is to start anew is not to end
+            stop=(total.stop or selected.stop or selected.final) and bool(selected.references),
+            final=selected.final,
             addition="\n\n".join(text for text in (total.addition, selected.addition) if text),
         )
+        if selected.final:
+            break
     return total
 
 

@@ -56,8 +56,8 @@ class Selected:
         references: what goes on to the next layer or the aggregator, in order; the best first where it ranks. None at
             all has the next layer start anew from the question alone.
         stop: skip the remaining layers.
-        final: the first reference is the answer: skip the aggregator too. (Where the run may call tools, the
-            aggregator is asked all the same: only it can.)
+        final: the first reference is the answer: skip the selections behind, and the aggregator too. (Where the run may
+            call tools, the aggregator is asked all the same: only it can.)
         topic: what its finding is called in the result ("" for nothing to tell).
         note: its finding, as plain JSON data.
         addition: text put behind the references in the next prompt (a ranking, an analysis).
@@ -81,11 +81,13 @@ class Arriving:
         layer: the layer's number, from 1.
         agents: the layer's proposers.
         count: how many proposals arrive.
+        before: how many proposals the largest of the layers before has.
     """
 
     layer: int
     agents: tuple[Agent, ...]
     count: int
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Outlook:
         references: how many references it passes on.
         rounds: the agents it asks, round by round; the calls of a round are made at the same time.
         adaptive: whether a run may turn out shorter than this.
+        afresh: whether it may pass on nothing at all.
         reads: how many proposals each call reads; None for all that arrive.
         adds: whether what is answered goes into the next prompt, behind the references.
         writes: whether what is answered may itself be a reference.
@@ -104,6 +107,7 @@ class Outlook:
     references: int
     rounds: tuple[tuple[Agent, ...], ...] = ()
     adaptive: bool = False
+    afresh: bool = False
     reads: int | None = None
     adds: bool = False
     writes: bool = False

@@ -195,7 +195,8 @@ class Agreed:
         return same, failed
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        return Outlook(0 if self.afresh else arriving.count, adaptive=True)
+        count = 0 if self.afresh and self.final else arriving.count
+        return Outlook(count, adaptive=True, afresh=self.afresh)
 
 
 def _names(proposals: tuple[Proposal, ...], found: list[list[int]]) -> list[list[str]]:

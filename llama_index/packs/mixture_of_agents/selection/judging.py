@@ -194,7 +194,7 @@ class PeerRanking:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """The k that a judge picks; and as moderator it ends the layers when the responses agree.
+    """The k, or fewer, that a judge picks; and as moderator it ends the layers when the responses agree.
 
     SMoA (arXiv 2411.03284), response selection and early stopping: as in its reference code, one call decides both.
 
@@ -236,7 +236,7 @@ class Pick:
     def outlook(self, arriving: Arriving) -> Outlook:
         asked = arriving.count > (0 if self.moderate else self.k)
         rounds = _one_call(self.judge) if asked else ()
-        return Outlook(min(self.k, arriving.count), rounds, adaptive=self.moderate)
+        return Outlook(min(self.k, arriving.count), rounds, adaptive=asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,8 @@ class Gate:
 
     def outlook(self, arriving: Arriving) -> Outlook:
         rounds = _one_call(self.judge) if arriving.count else ()
-        return Outlook(0 if self.afresh else arriving.count, rounds, adaptive=True, reads=1)
+        count = 0 if self.afresh else arriving.count
+        return Outlook(count, rounds, adaptive=True, afresh=self.afresh, reads=1)
 
 
 def _text(said: Sequence[Proposal]) -> str:

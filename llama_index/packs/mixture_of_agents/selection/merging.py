@@ -128,8 +128,8 @@ class Residuals:
         object.__setattr__(self, "extractor", as_judge(self.extractor))
 
     async def __call__(self, step: Step) -> Selected:
-        before: tuple[Proposal, ...] = step.memory.get("residuals.before", ())
-        step.memory["residuals.before"] = step.proposals
+        before: tuple[Proposal, ...] = step.memory.get(f"residuals.{step.layer - 1}", ())
+        step.memory[f"residuals.{step.layer}"] = step.proposals
         if not before or not step.proposals:
             return Selected(step.proposals)
         agent = as_judge(self.extractor)
@@ -154,4 +154,5 @@ class Residuals:
 
     def outlook(self, arriving: Arriving) -> Outlook:
         rounds = ((as_judge(self.extractor),),) if arriving.layer > 1 else ()
-        return Outlook(arriving.count, rounds, adaptive=True, reads=2 * arriving.count, adds=True)
+        most = max(arriving.count, arriving.before)
+        return Outlook(most, rounds, adaptive=True, reads=2 * most, adds=True)
