@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.program import LLMTextCompletionProgram
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.types import PydanticProgramMode
+from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import BaseModel, ValidationError
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -177,11 +178,12 @@ async def test_a_program_mode_of_the_users_choice_is_kept() -> None:
     llm = MixtureOfAgents(llm=aggregator, proposers=[ScriptedLLM()], pydantic_program_mode=mode)
     assert await asyncio.to_thread(llm.structured_predict, Film, PROMPT, name="Alien") == ALIEN
     assert await llm.astructured_predict(Film, PROMPT, name="Alien") == ALIEN
-    sync = await asyncio.to_thread(
-        lambda: list(llm.stream_structured_predict(Film, PROMPT, name="Alien"))
-    )
-    stream = await llm.astream_structured_predict(Film, PROMPT, name="Alien")
-    assert sync[-1] == [partial async for partial in stream][-1] == ALIEN
+    if LLMTextCompletionProgram.stream_call is not BasePydanticProgram.stream_call:  # newer cores
+        sync = await asyncio.to_thread(
+            lambda: list(llm.stream_structured_predict(Film, PROMPT, name="Alien"))
+        )
+        stream = await llm.astream_structured_predict(Film, PROMPT, name="Alien")
+        assert sync[-1] == [partial async for partial in stream][-1] == ALIEN
     assert all(not asked.kwargs.get("tools") for asked in aggregator.asked)
 
 

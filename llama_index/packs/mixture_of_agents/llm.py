@@ -138,6 +138,10 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)
 
+    def happening(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Happening:
+        """The events of one run as they happen, for async code: its answer's pieces among them, and at the end what it gave."""
+        return Happening(self._job(messages, kwargs, stream=True, threaded=False))
+
     def _job(
         self,
         messages: Sequence[ChatMessage],
@@ -175,7 +179,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     async def _astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
-        happening = Happening(self._job(messages, kwargs, stream=True, threaded=False))
+        happening = self.happening(messages, **kwargs)
 
         async def gen() -> ChatResponseAsyncGen:
             text = ""

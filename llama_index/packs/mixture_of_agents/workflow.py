@@ -1,0 +1,90 @@
+"""A mixture as a LlamaIndex Workflow, to be deployed where workflows are served.
+
+One step asks the mixture. The layers are no steps: a fan-out by way of workflow events costs ten times the CPU.
+"""
+
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.workflow import (
+    Context,
+    Event,
+    StartEvent,
+    StopEvent,
+    Workflow,
+    step,  # pyright: ignore[reportUnknownVariableType]
+)
+from pydantic import Field, TypeAdapter
+
+from .events import AnswerDelta
+from .llm import MixtureOfAgents
+from .runner import Finished
+
+_PLAIN: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+class Ask(StartEvent):
+    """A question, or a whole conversation, to the mixture."""
+
+    question: str = ""
+    messages: list[ChatMessage] = Field(default_factory=list[ChatMessage])
+
+
+class Delta(Event):
+    """A piece of the answer."""
+
+    text: str
+
+
+class Happened(Event):
+    """Anything else that happened in the run, as plain JSON data: one of ``events.py``, named by ``data["kind"]``."""
+
+    data: dict[str, Any]
+
+
+class Answered(StopEvent):
+    """The answer.
+
+    Attributes:
+        answer: its text.
+        run: the run's ``MixtureResult`` as JSON, for ``MixtureResult.from_json``.
+    """
+
+    answer: str
+    run: str
+
+
+class MixtureOfAgentsWorkflow(Workflow):
+    """A mixture as a workflow: ``Ask`` in, ``Delta`` and ``Happened`` as they come, ``Answered`` out.
+
+    Args:
+        llm: the mixture.
+        timeout: seconds for a run; by default the recipe's deadline alone decides.
+        settings: further parameters of LlamaIndex's ``Workflow``.
+    """
+
+    def __init__(self, llm: MixtureOfAgents, timeout: float | None = None, **settings: Any) -> None:
+        super().__init__(timeout=timeout, **settings)
+        self._llm = llm
+
+    @step
+    async def ask(self, ctx: Context, ev: Ask) -> Answered:
+        """Ask the mixture.
+
+        Raises:
+            RunError: there is no answer.
+        """
+        messages = [*ev.messages, *([ChatMessage(ev.question)] if ev.question else [])]
+        happening = self._llm.happening(messages)
+        try:
+            async for event in happening:
+                if isinstance(event, Finished):
+                    result = event.result
+                    return Answered(answer=result.answer, run=result.to_json())
+                if isinstance(event, AnswerDelta):
+                    ctx.write_event_to_stream(Delta(text=event.text))
+                else:
+                    ctx.write_event_to_stream(Happened(data=_PLAIN.dump_python(event, mode="json")))
+        finally:
+            await happening.aclose()
+        raise AssertionError("unreachable: a run finishes or raises")
