@@ -1,0 +1,67 @@
+"""LlamaIndex's OpenAI class: a mixture by hand, and ours, over the same LLM objects."""
+
+import asyncio
+import time
+from typing import Any
+
+from contestants.by_hand import prompt
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.openai import OpenAI
+from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
+
+
+def make(setup: Any) -> dict[str, Any]:
+    """A gather and the mixture, and the mixture's other doors."""
+    from llama_index.packs.mixture_of_agents import MixtureOfAgents
+
+    llms = _llms(setup)
+    *proposers, aggregator = llms
+    mixture = MixtureOfAgents(
+        llm=aggregator, proposers=proposers, num_layers=setup.layers, **setup.options
+    )
+    sampling: dict[str, Any] = {"temperature": 0.7, "max_tokens": 2048}
+
+    async def gather(question: str) -> str:
+        asked = [ChatMessage(role="user", content=question)]
+        messages = asked
+        for _ in range(setup.layers):
+            answers = await asyncio.gather(*(llm.achat(messages, **sampling) for llm in proposers))
+            text = prompt([answer.message.content or "" for answer in answers])
+            messages = [ChatMessage(role="system", content=text), *asked]
+        return (await aggregator.achat(messages, **sampling)).message.content or ""
+
+    async def arun(question: str) -> str:
+        return (
+            await mixture.achat([ChatMessage(role="user", content=question)])
+        ).message.content or ""
+
+    def run(question: str) -> str:
+        return mixture.chat([ChatMessage(role="user", content=question)]).message.content or ""
+
+    async def first_token(question: str) -> float | None:
+        begun = time.perf_counter()
+        first = None
+        async for chunk in await mixture.astream_chat([ChatMessage(role="user", content=question)]):
+            if chunk.delta and first is None:
+                first = time.perf_counter() - begun
+        return first
+
+    return {"gather": gather, "mixture": arun, "sync": run, "first_token": first_token}
+
+
+def _llms(setup: Any) -> list[OpenAI]:
+    """The LLM objects: with clients of their own, with one shared client of a kind, or as our helper makes them."""
+    names, where = (
+        (*setup.proposers, setup.aggregator),
+        {"api_key": setup.key, "api_base": f"{setup.base}/v1"},
+    )
+    if setup.client == "ours":
+        from llama_index.packs.mixture_of_agents.clients import share_clients
+
+        return share_clients(*(OpenAI(name, **where) for name in names))
+    client = None
+    if setup.client == "httpx":
+        client = DefaultAsyncHttpxClient()
+    elif setup.client == "aiohttp":
+        client = DefaultAioHttpClient()
+    return [OpenAI(name, **where, async_http_client=client) for name in names]

@@ -1,0 +1,72 @@
+"""The benchmarks: everything that is compared takes turns in one run, and only ratios within it count.
+
+python benchmarks/run.py                    all of it (20 minutes)
+python benchmarks/run.py --quick            the same in small (a minute)
+python benchmarks/run.py single tail        some of it
+python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
+python benchmarks/run.py --save             the results also to results.json and docs/performance.md
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+SUITES = ("single", "in_flight", "tail", "growth", "features", "startup")
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds: a look, not a measurement"
+    )
+    parser.add_argument(
+        "--vs", nargs="*", metavar="PEER", help="with other people's mixtures: all, or these"
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="write results.json and docs/performance.md"
+    )
+    asked = parser.parse_args()
+    wrong = set(asked.suites) - set(SUITES)
+    if wrong:
+        parser.error(f"no such suite: {', '.join(sorted(wrong))}")
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
+    )
+    import peers
+    from report import machine, to_json, to_markdown
+    from rig import Rig
+
+    where, reports = machine(), []
+    against = {} if asked.vs is None else peers.pythons(asked.vs)
+    for name in asked.suites or SUITES:
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+        with Rig.started() as rig:
+            reports.append(
+                importlib.import_module(f"suites.{name}").run(rig, against, quick=asked.quick)
+            )
+    print(to_markdown(where, reports))
+    if asked.save:
+        (HERE / "results.json").write_text(json.dumps(to_json(where, reports), indent=1) + "\n")
+        _write_page(to_markdown(where, reports, level=3))
+
+
+def _write_page(results: str) -> None:
+    page = HERE.parent / "docs" / "performance.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{results}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()

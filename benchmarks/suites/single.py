@@ -1,0 +1,106 @@
+"""One run at a time: what a mixture adds to the time and the CPU of its calls."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from peers import Peer
+from report import Report
+from rig import Entry, Rig, Sample, Setup, middle
+
+LATENCY = 0.1
+REPLY = "An answer of some words, as models give them. " * 12
+
+
+def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
+    """CPU without latency, then wall time with it."""
+    report = Report("single")
+    rounds, runs = (5, 1) if quick else (20, 3)
+    with ExitStack() as stack:
+        entries = _entries(rig, peers, stack)
+        first = [
+            Entry(f"{entry.name}, first token", entry.worker, "first_token")
+            for entry in entries
+            if entry.name in _MIXTURES
+        ]
+        rig.sim.configure("*", reply=REPLY)
+        cpu = {
+            name: middle([s.cpu for s in all_]) / runs
+            for name, all_ in rig.interleave(entries, rounds, runs).items()
+        }
+        rig.sim.configure("*", reply=REPLY, latency=LATENCY)
+        walls = rig.interleave([*entries, *first], rounds)
+    calls, path = entries[0].calls, LATENCY * (entries[0].worker.setup.layers + 1)
+    wall = {name: _seconds(samples) for name, samples in walls.items()}
+    baseline = "gather of OpenAI.achat"
+    report.table(
+        "One run at a time",
+        ("", "wall / critical path", "CPU per call, ms", "wall / gather", "CPU / gather"),
+        [
+            (
+                e.name,
+                wall[e.name] / path,
+                cpu[e.name] / calls * 1e3,
+                wall[e.name] / wall[baseline],
+                cpu[e.name] / cpu[baseline],
+            )
+            for e in entries
+        ]
+        + [(f.name, wall[f.name] / path, None, None, None) for f in first],
+        f"6 proposers x 2 layers + aggregator; wall time at {LATENCY * 1e3:.0f} ms a call (critical path "
+        f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved.",
+    )
+    report.target(
+        "wall time over a gather of the same LLM objects", wall["mixture"] / wall[baseline], 1.02
+    )
+    report.target("CPU over a gather of the same LLM objects", cpu["mixture"] / cpu[baseline], 1.05)
+    ours = "mixture, shared clients"
+    report.target("wall time over the critical path, own clients", wall[ours] / path, 1.08)
+    report.target(
+        "first token over the ideal, own clients", wall[f"{ours}, first token"] / path, 1.05
+    )
+    for async_, sync in (("mixture", "mixture, sync"), (ours, f"{ours}, sync")):
+        report.target(f"sync over async ({async_})", wall[sync] / wall[async_], 1.10)
+    if "mixture-llm" in cpu:
+        report.target(
+            "CPU per call over mixture-llm, own clients", cpu[ours] / cpu["mixture-llm"], 0.85
+        )
+    return report
+
+
+_MIXTURES = ("mixture", "mixture, shared clients")
+
+
+def _entries(rig: Rig, peers: dict[Peer, str], stack: ExitStack) -> list[Entry]:
+    def worker(name: str, **setup: str) -> Entry:
+        return Entry("", stack.enter_context(rig.worker(name, Setup(**setup))), "gather")  # type: ignore[arg-type]
+
+    raw, sdk, sdk_aiohttp = (
+        worker("raw_aiohttp"),
+        worker("openai_sdk"),
+        worker("openai_sdk", client="aiohttp"),
+    )
+    default, ours, steps = (
+        worker("llama_index_openai"),
+        worker("llama_index_openai", client="ours"),
+        worker("workflow"),
+    )
+    return [
+        Entry("gather of raw aiohttp", raw.worker, "gather"),
+        Entry("gather of the OpenAI SDK", sdk.worker, "gather"),
+        Entry("gather of the OpenAI SDK over aiohttp", sdk_aiohttp.worker, "gather"),
+        Entry("gather of OpenAI.achat", default.worker, "gather"),
+        Entry("mixture", default.worker, "mixture"),
+        Entry("mixture, sync", default.worker, "sync"),
+        Entry("gather of OpenAI.achat, shared clients", ours.worker, "gather"),
+        Entry("mixture, shared clients", ours.worker, "mixture"),
+        Entry("mixture, shared clients, sync", ours.worker, "sync"),
+        Entry("LlamaIndex Workflow steps", steps.worker, "run"),
+        *(
+            Entry(peer.name, stack.enter_context(rig.worker(peer.contestant, python=python)), "run")
+            for peer, python in peers.items()
+        ),
+    ]
+
+
+def _seconds(samples: Sequence[Sample]) -> float:
+    return middle([second for sample in samples for second in sample.seconds])
