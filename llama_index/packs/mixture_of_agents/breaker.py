@@ -62,7 +62,7 @@ class CircuitBreaker:
         """A call failed, and that was the endpoint's fault."""
         with self._lock:
             self._in_a_row += 1
-            if admission == "probe":
+            if admission == "probe" and self._probing:
                 self._opened, self._probing, self.reason = self._clock(), False, reason
             elif self._opened is None and 0 < self._failures <= self._in_a_row:
                 self._opened, self.reason = self._clock(), reason

@@ -70,7 +70,15 @@ class CallPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one run may use: US dollars, tokens, or both. None is no bound."""
+    """What one run may use; None is no bound.
+
+    A layer is begun only if all of its calls and then the aggregator's still fit, each with the longest answer it may
+    give. Otherwise the run goes straight to the aggregator with what it has.
+
+    Attributes:
+        usd: US dollars; the price of every model must be known.
+        tokens: tokens sent and received.
+    """
 
     usd: float | None = None
     tokens: int | None = None

@@ -9,8 +9,10 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPU
 from llama_index.core.llms.llm import LLM
 
 from .agents import Agent, Aggregator, Proposer
-from .llms import calls_functions, context_window, output_room
+from .events import Usage
+from .llms import calls_functions, context_window, endpoint_key, output_room
 from .policies import Breaker, Budget, CallPolicy, Limits, not_negative, one_of, positive, require
+from .pricing import price_of
 from .prompts import AGGREGATE_AND_SYNTHESIZE, Placement
 from .step import Arriving, Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
 
@@ -128,7 +130,8 @@ class Recipe:
         max_tokens: for every agent that has none of its own; None sends nothing.
         prompt: the aggregate-and-synthesize prompt; the references follow it.
         placement: where the references go, see ``prompts.inject``.
-        fence: wrap each reference in a random tag of the run, so that a proposal cannot forge another's.
+        fence: put each reference between lines with a tag that is drawn anew for each prompt, so that a proposal cannot
+            forge another's.
         shuffle: give the references in an order drawn by ``seed``, so that no proposer's place is fixed.
         fan_out: ask the proposers on every call, or only when the last message is the user's (an agent's loop).
         call: how calls are made.
@@ -179,6 +182,15 @@ class Recipe:
         one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns")
         if self.aggregator is None:
             self._answers_without_aggregator()
+        if self.budget and self.budget.usd is not None:
+            self._knows_all_prices()
+
+    def _knows_all_prices(self) -> None:
+        for agent in self.agents:
+            provider, model, _ = endpoint_key(agent.llm)
+            price = price_of(provider, model, Usage(1, 1), self.prices)
+            unknown = f"the price of {model!r} is not known: put it into prices, or give tokens"
+            require(price is not None, "Recipe.budget", self.budget, unknown)
 
     def estimate(self, messages: str | Sequence[ChatMessage] = "") -> "Estimate":
         """What a run will take, told without asking anybody: calls, tokens, money, the shortest time.

@@ -109,10 +109,11 @@ class Slots:
         self._take(key)
 
     def _forget(self, key: Hashable, waiter: _Waiter) -> None:
-        queue = self._waiting[key]
-        queue.remove(waiter)
+        queue = self._waiting.get(key, deque[_Waiter]())
+        if waiter in queue:
+            queue.remove(waiter)
         if not queue:
-            del self._waiting[key]
+            self._waiting.pop(key, None)
 
 
 def _settle(admitted: asyncio.Future[None]) -> None:

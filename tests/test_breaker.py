@@ -1,0 +1,290 @@
+"""An endpoint that fails again and again is left alone for a while, and the result says so."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents import (
+    AggregatorFailed,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    QuorumNotMet,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.breaker import CircuitBreaker
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.simulation import (
+    HANG,
+    OK,
+    SimulatedProviders,
+    failure,
+)
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+QUESTION = [ChatMessage(role="user", content="Well?")]
+ONCE = CallPolicy(retries=0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened(clock: Clock, failures: int = 3, cooldown: float = 10) -> CircuitBreaker:
+    breaker = CircuitBreaker(failures, cooldown, clock)
+    for _ in range(failures):
+        assert breaker.admit() == "closed"
+        breaker.failed("closed", "no")
+    return breaker
+
+
+def test_it_opens_after_so_many_failures_in_a_row() -> None:
+    assert opened(Clock()).admit() == "open"
+
+
+def test_a_success_in_between_begins_the_count_anew() -> None:
+    breaker = CircuitBreaker(2, 10, Clock())
+    for _ in range(5):
+        breaker.failed("closed", "no")
+        breaker.succeeded()
+    assert breaker.admit() == "closed"
+
+
+def test_after_the_cooldown_one_call_probes_and_the_others_wait_for_it() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 9.9
+    assert breaker.admit() == "open"
+    assert breaker.remaining == pytest.approx(0.1)
+    clock.now = 10
+    assert [breaker.admit() for _ in range(3)] == ["probe", "open", "open"]
+
+
+def test_a_probe_that_succeeds_closes_it() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 10
+    breaker.admit()
+    breaker.succeeded()
+    assert [breaker.admit() for _ in range(3)] == ["closed"] * 3
+
+
+def test_a_probe_that_fails_keeps_it_open_for_as_long_again() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 15
+    breaker.failed(breaker.admit(), "still no")
+    assert breaker.reason == "still no"
+    clock.now = 24.9
+    assert breaker.admit() == "open"
+    clock.now = 25
+    assert breaker.admit() == "probe"
+
+
+def test_a_probe_that_says_nothing_lets_the_next_one_probe() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now = 10
+    breaker.gave_up(breaker.admit())
+    assert breaker.admit() == "probe"
+
+
+def test_a_call_that_began_before_it_opened_and_succeeds_closes_it() -> None:
+    breaker = opened(Clock())
+    breaker.succeeded()
+    assert breaker.admit() == "closed"
+
+
+@given(st.lists(st.sampled_from(["ask", "succeed", "fail", "give up", "wait"]), max_size=60))
+def test_while_it_is_open_one_call_at_most_goes_through_and_none_before_its_time(
+    steps: list[str],
+) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(2, 10, clock)
+    under_way: list[Any] = []
+    in_a_row, opened_at = 0, None
+    for step in steps:
+        if step == "wait":
+            clock.now += 4
+        elif step == "ask":
+            admission = breaker.admit()
+            assert (admission == "closed") == (opened_at is None)
+            if opened_at is not None:
+                ready = clock.now >= opened_at + 10 and "probe" not in under_way
+                assert admission == ("probe" if ready else "open")
+            under_way += [admission] if admission != "open" else []
+        elif under_way:
+            admission = under_way.pop(0)
+            if step == "succeed":
+                breaker.succeeded()
+                in_a_row, opened_at = 0, None
+                under_way = ["closed" for _ in under_way]
+            elif step == "fail":
+                breaker.failed(admission, "no")
+                in_a_row += 1
+                if admission == "probe" or (opened_at is None and in_a_row >= 2):
+                    opened_at = clock.now
+            else:
+                breaker.gave_up(admission)
+
+
+# --- in a mixture --------------------------------------------------------------------------------
+
+
+def limits(failures: int = 2, cooldown: float = 3600) -> Limits:
+    return Limits(breaker=Breaker(failures, cooldown))
+
+
+async def ask(mixture: MixtureOfAgents) -> MixtureResult:
+    return (await mixture.achat(QUESTION)).additional_kwargs["mixture"]
+
+
+class Down(Exception):
+    status_code = 500
+
+
+async def test_a_proposer_whose_endpoint_is_down_is_skipped_and_the_result_says_so() -> None:
+    down, well = ScriptedLLM(Down("down"), model="down"), ScriptedLLM("fine", model="well")
+    recipe = moa([down, well], ScriptedLLM("end"), layers=1, call=ONCE, limits=limits())
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(2):
+        assert (await ask(mixture)).failures[0].kind == FailureKind.SERVER_ERROR
+    result = await ask(mixture)
+    (skipped,) = result.failures
+    assert (skipped.agent, skipped.kind, skipped.attempts) == ("down", FailureKind.CIRCUIT_OPEN, 0)
+    assert "server_error: Down: down" in skipped.message
+    assert result.degraded == ("layer 1 has 1 of 2 proposals (down: circuit_open)",)
+    assert len(down.asked) == 2
+    skipped_call = next(call for call in result.calls if call.failure)
+    assert skipped_call.usage.requests == 0
+
+
+async def test_what_runs_learn_at_the_same_time_is_learned_once() -> None:
+    down = ScriptedLLM(Down("down"), model="down")
+    recipe = moa([down, ScriptedLLM("fine")], ScriptedLLM("end"), layers=1, call=ONCE)
+    mixture = MixtureOfAgents(replace(recipe, limits=limits(failures=3)))
+    await asyncio.gather(*(ask(mixture) for _ in range(3)))
+    await asyncio.gather(*(ask(mixture) for _ in range(20)))
+    assert len(down.asked) == 3
+
+
+async def test_a_quorum_that_needs_a_skipped_endpoint_fails_at_once() -> None:
+    down = ScriptedLLM(Down("down"))
+    mixture = MixtureOfAgents(moa([down], None, layers=1, call=ONCE, limits=limits(1)))
+    for _ in range(3):
+        with pytest.raises(QuorumNotMet):
+            await ask(mixture)
+    assert len(down.asked) == 1
+
+
+async def test_a_probe_finds_out_that_an_endpoint_is_well_again(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("gpt-4.1", script=[failure(503)] * 3 + [OK] * 9)
+    recipe = moa([providers.openai("gpt-4.1"), ScriptedLLM("fine")], ScriptedLLM("end"), layers=1)
+    mixture = MixtureOfAgents(replace(recipe, call=ONCE, limits=limits(2, cooldown=0.2)))
+    for _ in range(2):
+        await ask(mixture)
+    assert (await ask(mixture)).failures[0].kind == FailureKind.CIRCUIT_OPEN
+    await asyncio.sleep(0.2)
+    assert (await ask(mixture)).failures[0].status == 503, "the first probe"
+    assert (await ask(mixture)).failures[0].kind == FailureKind.CIRCUIT_OPEN
+    await asyncio.sleep(0.2)
+    assert not (await ask(mixture)).failures, "the second probe"
+    assert not (await ask(mixture)).failures
+    assert len(providers.log()) == 5
+
+
+async def test_a_probe_makes_one_request_only() -> None:
+    llm = ScriptedLLM(Down("down"), model="down")
+    policy = CallPolicy(retries=2, backoff=0)
+    recipe = moa([llm, ScriptedLLM("fine")], ScriptedLLM("end"), layers=1, call=policy)
+    mixture = MixtureOfAgents(replace(recipe, limits=limits(1, cooldown=0)))
+    await ask(mixture)
+    assert len(llm.asked) == 3
+    await ask(mixture)
+    assert len(llm.asked) == 4
+
+
+async def test_an_aggregator_whose_endpoint_is_down_leaves_the_answer_to_its_fallback() -> None:
+    down = ScriptedLLM(Down("down"), model="down")
+    recipe = moa([ScriptedLLM("fine")], down, layers=1, fallbacks=(ScriptedLLM("instead"),))
+    mixture = MixtureOfAgents(replace(recipe, call=ONCE, limits=limits()))
+    for _ in range(4):
+        result = await ask(mixture)
+        assert result.answer == "instead"
+    assert result.failures[0].kind == FailureKind.CIRCUIT_OPEN
+    assert len(down.asked) == 2
+
+
+async def test_without_a_fallback_an_open_circuit_is_an_error_that_says_so() -> None:
+    recipe = moa([ScriptedLLM("fine", model="p")], ScriptedLLM(Down("down")), layers=1)
+    mixture = MixtureOfAgents(replace(recipe, call=ONCE, limits=limits(1)))
+    with pytest.raises(AggregatorFailed, match="server_error"):
+        await ask(mixture)
+    with pytest.raises(AggregatorFailed, match="circuit_open"):
+        await ask(mixture)
+
+
+async def test_an_endpoint_that_hangs_is_left_alone_too(providers: SimulatedProviders) -> None:
+    providers.configure("gpt-4.1", script=[HANG] * 9)
+    recipe = moa([providers.openai("gpt-4.1"), ScriptedLLM("fine")], ScriptedLLM("end"), layers=1)
+    (layer,) = recipe.layers
+    recipe = replace(recipe, layers=(replace(layer, deadline=0.1),), limits=limits())
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(2):
+        assert (await ask(mixture)).failures[0].kind == FailureKind.TIMEOUT
+    assert (await ask(mixture)).failures[0].kind == FailureKind.CIRCUIT_OPEN
+
+
+@pytest.mark.parametrize("reply", ["", "<think>so</think>"], ids=["empty", "thinking"])
+async def test_answers_that_are_of_no_use_do_not_open_a_circuit(reply: str) -> None:
+    llm = ScriptedLLM(reply)
+    recipe = moa([llm, ScriptedLLM("fine")], ScriptedLLM("end"), layers=1, call=ONCE)
+    mixture = MixtureOfAgents(replace(recipe, limits=limits(1)))
+    for _ in range(3):
+        await ask(mixture)
+    assert len(llm.asked) == 3
+
+
+async def test_a_straggler_says_nothing_about_its_endpoint() -> None:
+    async def slow(_: Any) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    llm = ScriptedLLM(slow, model="slow")
+    recipe = moa([llm, ScriptedLLM("fine")], None, layers=1, grace=0, limits=limits(1))
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(3):
+        assert (await ask(mixture)).failures[0].kind == FailureKind.STRAGGLER
+    assert len(llm.asked) == 3
+
+
+async def test_two_llm_objects_of_one_endpoint_share_its_circuit(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("gpt-4.1", script=[failure(500)] * 9)
+    proposers = [Proposer(providers.openai("gpt-4.1"), name=name) for name in ("one", "other")]
+    mixture = MixtureOfAgents(moa(proposers, None, layers=1, call=ONCE, limits=limits(2)))
+    for _ in range(2):
+        with pytest.raises(QuorumNotMet):
+            await ask(mixture)
+    assert len(providers.log()) == 2
+
+
+async def test_a_breaker_can_be_switched_off() -> None:
+    llm = ScriptedLLM(Down("down"))
+    recipe = moa([llm, ScriptedLLM("fine")], ScriptedLLM("end"), layers=1, call=ONCE)
+    mixture = MixtureOfAgents(replace(recipe, limits=limits(0)))
+    for _ in range(8):
+        await ask(mixture)
+    assert len(llm.asked) == 8

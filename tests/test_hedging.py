@@ -1,0 +1,186 @@
+"""A proposer that is late is asked a second time; the first good answer wins."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Proposer, moa
+from llama_index.packs.mixture_of_agents.events import CallRetried
+from llama_index.packs.mixture_of_agents.hedging import UsualTime, hedged
+from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.simulation import (
+    HANG,
+    OK,
+    SimulatedProviders,
+    failure,
+)
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+QUESTION = [ChatMessage(role="user", content="Well?")]
+CLASSES = pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
+
+
+async def ask(llm: Any, policy: CallPolicy, **policies: Any) -> MixtureResult:
+    recipe = moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies)
+    return (await MixtureOfAgents(recipe).achat(QUESTION)).additional_kwargs["mixture"]
+
+
+@CLASSES
+async def test_the_second_request_wins_and_the_first_one_is_hung_up(
+    providers: SimulatedProviders, model: str
+) -> None:
+    providers.configure(model, script=[HANG, OK], reply="the second one")
+    make = providers.mistral if "mistral" in model else providers.openai
+    result = await ask(make(model), CallPolicy(hedge_after=0.1))
+    assert result.answer == "the second one"
+    (call,) = result.calls
+    assert call.hedged
+    assert call.attempts == call.usage.requests == 2
+    assert not result.degraded
+    assert not [event for event in result.events if isinstance(event, CallRetried)]
+    await providers.await_for(model, arrived=2, hung_up=1, open=0, timeout=2)
+
+
+async def test_the_first_request_wins_if_it_is_faster_after_all() -> None:
+    late, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def first(_: Any) -> str:
+        await late.wait()
+        return "the first one"
+
+    async def second(_: Any) -> str:
+        late.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return "never"
+
+    result = await ask(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01))
+    assert result.answer == "the first one"
+    assert cancelled.is_set()
+    assert result.calls[0].attempts == 2
+
+
+async def test_an_answer_in_time_is_asked_for_once() -> None:
+    llm = ScriptedLLM("at once")
+    result = await ask(llm, CallPolicy(hedge_after=30))
+    assert len(llm.asked) == 1
+    assert not result.calls[0].hedged
+
+
+async def test_a_failure_in_time_is_tried_again_and_not_hedged() -> None:
+    llm = ScriptedLLM(ConnectionResetError("gone"), "at last")
+    result = await ask(llm, CallPolicy(hedge_after=30, backoff=0))
+    assert result.answer == "at last"
+    assert not result.calls[0].hedged
+
+
+async def test_a_bad_answer_of_one_leaves_the_other_its_time() -> None:
+    second_is_done = asyncio.Event()
+
+    async def first(_: Any) -> str:
+        await second_is_done.wait()
+        return "good"
+
+    async def second(_: Any) -> str:
+        asyncio.get_running_loop().call_soon(second_is_done.set)
+        return ""
+
+    result = await ask(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01, retries=0))
+    assert result.answer == "good"
+    assert not result.failures
+
+
+async def test_both_failing_is_one_failure_that_is_tried_again(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("gpt-4.1", latency=0.15, script=[failure(500), failure(503), OK])
+    policy = CallPolicy(hedge_after=0.1, backoff=0)
+    result = await ask(providers.openai("gpt-4.1"), policy)
+    assert result.answer
+    retried = [event for event in result.events if isinstance(event, CallRetried)]
+    assert len(retried) == 1
+    assert retried[0].attempt == 2
+
+
+async def test_only_proposers_are_hedged() -> None:
+    async def slow(_: Any) -> str:
+        await asyncio.sleep(0.1)
+        return "the end"
+
+    aggregator = ScriptedLLM(slow)
+    policy = CallPolicy(hedge_after=0.01)
+    recipe = moa([ScriptedLLM("proposal")], aggregator, layers=1, call=policy)
+    await MixtureOfAgents(recipe).achat(QUESTION)
+    assert len(aggregator.asked) == 1
+
+
+async def test_a_hedge_takes_no_slot_that_is_not_free() -> None:
+    async def slow(_: Any) -> str:
+        await asyncio.sleep(0.1)
+        return "slow"
+
+    llm = ScriptedLLM(slow)
+    result = await ask(llm, CallPolicy(hedge_after=0.01), limits=Limits(in_flight=1))
+    assert result.answer == "slow"
+    assert len(llm.asked) == 1
+    assert not result.calls[0].hedged
+
+
+async def test_cancelling_cancels_both_requests(providers: SimulatedProviders) -> None:
+    providers.hold("gpt-4.1")
+    asking = asyncio.ensure_future(ask(providers.openai("gpt-4.1"), CallPolicy(hedge_after=0.05)))
+    await providers.await_for("gpt-4.1", held=2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await providers.await_for("gpt-4.1", hung_up=2, open=0, timeout=2)
+
+
+async def test_nothing_is_left_running_when_one_has_won() -> None:
+    before = asyncio.all_tasks()
+
+    async def never() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def at_once() -> str:
+        return "at once"
+
+    asked = iter([never(), at_once()])
+    answer = await hedged(lambda: next(asked), lambda: next(asked), 0.01, bool)
+    assert answer == "at once"
+    assert asyncio.all_tasks() == before
+
+
+def test_the_usual_time_is_known_after_ten_answers_and_forgets_the_odd_one_out() -> None:
+    usual = UsualTime()
+    for seconds in range(9):
+        usual.add(float(seconds))
+        assert usual.seconds is None
+    for _ in range(91):
+        usual.add(1.0)
+    usual.add(500.0)
+    assert usual.seconds is not None
+    assert usual.seconds < 10
+    for _ in range(100):
+        usual.add(3.0)
+    assert usual.seconds == 3.0
+
+
+async def test_whoever_takes_longer_than_usual_is_asked_again() -> None:
+    async def hangs(_: Any) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    llm = ScriptedLLM(*["as usual"] * 10, hangs, "the second one")
+    recipe = moa([Proposer(llm)], None, layers=1, call=CallPolicy(hedge_after="usual"))
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(10):
+        await mixture.achat(QUESTION)
+    assert len(llm.asked) == 10
+    response = await mixture.achat(QUESTION)
+    assert response.message.content == "the second one"
