@@ -75,6 +75,7 @@ class Attempts:
         self.passed_on = False
         self.hedged = False
         self._dropped: set[str] = set()
+        self._may_move = True
 
     def time_left(self) -> float | None:
         """Seconds that the call may still take; None for no bound."""
@@ -166,6 +167,9 @@ class Attempts:
             self.usage += unanswered_usage(self.request.messages, received)
             raise
         except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
+            if self._may_move and not self.passed_on and self.transport.is_of_another_loop(error):
+                self._may_move = False
+                return await self._request()
             fault = self._late(begun) if expired(scope, error) else self._diagnosis(error, sent)
             if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
                 self.usage += unanswered_usage(self.request.messages, received)

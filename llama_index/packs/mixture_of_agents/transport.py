@@ -6,6 +6,7 @@ the first loop that this object saw, and in a thread, through its sync client, e
 """
 
 import asyncio
+import re
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,8 @@ class Transport:
         self.refused: set[str] = _known_refusals(llm)
         self._openai = is_openai(llm)
         self._overrides: dict[str, Any] = {}
-        self._native = type(llm).achat is not CustomLLM.achat
-        self._native_stream = type(llm).astream_chat is not CustomLLM.astream_chat
+        self._native = _is_own(llm, "achat")
+        self._native_stream = _is_own(llm, "astream_chat")
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
 
     @property
@@ -132,10 +133,7 @@ class Transport:
     ) -> ChatResponse:
         """Ask for a whole answer. Raises whatever the LLM raises."""
         if not threaded and self._native and self._here():
-            try:
-                return await self.llm.achat(messages, **parameters)
-            except Exception as error:  # noqa: BLE001  # most are raised again
-                self._leave_home_after(error)
+            return await self.llm.achat(messages, **parameters)
         return await in_thread(partial(self.llm.chat, messages, **parameters))
 
     async def stream(
@@ -170,10 +168,7 @@ class Transport:
         self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
     ) -> AsyncIterator[ChatResponse]:
         if not threaded and self._native_stream and self._here():
-            try:
-                return await self.llm.astream_chat(messages, **parameters)
-            except Exception as error:  # noqa: BLE001  # most are raised again
-                self._leave_home_after(error)
+            return await self.llm.astream_chat(messages, **parameters)
         return iterate_in_thread(partial(self.llm.stream_chat, messages, **parameters))
 
     def _here(self) -> bool:
@@ -183,19 +178,16 @@ class Transport:
             self._home = weakref.ref(loop)
         return self._home() is loop
 
-    def _leave_home_after(self, error: Exception) -> None:
-        """Raise the error again, unless it says that the LLM's async client belongs to another loop.
+    def is_of_another_loop(self, error: Exception) -> bool:
+        """Whether an error says that the LLM's async client belongs to another loop; if so, threads ask it from now on.
 
-        The user may have asked this LLM object on another loop, or given it a client of their own; then no request
-        was made, and from now on it is asked in a thread.
+        The user may have asked this very object on another loop, or given it a client that was used there.
         """
-        words = (str(one) for one in causes(error) if isinstance(one, RuntimeError))
-        if not any(
-            "loop is closed" in text or "different loop" in text or "different event loop" in text
-            for text in words
-        ):
-            raise error
-        self._home = _nowhere
+        words = " ".join(str(one) for one in causes(error) if isinstance(one, RuntimeError))
+        found = "loop is closed" in words or re.search("different (event )?loop", words) is not None
+        if found:
+            self._home = _nowhere
+        return found
 
 
 def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
@@ -205,6 +197,15 @@ def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
         usage = latest(usage, read_usage(chunk))
     last, reason = ends[-1] if ends else None, reasons[-1] if reasons else ""
     return Streamed(text, last, reason, usage)
+
+
+def _is_own(llm: LLM, method: str) -> bool:
+    """Whether an async method is the LLM's own, and not CustomLLM's, which calls the sync one.
+
+    It is looked for in the classes: an attribute is wrapped anew each time that it is asked for.
+    """
+    owner = next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
+    return owner is not CustomLLM
 
 
 def _nowhere() -> None:

@@ -1,0 +1,341 @@
+"""One call: how long it may take, where it is made, and what becomes of whatever its LLM raises."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
+from llama_index.core.llms import CustomLLM
+from llama_index.core.llms.callbacks import llm_chat_callback
+
+from llama_index.packs.mixture_of_agents import (
+    Aggregator,
+    AggregatorFailed,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    QuorumNotMet,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.asking import CANCELLED, Request, RunState
+from llama_index.packs.mixture_of_agents.calls import Caller
+from llama_index.packs.mixture_of_agents.events import CallFinished, Event
+from llama_index.packs.mixture_of_agents.expiry import expires_after, put_off
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.simulation import (
+    HANG,
+    HANG_MIDWAY,
+    OK,
+    SimulatedProviders,
+)
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+from llama_index.packs.mixture_of_agents.threads import in_thread, iterate_in_thread
+
+QUESTION = [ChatMessage(role="user", content="Well?")]
+CLASSES = pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
+
+
+def llm_of(providers: SimulatedProviders, model: str, **settings: Any) -> Any:
+    make = providers.mistral if model.startswith("mistral") else providers.openai
+    return make(model, **settings)
+
+
+def one_proposer(llm: Any, policy: CallPolicy, **policies: Any) -> MixtureOfAgents:
+    return MixtureOfAgents(moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies))
+
+
+async def ask(mixture: MixtureOfAgents, way: str = "async") -> MixtureResult:
+    if way == "sync":
+        response = await asyncio.to_thread(mixture.chat, QUESTION)
+    else:
+        response = await mixture.achat(QUESTION)
+    return response.additional_kwargs["mixture"]
+
+
+async def forever(_: Any) -> str:
+    await asyncio.Event().wait()
+    raise AssertionError("it waits forever")
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+@CLASSES
+@WAYS
+async def test_an_attempt_that_hangs_is_given_up_and_made_again(
+    providers: SimulatedProviders, model: str, way: str
+) -> None:
+    providers.configure(model, script=[HANG, OK], reply="at last")
+    policy = CallPolicy(timeout=1, backoff=0)
+    result = await ask(one_proposer(llm_of(providers, model), policy), way)
+    assert result.answer == "at last"
+    assert result.calls[0].attempts == 2
+    if way == "async":
+        await providers.await_for(model, hung_up=1, open=0, timeout=2)
+
+
+async def test_a_call_that_hangs_every_time_is_a_timeout() -> None:
+    policy = CallPolicy(timeout=0.05, backoff=0, retries=1)
+    with pytest.raises(QuorumNotMet) as raised:
+        await ask(one_proposer(ScriptedLLM(forever), policy))
+    (failure,) = raised.value.failures
+    assert (failure.kind, failure.attempts) == (FailureKind.TIMEOUT, 2)
+    assert "gave up after 0.0" in failure.message
+
+
+async def test_a_calls_deadline_is_for_all_of_its_attempts() -> None:
+    policy = CallPolicy(timeout=0.2, deadline=0.3, backoff=0, retries=9)
+    with pytest.raises(QuorumNotMet) as raised:
+        await ask(one_proposer(ScriptedLLM(forever), policy))
+    (failure,) = raised.value.failures
+    assert failure.attempts == 2
+    assert 0.3 <= failure.elapsed < 1
+
+
+async def test_a_time_limit_that_the_llm_raises_itself_is_tried_again() -> None:
+    llm = ScriptedLLM(TimeoutError("mine"), asyncio.TimeoutError(), "at last")
+    result = await ask(one_proposer(llm, CallPolicy(backoff=0)))
+    assert (result.answer, len(llm.asked)) == ("at last", 3)
+
+
+async def stream_into(pieces: list[str], mixture: MixtureOfAgents) -> None:
+    async for chunk in await mixture.astream_chat(QUESTION):
+        pieces += [chunk.delta or ""]
+
+
+def writer(llm: Any, policy: CallPolicy) -> MixtureOfAgents:
+    recipe = moa([ScriptedLLM("proposal")], Aggregator(llm, name="writer"), layers=1, call=policy)
+    return MixtureOfAgents(recipe)
+
+
+@CLASSES
+async def test_a_stream_may_take_longer_than_an_attempt_as_long_as_it_goes_on(
+    providers: SimulatedProviders, model: str
+) -> None:
+    words = " ".join(f"word{number}" for number in range(12))
+    providers.configure(model, reply=words, per_token=0.12)
+    pieces: list[str] = []
+    await stream_into(pieces, writer(llm_of(providers, model), CallPolicy(timeout=1)))
+    assert "".join(pieces) == words
+
+
+@CLASSES
+async def test_a_stream_that_falls_silent_is_given_up(
+    providers: SimulatedProviders, model: str
+) -> None:
+    providers.configure(model, script=[HANG_MIDWAY], reply="one two three four five six")
+    pieces: list[str] = []
+    with pytest.raises(AggregatorFailed, match="timeout"):
+        await stream_into(pieces, writer(llm_of(providers, model), CallPolicy(timeout=1)))
+    assert "".join(pieces).startswith("one two")
+    await providers.await_for(model, hung_up=1, open=0, timeout=2)
+
+
+@CLASSES
+async def test_a_stream_that_never_begins_is_asked_for_again(
+    providers: SimulatedProviders, model: str
+) -> None:
+    providers.configure(model, script=[HANG, OK], reply="at last")
+    pieces: list[str] = []
+    policy = CallPolicy(timeout=1, backoff=0)
+    await stream_into(pieces, writer(llm_of(providers, model), policy))
+    assert "".join(pieces) == "at last"
+
+
+async def test_a_time_limit_can_be_put_off() -> None:
+    async with expires_after(0.05) as scope:
+        put_off(scope, 30)
+        await asyncio.sleep(0.1)
+
+
+# --- where ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@CLASSES
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_an_llm_whose_client_belongs_to_a_loop_that_is_gone_is_asked_in_a_thread(
+    providers: SimulatedProviders, model: str, streamed: bool
+) -> None:
+    # Without retries of its own to switch off, the mixture asks this very object, and so its client.
+    llm = llm_of(providers, model, max_retries=0)
+    asyncio.run(llm.achat(QUESTION))
+    mixture = writer(llm, CallPolicy(retries=0))
+
+    async def result() -> MixtureResult:
+        if streamed:
+            response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+        else:
+            response = await mixture.achat(QUESTION)
+        return response.additional_kwargs["mixture"]
+
+    first, second = asyncio.run(result()), asyncio.run(result())
+    assert first.answer == second.answer != ""
+    assert not first.degraded
+    # What the closed loop refused may have left all the same; a socket is written to at once.
+    assert first.calls[-1].attempts == 2
+    assert second.calls[-1].attempts == 1
+    assert len(providers.log(model)) <= 1 + 2 + 1
+
+
+class Blocking(CustomLLM):
+    """An LLM of one's own: its async methods are core's, which call the blocking ones."""
+
+    barrier: Any = None
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="blocking")
+
+    @llm_chat_callback()
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        self.barrier.wait(10)
+        return ChatResponse(message=ChatMessage(role="assistant", content=f"{messages}{kwargs}"))
+
+    def complete(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def stream_complete(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+async def test_llms_that_block_are_asked_at_the_same_time() -> None:
+    barrier = threading.Barrier(6)
+    proposers = [Proposer(Blocking(barrier=barrier), name=f"p{number}") for number in range(6)]
+    result = await ask(MixtureOfAgents(moa(proposers, None, layers=1, call=CallPolicy(retries=0))))
+    assert len(result.proposals) == 6
+
+
+async def test_a_thread_that_was_given_up_ends_unheard() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> str:
+        begun.set()
+        go_on.wait(10)
+        return "too late"
+
+    waiting = asyncio.ensure_future(in_thread(work))
+    await asyncio.to_thread(begun.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go_on.set()
+
+
+async def test_a_blocking_iterator_is_closed_when_its_reader_leaves() -> None:
+    closed = threading.Event()
+
+    def numbers() -> Any:
+        try:
+            number = 0
+            while True:
+                yield number
+                number += 1
+                time.sleep(0.001)
+        finally:
+            closed.set()
+
+    iterator = iterate_in_thread(numbers)
+    assert [await anext(iterator) for _ in range(3)] == [0, 1, 2]
+    await iterator.aclose()  # type: ignore[attr-defined]
+    assert await asyncio.to_thread(closed.wait, 10)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), StopIteration(), KeyboardInterrupt()])
+async def test_what_a_thread_raises_is_raised_where_it_is_awaited(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    expected = RuntimeError if isinstance(error, StopIteration) else type(error)
+    with pytest.raises(expected):
+        await in_thread(work)
+
+
+# --- whatever it raises --------------------------------------------------------------------------
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Odd(),
+        RuntimeError("no"),
+        MemoryError(),
+        RecursionError(),
+        AssertionError(),
+        StopAsyncIteration(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_an_llm_raises_becomes_a_record(error: Exception) -> None:
+    recipe = moa([ScriptedLLM(error), ScriptedLLM("good")], None, layers=1)
+    result = await ask(MixtureOfAgents(recipe))
+    assert result.answer == "good"
+    assert len(result.failures) == 1
+
+
+async def call(llm: Any, raises: type[BaseException]) -> list[Event]:
+    """The events of one call, made without a run around it, that raises."""
+    recipe = moa([Proposer(llm, name="p")], None, layers=1)
+    happened: list[Event] = []
+    state = RunState(happened.append)
+    request = Request(recipe.layers[0].proposers[0], "proposer", 1, QUESTION)
+    with pytest.raises(raises):
+        await Caller(recipe).call(request, state)
+    return happened
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+async def test_what_is_no_fault_of_an_llm_passes_through_and_is_on_record_once(
+    error: type[BaseException],
+) -> None:
+    llm = ScriptedLLM(error())
+    happened = await call(llm, error)
+    assert len(llm.asked) == 1
+    (finished,) = [event for event in happened if isinstance(event, CallFinished)]
+    assert finished.failure
+    assert finished.failure.kind == CANCELLED.kind
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_to_be_tried_again_is_on_record_once() -> (
+    None
+):
+    happened: list[Event] = []
+    recipe = moa([ScriptedLLM(ConnectionError("gone"))], None, layers=1, call=CallPolicy(backoff=9))
+    retrying = asyncio.Event()
+
+    def listen(event: Event) -> None:
+        happened.append(event)
+        if event.kind == "call_retried":
+            retrying.set()
+
+    request = Request(recipe.layers[0].proposers[0], "proposer", 1, QUESTION)
+    calling = asyncio.ensure_future(Caller(recipe).call(request, RunState(listen)))
+    await retrying.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert [event.kind for event in happened] == ["call_started", "call_retried", "call_finished"]
+
+
+async def test_samples_that_a_server_ignores_are_asked_for_one_by_one(
+    providers: SimulatedProviders,
+) -> None:
+    class IgnoresN(ScriptedLLM):
+        __module__ = "llama_index.llms.openai.base"
+
+    llm = IgnoresN(*["one", "two", "three"] * 2)  # pyright: ignore[reportCallIssue]
+    recipe = moa([Proposer(llm, name="p", samples=3)], None, layers=1)
+    mixture = MixtureOfAgents(recipe)
+    for _ in range(2):
+        result = await ask(mixture)
+        assert [proposal.text for proposal in result.proposals] == ["one", "two", "three"]
+    assert ["n" in asked.kwargs for asked in llm.asked] == [True, *[False] * 5]
