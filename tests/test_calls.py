@@ -1,6 +1,7 @@
 """One call: how long it may take, where it is made, and what becomes of whatever its LLM raises."""
 
 import asyncio
+import socket
 import threading
 import time
 from typing import Any
@@ -224,6 +225,29 @@ async def test_a_thread_that_was_given_up_ends_unheard() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     go_on.set()
+
+
+async def test_a_thread_that_waits_for_a_socket_is_hung_up_on_and_ends() -> None:
+    here, there = socket.socketpair()
+    ended = threading.Event()
+
+    def work() -> None:
+        with here:
+            try:
+                with here.makefile("rb") as file:
+                    file.read(1)
+            finally:
+                ended.set()
+
+    waiting = asyncio.ensure_future(in_thread(work))
+    await asyncio.sleep(0.1)
+    assert not ended.is_set()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await asyncio.to_thread(ended.wait, 5)
+    with there:
+        assert there.recv(1) == b"", "the other end sees it closed"
 
 
 async def test_a_blocking_iterator_is_closed_when_its_reader_leaves() -> None:

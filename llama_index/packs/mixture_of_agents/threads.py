@@ -1,19 +1,24 @@
 """Crossing between threads and event loops, in both directions.
 
 Daemon threads of our own: asyncio's default pool holds only cores + 4 and keeps the interpreter alive until every
-thread has ended, while a call that was given up must do neither. A thread cannot be cancelled, only abandoned.
+thread has ended, while a call that was given up must do neither. A thread cannot be cancelled; but the socket that it
+waits for can be shut down, and then it ends. Where it waits for something else, it is abandoned.
 """
 
 import asyncio
 import contextlib
 import contextvars
 import queue
+import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+_DEPTH = 8
+"""How many frames up from the innermost one a socket is looked for."""
 
 
 class ClosableIterator(Protocol[T_co]):
@@ -40,8 +45,28 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: 
         loop.call_soon_threadsafe(callback, *args)
 
 
+def hang_up(thread: threading.Thread) -> None:
+    """Shut down the socket that a thread waits for, if it waits for one.
+
+    HTTP clients wait in a method of a socket, or of an object that has it as ``_sock``; that is their innermost frame
+    in Python, or close to it. Closing a socket would not wake a thread that waits for it; shutting it down does.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    for _ in range(_DEPTH):
+        if frame is None:
+            return
+        owner = frame.f_locals.get("self")
+        found = owner if isinstance(owner, socket.socket) else getattr(owner, "_sock", None)
+        if isinstance(found, socket.socket):
+            with contextlib.suppress(OSError):
+                # Not its own method, which in an SSL socket takes apart what the thread still reads.
+                socket.socket.shutdown(found, socket.SHUT_RDWR)
+            return
+        frame = frame.f_back
+
+
 async def in_thread(function: Callable[[], T]) -> T:
-    """Await a blocking function in a thread of its own. Cancelling abandons the thread."""
+    """Await a blocking function in a thread of its own. Cancelling hangs up, and abandons the thread."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
@@ -63,14 +88,19 @@ async def in_thread(function: Callable[[], T]) -> T:
         else:
             _tell(loop, settle, value, None)
 
-    _start(work)
-    return await outcome
+    thread = _start(work)
+    try:
+        return await outcome
+    except BaseException:
+        if outcome.cancelled():
+            hang_up(thread)
+        raise
 
 
 async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
     """Iterate a blocking iterator in a thread of its own.
 
-    Closing this iterator closes the blocking one at its next item (a generator cannot be closed while it runs).
+    Closing this iterator hangs up and closes the blocking one, or, where that waits for no socket, at its next item.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[tuple[T | None, BaseException | None, bool]] = asyncio.Queue()
@@ -92,7 +122,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]
             if close:
                 close()
 
-    _start(work)
+    thread = _start(work)
+    last = False
     try:
         while True:
             item, error, last = await items.get()
@@ -103,6 +134,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]
             yield item  # type: ignore[misc]
     finally:
         abandoned.set()
+        if not last:
+            hang_up(thread)
 
 
 def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, None, None]:
