@@ -1,0 +1,274 @@
+"""Thousands of runs against providers that fail in every way: each ends in an answer or in a typed error, in time.
+
+`make chaos` runs 2,000 of them, which takes a few minutes; the suite runs 100.
+"""
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents import (
+    Aggregator,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    RunError,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents.simulation import (
+    BROKEN_JSON,
+    EMPTY_ANSWER,
+    HANG,
+    RESET_MIDWAY,
+    Record,
+    SimulatedProviders,
+    failure,
+)
+
+PROPOSERS = (
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "gpt-4o",
+    "mistral-small-latest",
+    "mistral-medium-latest",
+    "mistral-large-latest",
+)
+WRITERS = ("gpt-4.1", "gpt-4o-mini")
+CHAOS = (
+    (failure(500), 0.10),
+    (failure(429, retry_after=0.05), 0.05),
+    (HANG, 0.03),
+    (RESET_MIDWAY, 0.02),
+    (BROKEN_JSON, 0.02),
+    (EMPTY_ANSWER, 0.02),
+)
+DEADLINE = 30.0
+TOLERANCE = 0.25
+BATCH = 50
+AT_ONCE = 10
+
+
+@dataclass
+class Tally:
+    """What came of all runs so far."""
+
+    answers: int = 0
+    errors: list[RunError] = field(default_factory=list)
+    failures: Counter[FailureKind] = field(default_factory=Counter)
+    requests: int = 0
+
+
+def mixture_of(providers: SimulatedProviders) -> MixtureOfAgents:
+    def llm(model: str) -> Any:
+        return providers.mistral(model) if "mistral" in model else providers.openai(model)
+
+    recipe = moa(
+        [Proposer(llm(model)) for model in PROPOSERS],
+        Aggregator(llm(WRITERS[0])),
+        layers=2,
+        fallbacks=(Aggregator(llm(WRITERS[1])),),
+        call=CallPolicy(timeout=2.0, backoff=0.05),
+        deadline=DEADLINE,
+    )
+    return MixtureOfAgents(recipe)
+
+
+def unleash(providers: SimulatedProviders, seed: int) -> None:
+    providers.reset()
+    for model in (*PROPOSERS, *WRITERS):
+        said = f"{model} says that four follows three."
+        providers.configure(
+            model, reply=said, chances=CHAOS, seed=seed, latency=0.005, latency_sigma=0.5
+        )
+
+
+async def run_once(mixture: MixtureOfAgents, number: int, way: str) -> tuple[MixtureResult, bool]:
+    """The result of one run, and whether it is an answer."""
+    question = [ChatMessage(role="user", content=f"Run {number}: what follows three?")]
+    begun = time.perf_counter()
+    try:
+        if way == "achat":
+            response = await mixture.achat(question)
+        elif way == "astream_chat":
+            response = [chunk async for chunk in await mixture.astream_chat(question)][-1]
+        elif way == "chat":
+            response = await asyncio.to_thread(mixture.chat, question)
+        else:
+            response = (await asyncio.to_thread(lambda: list(mixture.stream_chat(question))))[-1]
+    except RunError as error:
+        result, answered = error.result, False
+    else:
+        result, answered = response.additional_kwargs["mixture"], True
+    assert time.perf_counter() - begun < DEADLINE + TOLERANCE
+    assert result.elapsed < DEADLINE + TOLERANCE
+    return result, answered
+
+
+def check_record(result: MixtureResult, log: list[Record], *, answered: bool) -> None:
+    """The result says what the provider saw: every request, every answer, every reference."""
+    asked = Counter[str]()
+    for call in result.calls:
+        asked[call.model] += call.attempts
+        assert call.attempts == call.usage.requests
+        assert bool(call.proposals) != bool(call.failure)
+    assert asked == Counter(record.model for record in log)
+    for call in result.calls:
+        answers = {record.answer for record in log if record.model == call.model}
+        assert all(proposal.text in answers for proposal in call.proposals)
+    for number in (1, 2):
+        references = [
+            p.text for layer in result.layers[:2] for p in layer.references if layer.layer == number
+        ]
+        listed = "".join(f"\n{i}. {text}" for i, text in enumerate(references, 1))
+        prompt = AGGREGATE_AND_SYNTHESIZE + listed
+        models = PROPOSERS if number == 1 else WRITERS
+        shown = [r for r in log if r.model in models and r.body["messages"][0]["role"] == "system"]
+        assert all(text_of(record.body["messages"][0]) == prompt for record in shown)
+        assert shown or not references
+    if answered:
+        assert result.answered_by in WRITERS
+        assert result.answer in {r.answer for r in log if r.model == result.answered_by}
+        assert bool(result.failures) == bool(result.degraded)
+    else:
+        assert result.failures
+        assert result.error
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message as it was sent: MistralAI's class sends a list of parts."""
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def number_of(record: Record) -> int:
+    """Which run a request belongs to."""
+    question = text_of(record.body["messages"][-1])
+    return int(question.removeprefix("Run ").partition(":")[0])
+
+
+async def wreak(
+    providers: SimulatedProviders,
+    runs: int,
+    ways: Callable[[int], str],
+    pause: Callable[[int], None],
+) -> Tally:
+    """All runs, in batches; after each batch the provider's log is compared with the results."""
+    mixture, tally = mixture_of(providers), Tally()
+    for first in range(0, runs, BATCH):
+        numbers = range(first, min(first + BATCH, runs))
+        unleash(providers, seed=first)
+        free = asyncio.Semaphore(AT_ONCE)
+
+        async def limited(
+            number: int, free: asyncio.Semaphore = free
+        ) -> tuple[MixtureResult, bool]:
+            async with free:
+                return await run_once(mixture, number, ways(number))
+
+        results = await asyncio.gather(*(limited(number) for number in numbers))
+        await providers.await_for(open=0, timeout=5)
+        log: dict[int, list[Record]] = {number: [] for number in numbers}
+        for record in providers.log():
+            log[number_of(record)].append(record)
+        for number, (result, answered) in zip(numbers, results, strict=True):
+            check_record(result, log[number], answered=answered)
+            tally.answers += answered
+            tally.failures.update(one.kind for one in result.failures)
+            tally.requests += len(log[number])
+        pause(numbers[-1] + 1)
+    return tally
+
+
+def in_async_code(number: int) -> str:
+    """One run in twenty streams: what breaks after its first token cannot be asked for again."""
+    return "astream_chat" if number % 20 == 0 else "achat"
+
+
+def in_blocking_code(number: int) -> str:
+    return "stream_chat" if number % 20 == 0 else "chat"
+
+
+class Leftovers:
+    """What this process holds: tasks, threads, sockets, file descriptors."""
+
+    def __init__(self) -> None:
+        self.tasks = len(asyncio.all_tasks())
+        self.threads = sum(not t.name.startswith("asyncio_") for t in threading.enumerate())
+        self.files = psutil.Process().num_fds()
+
+    def __le__(self, other: "Leftovers") -> bool:
+        return (
+            self.tasks <= other.tasks
+            and self.threads <= other.threads
+            and self.files <= other.files
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.tasks} tasks, {self.threads} threads, {self.files} files"
+
+
+async def leftovers_at_most(before: Leftovers) -> Leftovers:
+    """What is left over when the clients, too, had time to close."""
+    for _ in range(100):
+        gc.collect()
+        await asyncio.sleep(0.05)
+        if (now := Leftovers()) <= before:
+            break
+    return now
+
+
+@pytest.mark.parametrize("ways", [in_async_code, in_blocking_code])
+async def test_a_hundred_runs_survive(providers: SimulatedProviders, ways: Any) -> None:
+    await wreak(providers, 2, ways, lambda _: None)
+    before = await leftovers_at_most(Leftovers())
+    tally = await wreak(providers, 100 if ways is in_async_code else 40, ways, lambda _: None)
+    assert tally.answers >= (97 if ways is in_async_code else 38)
+    left = await leftovers_at_most(before)
+    assert left <= before, f"{left}, before: {before}"
+
+
+def show(line: str) -> None:
+    """For whoever waits for it."""
+    print(line, file=sys.__stderr__, flush=True)
+
+
+@pytest.mark.chaos
+async def test_two_thousand_runs_survive(providers: SimulatedProviders) -> None:
+    await wreak(providers, 20, in_async_code, lambda _: None)
+    before = await leftovers_at_most(Leftovers())
+    memory: dict[int, int] = {}
+
+    def measure(number: int) -> None:
+        gc.collect()
+        memory[number] = psutil.Process().memory_info().rss
+        show(f"{number} runs, {memory[number] / 2**20:.0f} MiB")
+
+    tally = await wreak(providers, 2000, in_async_code, measure)
+    show(f"{tally.answers} answers, {tally.requests} requests, {dict(tally.failures)}")
+    assert tally.answers >= 0.995 * 2000
+    assert memory[2000] <= 1.05 * memory[500]
+    left = await leftovers_at_most(before)
+    assert left <= before, f"{left}, before: {before}"
+
+
+@pytest.mark.chaos
+async def test_two_hundred_blocking_runs_survive(providers: SimulatedProviders) -> None:
+    await wreak(providers, 10, in_blocking_code, lambda _: None)
+    before = await leftovers_at_most(Leftovers())
+    tally = await wreak(providers, 200, in_blocking_code, lambda _: None)
+    assert tally.answers >= 198
+    left = await leftovers_at_most(before)
+    assert left <= before, f"{left}, before: {before}"
