@@ -116,7 +116,7 @@ class MixtureResult:
 
     @property
     def message(self) -> ChatMessage | None:
-        """The answer as a chat message; None where the run ended without one."""
+        """The answer as a chat message; None where there is none. Of a stream that broke off, what came (see ``error``)."""
         return self._end.message
 
     @property
