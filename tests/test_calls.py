@@ -153,6 +153,23 @@ async def test_a_time_limit_can_be_put_off() -> None:
         await asyncio.sleep(0.1)
 
 
+async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
+    loop, errors = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+
+    async def too_late() -> None:
+        async with expires_after(0.01) as scope:
+            loop.call_later(0.02, put_off, scope, 30)
+            time.sleep(0.05)  # noqa: ASYNC251  # then both are due at once, the limit first
+            await asyncio.sleep(30)
+
+    begun = time.perf_counter()
+    with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+        await too_late()
+    assert time.perf_counter() - begun < 5
+    assert not errors
+
+
 # --- where ---------------------------------------------------------------------------------------
 
 

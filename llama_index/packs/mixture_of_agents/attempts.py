@@ -218,10 +218,8 @@ class Attempts:
         )
 
     def _judged(self, answers: Sequence[Answer], response: ChatResponse | None) -> Attempt:
-        of_user = (
-            self.request.role == "aggregator"
-        )  # its answer is the user's: a cut one is better than none
-        truncated = "keep" if of_user else self.policy.truncated
+        # The aggregator's answer is the user's: a cut one is better than none.
+        truncated = "keep" if self.request.role == "aggregator" else self.policy.truncated
         kinds = [
             verdict(answer, tools=self.request.tools, truncated=truncated) for answer in answers
         ]

@@ -1,6 +1,7 @@
 """``asyncio.timeout`` for Python 3.10 too, with one way to put it off."""
 
 import asyncio
+import contextlib
 import sys
 from typing import Any
 
@@ -21,9 +22,10 @@ def expired(scope: Any, error: BaseException) -> bool:
 
 
 def put_off(scope: Any, seconds: float) -> None:
-    """Let a scope expire so many seconds from now."""
+    """Let a scope expire so many seconds from now, unless its time is up already."""
     when = asyncio.get_running_loop().time() + seconds
-    if sys.version_info >= (3, 11):
-        scope.reschedule(when)
-    else:
-        scope.update(when)
+    with contextlib.suppress(RuntimeError):
+        if sys.version_info >= (3, 11):
+            scope.reschedule(when)
+        else:
+            scope.update(when)

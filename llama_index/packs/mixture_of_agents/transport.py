@@ -120,9 +120,8 @@ class Transport:
         Core's own decorators tell a limiter of the request only, never of its tokens.
         """
         most = getattr(self.limiter, "tokens_per_minute", None)
-        tokens = (
-            min(tokens, int(most)) if most else tokens
-        )  # a bucket never holds more: it would wait forever
+        if most:  # a bucket never holds more: it would wait forever
+            tokens = min(tokens, int(most))
         if threaded or not self._here():
             await in_thread(partial(self.limiter.acquire, tokens))
         else:
