@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from .stopping import stop
+
 T = TypeVar("T")
 
 
@@ -39,9 +41,7 @@ async def hedged(
             if best is not None or not pending:
                 return answers[-1] if best is None else best
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(tasks)
 
 
 class UsualTime:

@@ -10,6 +10,7 @@ from .errors import DeadlineExceeded, QuorumNotMet
 from .events import Proposal
 from .failures import Failure, FailureKind
 from .recipe import Layer
+from .stopping import stop
 
 Proposing: TypeAlias = asyncio.Future[tuple[Proposal, ...]]
 Reason: TypeAlias = Literal["all", "quorum", "deadline"]
@@ -40,11 +41,7 @@ async def close(
         state.closing = _WHY[reason]
         return reason
     finally:
-        late = [task for task in tasks if not task.done()]
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.gather(*late, return_exceptions=True)
+        await stop(tasks)
         state.closing = CANCELLED
 
 

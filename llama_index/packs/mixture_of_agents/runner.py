@@ -36,6 +36,7 @@ from .recipe import Layer, Proposer, Step
 from .references import References, Rendering
 from .result import MixtureResult
 from .selecting import asking, select
+from .stopping import stop
 from .threads import in_thread
 
 __all__ = ["Finished", "Happening", "Job", "run"]
@@ -97,8 +98,7 @@ class Happening:
         """Stop the run and wait until it is over."""
         self._over = True
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop([self._task])
 
 
 def _reporting(happened: list[Event], readers: Sequence[Emit]) -> Emit:
