@@ -193,7 +193,7 @@ def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
             for one in value:
                 inner += ["", f"[[{'.'.join(where)}]]", *_toml_table(one, where)]
         else:
-            line = f"{_toml_key(name)} = {_toml_value(value)}"
+            line = f"{_toml_key(name)} = {toml_value(value)}"
             lines.append(
                 line if len(line) <= _WIDTH else f"{_toml_key(name)} = {_toml_lines(value)}"
             )
@@ -207,19 +207,24 @@ def _tables(value: Any) -> bool:
 def _toml_lines(value: Any) -> str:
     """A long value: a list has a line for each of its own."""
     if not isinstance(value, list):
-        return _toml_value(value)
+        return toml_value(value)
     return "".join(
-        ["[\n", *(f"    {_toml_value(one)},\n" for one in cast("list[Any]", value)), "]"]
+        ["[\n", *(f"    {toml_value(one)},\n" for one in cast("list[Any]", value)), "]"]
     )
 
 
 def _toml_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml_value(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it within a line.
+
+    Raises:
+        TypeError: it is not plain data.
+    """
     if value is None:
-        return _toml_value(NONE)
+        return toml_value(NONE)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -227,8 +232,8 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, Mapping):
-        pairs = (f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items())  # type: ignore[reportUnknownVariableType]
+        pairs = (f"{_toml_key(k)} = {toml_value(v)}" for k, v in value.items())  # type: ignore[reportUnknownVariableType]
         return f"{{ {', '.join(pairs)} }}" if value else "{}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(_toml_value(one) for one in value)}]"  # type: ignore[reportUnknownVariableType]
+        return f"[{', '.join(toml_value(one) for one in value)}]"  # type: ignore[reportUnknownVariableType]
     raise TypeError(f"{value!r} is not plain data")

@@ -38,10 +38,10 @@ def init(
     except ConfigError:  # nothing is there yet
         about = "Set the keys that it needs, and try:"
     else:
-        from llama_index.packs.mixture_of_agents.documents import write
+        from llama_index.packs.mixture_of_agents.documents import toml_value
 
         for name in ("proposers", "aggregator"):
-            line = write({name: source.document.data[name]}).strip()
+            line = f"{name} = {toml_value(source.document.data[name])}"
             text = re.sub(rf"^{name} = .*$", lambda _, line=line: line, text, flags=re.MULTILINE)
         about = f"Its models are those of {source.origin}. Try:"
     path.write_text(text, encoding="utf-8")
