@@ -1,57 +1,46 @@
-"""A mixture's answers to a conversation, shown as they come."""
+"""A mixture's answer to a conversation, shown as it comes."""
 
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from llama_index.packs.mixture_of_agents.calls import Caller
-from llama_index.packs.mixture_of_agents.events import AnswerDelta
-from llama_index.packs.mixture_of_agents.recipe import Recipe
+from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
 from llama_index.packs.mixture_of_agents.result import MixtureResult
-from llama_index.packs.mixture_of_agents.runner import Finished, Happening, Job
 
 from .screen import Screen
 from .writer import Writer
 
 
-class Mixture:
-    """A recipe that answers one conversation after the other; what its calls taught it stays."""
+async def answer(
+    mixture: MixtureOfAgents,
+    messages: Sequence[ChatMessage],
+    screen: Screen,
+    *,
+    write: bool = True,
+    hear: Callable[[str], object] = lambda _: None,
+) -> MixtureResult:
+    """Ask; the answer's pieces go to standard output as they come.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self._caller = Caller(recipe)
+    Args:
+        mixture: whom to ask.
+        messages: the conversation.
+        screen: where the run is shown.
+        write: whether to write the answer.
+        hear: told each piece of the answer.
 
-    async def answer(
-        self,
-        messages: Sequence[ChatMessage],
-        screen: Screen,
-        hear: Callable[[str], object] = lambda _: None,
-        *,
-        write: bool = True,
-    ) -> MixtureResult:
-        """Ask; the answer's pieces go to standard output as they come.
-
-        Args:
-            messages: the conversation.
-            screen: where everything else is shown.
-            hear: told each piece of the answer.
-            write: whether to write the answer.
-
-        Raises:
-            RunError: there is no answer.
-        """
-        job = Job(self.recipe, self._caller, messages, stream=True)
-        with screen, Writer() as writer:
-            async with aclosing(Happening(job)) as happening:
-                async for event in happening:
-                    if isinstance(event, Finished):
-                        return event.result
-                    if isinstance(event, AnswerDelta) and event.text:
-                        hear(event.text)
-                        if write:
-                            screen.clear()
-                            writer.write(event.text)
-                    else:
-                        screen.show(event)
-        raise AssertionError("unreachable: a run finishes or raises")
+    Raises:
+        RunError: there is no answer.
+    """
+    result: MixtureResult | None = None
+    with screen.watching(mixture), Writer() as writer:
+        async for chunk in await mixture.astream_chat(messages):
+            carried: Any = chunk.additional_kwargs  # type: ignore[reportUnknownMemberType]
+            result = carried.get(RESULT_KEY, result)
+            if chunk.delta:
+                hear(chunk.delta)
+                if write:
+                    screen.clear()
+                    writer.write(chunk.delta)
+    assert result is not None, "the last chunk carries the result"
+    return result

@@ -28,27 +28,28 @@ def ask(
     from llama_index.core.base.llms.types import ChatMessage
 
     from llama_index.packs.mixture_of_agents.errors import RunError
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
-    from .answering import Mixture
+    from .answering import answer
     from .running import Loop
     from .screen import Screen
     from .sources import find
 
     source = find(models)
-    mixture = Mixture(source.recipe())
+    mixture = MixtureOfAgents(source.recipe())
     screen = Screen(quiet=quiet or as_json)
     messages = [ChatMessage(role="system", content=system)] if system else []
     messages.append(ChatMessage(role="user", content=text))
     with Loop() as loop:
         try:
-            result = loop.run(mixture.answer(messages, screen, write=not as_json))
+            result = loop.run(answer(mixture, messages, screen, write=not as_json))
         except RunError as error:
             if as_json and error.result is not None:
                 print(error.result.to_json(indent=2))
             raise
     if as_json:
         print(result.to_json(indent=2))
-    screen.sum_up(result)
+    screen.show(result)
     return DEGRADED if strict and result.degraded else 0
 
 

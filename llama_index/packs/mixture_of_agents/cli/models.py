@@ -8,6 +8,8 @@ from typer import Option
 from .command import FAILED, Flags, command
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from llama_index.packs.mixture_of_agents.agents import Agent
     from llama_index.packs.mixture_of_agents.events import CallFinished
     from llama_index.packs.mixture_of_agents.recipe import Recipe
@@ -19,11 +21,10 @@ def models(
     check: Annotated[bool, Option("--check", help="Ask each model for one token.")] = False,
 ) -> int:
     """Show which models are asked, where, and with whose key."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from .command import say
+    from .listing import print_listing
     from .running import Loop
     from .sources import find
 
@@ -31,39 +32,37 @@ def models(
     recipe = source.recipe(need_keys=False)
     say(f"{recipe}\nModels from {source.origin}.")
     agents = list({id(agent.llm): agent for agent in recipe.agents}.values())
-    table = Table("model", "server", "key", *(["check"] if check else []), box=None, pad_edge=False)
-    failed = False
-    found: list[CallFinished | None] = [None] * len(agents)
-    if check:
-        with Loop() as loop:
-            found = [*loop.run(_check(recipe, agents))]
-    for agent, call in zip(agents, found, strict=True):
-        name, server, key, there = _facts(agent)
-        cells = [
-            Text(name, overflow="fold"),
-            Text(server, overflow="fold"),
-            Text(key, style="" if there else "red"),
-        ]
-        if call:
-            said, good = _said(call)
-            cells.append(Text(said, style="green" if good else "red", overflow="fold"))
-            failed = failed or not good
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
-    return FAILED if failed else 0
+    rows = [[Text(name), Text(server), key] for name, server, key in map(_facts, agents)]
+    if not check:
+        print_listing(["model", "server", "key"], rows)
+        return 0
+    with Loop() as loop:
+        found = [_said(call) for call in loop.run(_check(recipe, agents))]
+    rows = [
+        [*row, Text(said, style="green" if good else "red")]
+        for row, (said, good) in zip(rows, found, strict=True)
+    ]
+    print_listing(["model", "server", "key", "check"], rows)
+    return 0 if all(good for _, good in found) else FAILED
 
 
-def _facts(agent: "Agent") -> tuple[str, str, str, bool]:
-    """An agent's model, server and key's variable, and whether that has a key in it."""
+def _facts(agent: "Agent") -> "tuple[str, str, Text]":
+    """An agent's model, its server, and the variable with its key."""
+    from rich.text import Text
+
     from llama_index.packs.mixture_of_agents.described import address, describe_llm
     from llama_index.packs.mixture_of_agents.models import ModelSpec
 
     said = describe_llm(agent.llm)
     spec = ModelSpec(said["model"], said.get("class", ""), api_key=said.get("api_key"))
     variable = spec.key_variable
-    there = not variable or bool(os.environ.get(variable))
-    key = f"${variable}{'' if there else ' is not set'}" if variable else "none needed"
-    return said["model"], address(agent.llm) or "", key, there
+    if not variable:
+        key = Text("none needed")
+    elif os.environ.get(variable):
+        key = Text(f"${variable}")
+    else:
+        key = Text(f"${variable} is not set", style="red")
+    return said["model"], address(agent.llm) or "", key
 
 
 async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]":

@@ -1,89 +1,86 @@
-"""What a run looks like while it goes on: on standard error, so that answers can be piped."""
+"""What a run looks like while it goes on and after: on standard error, so that answers can be piped."""
 
-from types import TracebackType
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from llama_index.packs.mixture_of_agents.events import (
-    CallFinished,
-    CallStarted,
-    Degraded,
-    Event,
-    LayerStarted,
-)
+from llama_index.packs.mixture_of_agents.display.rows import printable, problems, rows
+from llama_index.packs.mixture_of_agents.display.terminal import LiveView, table
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+_TABLE = 72
+"""Columns that the whole table takes."""
 
 
 class Screen:
-    """A line for each call that ended. Quiet, it shows nothing."""
+    """Standard error. Quiet, it shows nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.waiting: list[str] = []
-        self.status = self.console.status("") if self.console.is_terminal else None
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._view: LiveView | None = None
 
-    def __enter__(self) -> "Screen":
-        if self.status:
-            self.status.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.clear()
+    @contextmanager
+    def watching(self, mixture: MixtureOfAgents) -> Generator[None, None, None]:
+        """Show a mixture's run while it goes on, where there is a terminal to show it."""
+        if not self._console.is_terminal:
+            yield
+            return
+        self._view = LiveView(self._console, answer=False, transient=True)
+        with mixture.listen(self._view):
+            self._view.__enter__()
+            try:
+                yield
+            finally:
+                self.clear()
 
     def clear(self) -> None:
         """Make room for the answer."""
-        if self.status:
-            self.status.stop()
+        if self._view:
+            self._view.__exit__()
+            self._view = None
 
-    def show(self, event: Event) -> None:
-        """Show one event of a run."""
-        if isinstance(event, LayerStarted):
-            self.console.print(Text(f"layer {event.layer}", style="bold"))
-        elif isinstance(event, CallStarted):
-            self.waiting.append(event.agent)
-        elif isinstance(event, CallFinished):
-            if event.agent in self.waiting:
-                self.waiting.remove(event.agent)
-            if event.role != "aggregator" or event.failure:
-                mark, style = ("x", "red") if event.failure else ("+", "green")
-                said = f"  {event.failure.kind.value}" if event.failure else ""
-                self.console.print(
-                    Text.assemble(
-                        (f"  {mark} ", style), f"{event.elapsed:5.1f} s  {event.agent}{said}"
-                    )
-                )
-        elif isinstance(event, Degraded):
-            self.console.print(Text(f"degraded: {event.reason}", style="yellow"))
-        if self.status:
-            self.status.update(
-                Text(f"waiting for {', '.join(self.waiting)}") if self.waiting else ""
+    def show(self, result: MixtureResult) -> None:
+        """What the run took, call by call."""
+        if self._console.width >= _TABLE:
+            self._console.print(table(result))
+            return
+        calls = Table(box=None, pad_edge=False, show_header=False)
+        for row in rows(result):
+            who = Text(printable(row.agent or row.place), overflow="fold")
+            calls.add_row(
+                who, f"{row.seconds} s", f"${row.cost}", style="red" if row.failed else ""
             )
+        self._console.print(
+            calls, *(Text(printable(one), style="red") for one in problems(result)), sep="\n"
+        )
+
+    def sum_up(self, results: Iterable[MixtureResult]) -> None:
+        """What runs took together, in a line."""
+        runs = list(results)
+        for problem in problems(runs[-1]) if len(runs) == 1 else ():
+            self._console.print(Text(printable(problem), style="yellow"))
+        usage = sum((run.usage for run in runs), Usage())
+        cost = sum((run.cost for run in runs), Cost())
+        calls = sum(len(run.calls) for run in runs)
+        tokens = f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
+        seconds = sum(run.elapsed for run in runs)
+        said = f"{calls} calls, {seconds:.1f} s, {tokens}, {cost}"
+        self._console.print(Text(said, style="dim"))
 
     def who_said_what(self, result: MixtureResult) -> None:
-        """Every proposal, layer by layer."""
+        """Every proposal, layer by layer, and the calls."""
         for layer in result.layers:
             for call in layer.calls:
+                where = "" if call.role == "aggregator" else f"layer {layer.layer}, "
+                self._console.print(Text(f"{where}{call.role} {call.agent}", style="bold"))
                 for proposal in call.proposals:
-                    self.console.print(
-                        Text(f"\n{call.role} {proposal.agent}, layer {layer.layer}", style="bold")
-                    )
-                    self.console.print(Text(proposal.text))
+                    self._console.print(Text(f"{printable(proposal.text)}\n"))
                 if call.failure:
-                    self.console.print(Text(f"\n{call.failure}", style="red"))
-
-    def sum_up(self, result: MixtureResult) -> None:
-        """What the run took, in a line."""
-        usage = result.usage
-        self.console.print(
-            Text(
-                f"{len(result.calls)} calls, {result.elapsed:.1f} s, {usage.input_tokens:,} tokens in, "
-                f"{usage.output_tokens:,} out",
-                style="dim",
-            )
-        )
+                    self._console.print(Text(f"{printable(str(call.failure))}\n", style="red"))
+        self.show(result)

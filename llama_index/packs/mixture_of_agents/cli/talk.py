@@ -10,11 +10,12 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents.config import model_of
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RunError
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.recipe import Aggregator, Recipe
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .advice import explain
-from .answering import Mixture
+from .answering import answer
 from .command import say
 from .running import Loop
 from .screen import Screen
@@ -34,7 +35,7 @@ class Talk:
         self.system = [ChatMessage(role="system", content=system)] if system else []
         self.messages = list(self.system)
         self.results: list[MixtureResult] = []
-        self.mixture = Mixture(recipe)
+        self.mixture = MixtureOfAgents(recipe)
 
     @property
     def recipe(self) -> Recipe:
@@ -70,7 +71,9 @@ class Talk:
         self.messages.append(ChatMessage(role="user", content=question))
         heard: list[str] = []
         try:
-            result = self.loop.run(self.mixture.answer(self.messages, self.screen, heard.append))
+            result = self.loop.run(
+                answer(self.mixture, self.messages, self.screen, hear=heard.append)
+            )
         except RunError as error:
             self.messages.pop()
             say(explain(error))
@@ -84,7 +87,7 @@ class Talk:
             return
         self.messages.append(result.message or ChatMessage(role="assistant", content=result.answer))
         self.results.append(result)
-        self.screen.sum_up(result)
+        self.screen.sum_up([result])
 
     def layers(self, words: list[str]) -> None:
         """/layers: who said what, layer by layer, in the last answer."""
@@ -97,13 +100,10 @@ class Talk:
     def cost(self, words: list[str]) -> None:
         """/cost: what the conversation has taken so far."""
         del words
-        usages = [result.usage for result in self.results]
-        calls = sum(len(result.calls) for result in self.results)
-        tokens_in = sum(usage.input_tokens for usage in usages)
-        tokens_out = sum(usage.output_tokens for usage in usages)
-        say(
-            f"{len(self.results)} answers, {calls} calls, {tokens_in:,} tokens in, {tokens_out:,} out"
-        )
+        if self.results:
+            self.screen.sum_up(self.results)
+        else:
+            say("Nothing has been answered yet.")
 
     def save(self, words: list[str]) -> None:
         """/save FILE: write the conversation down, as Markdown."""
@@ -119,7 +119,7 @@ class Talk:
         """/model [MODEL]: who answers; with a model, let that one write the answers from now on."""
         if words:
             llm = model_of(words[0])
-            self.mixture = Mixture(replace(self.recipe, aggregator=Aggregator(llm)))
+            self.mixture = MixtureOfAgents(replace(self.recipe, aggregator=Aggregator(llm)))
         say(str(self.recipe))
 
     def new(self, words: list[str]) -> None:

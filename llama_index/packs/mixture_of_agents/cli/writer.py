@@ -44,18 +44,22 @@ class Writer:
         sys.stdout.flush()
 
     def _broken(self, part: str) -> str:
-        """A word, a space or a line's end; with a line's end before a word that has no room."""
+        """A word, a space or a line's end; with a line's end before a word that has no room, in place of a space."""
         if part == "\n":
             self._in_code ^= self._line.lstrip().startswith("```")
             self._column = 0
             return part
-        length = cell_len(part)
-        begins = self._line[
-            -1:
-        ].isspace()  # what goes on with a word is not broken from its beginning
-        no_room = begins and not part.isspace() and self._column + length > self._width
-        if no_room and not self._in_code and length < self._width:
-            self._column = length
-            return f"\n{part}"
-        self._column = (self._column + length) % self._width
+        length, room = cell_len(part), self._width - self._column
+        if length > room and not self._in_code:
+            if part.isspace():  # it would begin the next line
+                self._column = 0
+                return "\n"
+            begins = self._line[
+                -1:
+            ].isspace()  # what goes on with a word is not broken from its beginning
+            if begins and length <= self._width:
+                self._column = length
+                return f"\n{part}"
+        # a line that is just full ends only with what follows
+        self._column = (self._column + length - 1) % self._width + 1
         return part

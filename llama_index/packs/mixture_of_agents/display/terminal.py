@@ -89,15 +89,23 @@ class LiveView:
     Args:
         console: where to; by default a rich console on standard output.
         answer: whether to show the answers too.
+        transient: whether what was shown goes away when this context is closed.
     """
 
-    def __init__(self, console: Console | None = None, *, answer: bool = True) -> None:
+    def __init__(
+        self, console: Console | None = None, *, answer: bool = True, transient: bool = False
+    ) -> None:
         self._console = console or Console()
         self._answer = answer
         self._runs: dict[str, _Seen] = {}
         self._spinner = Spinner("dots" if self._unicode else "line")
         self._lock = Lock()
-        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=10)
+        self._live = Live(
+            get_renderable=self._render,
+            console=self._console,
+            refresh_per_second=10,
+            transient=transient,
+        )
 
     def __call__(self, run: RunStarted, event: Event) -> None:
         with self._lock:

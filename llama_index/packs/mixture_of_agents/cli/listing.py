@@ -1,0 +1,25 @@
+"""Rows of texts on standard output: a table where the terminal is wide enough, else a paragraph for each row."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+_GAP = 2
+
+
+def print_listing(titles: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Print rows. What is no terminal gets a table of any width."""
+    console = Console(highlight=False)
+    lengths = zip(map(Text, titles), *rows, strict=True)
+    width = sum(max(text.cell_len for text in column) + _GAP for column in lengths)
+    if console.is_terminal and width > console.width:
+        for first, *others in rows:
+            console.print(first, *(Padding(text, (0, 0, 0, _GAP)) for text in others), sep="\n")
+        return
+    table = Table(*titles, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, width=max(width, 1))
