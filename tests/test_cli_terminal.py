@@ -86,7 +86,7 @@ def test_words_are_not_broken_at_the_end_of_a_line(terminal, providers, columns)
     providers.configure("gpt-4.1", reply=f"{words}\n\n```\n{'x' * 100}\n```\nEnd.")
     moa = terminal("ask", "Why?", "--layers", "1", *MODELS, columns=columns)
     moa.expect(pexpect.EOF)
-    shown = ESCAPES.sub("", moa.before or "").replace("\r\n", "\n")
+    shown = ESCAPES.sub("", moa.before or "").replace("\r", "\n")
     # the terminal breaks a line where it is full: as if it had ended there
     rows = [
         line[at : at + columns] for line in shown.split("\n") for at in range(0, len(line), columns)
