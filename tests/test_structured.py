@@ -131,13 +131,15 @@ def test_a_stream_shows_the_object_grow_and_passes_each_state_once(
     spaced = ALIEN.model_dump_json(indent=1)
     providers.configure("gpt-4.1", reply=spaced)
     grown = list(llm.stream_structured_predict(Film, PROMPT, name="Alien"))
-    titles = [getattr(partial, "title", None) for partial in grown]
-    assert titles[0] is None
-    assert titles[-1] == "Alien"
+    assert [getattr(partial, "title", None) for partial in grown] == ["Alien"] * len(grown)
+    years = [getattr(partial, "year", None) for partial in grown]
+    assert (years[0], years[-1]) == (None, 1979)
     casts = [len(getattr(partial, "cast", None) or []) for partial in grown]
     assert sorted(casts) == casts
     assert set(casts) == {0, 1, 2}
     assert grown[-1] == ALIEN
+    states = [(type(partial) is Film, partial.model_dump()) for partial in grown]
+    assert all(before != after for before, after in pairwise(states))
 
 
 def test_a_fallback_of_another_class_fills_in_the_same_class(providers: SimulatedProviders) -> None:

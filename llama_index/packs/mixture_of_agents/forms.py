@@ -158,33 +158,31 @@ class Schema:
             return self.output_cls.model_validate(calls[0].tool_kwargs)
         return PydanticOutputParser(self.output_cls).parse(response.message.content or "")
 
-    def read_partial(self, response: ChatResponse) -> BaseModel:
-        """The object as far as an unfinished answer holds it: of the class itself where that already fits."""
-        calls = tool_selections(response)
-        text = response.message.content or ""
+
+class Filling:
+    """A schema being filled in by a streamed answer."""
+
+    def __init__(self, output_cls: type[BaseModel]) -> None:
+        self._schema = Schema(output_cls)
+        self._unfinished = create_flexible_model(output_cls)
+        self._last: ChatResponse | None = None
+        self._told: tuple[bool, Any] | None = None
+
+    def further(self, chunk: ChatResponse) -> Iterator[BaseModel]:
+        """The object as far as it is now, where the chunk changed it: of the class itself where that already fits."""
+        self._last = chunk
+        calls = tool_selections(chunk)
+        text = chunk.message.content or ""
         data = (
             calls[0].tool_kwargs
             if calls
             else _partial(text[text.find("{") :] if "{" in text else "")
         )
         try:
-            return self.output_cls.model_validate(data)
+            yield from self._news(self._schema.output_cls.model_validate(data))
         except ValidationError:
-            return create_flexible_model(self.output_cls).model_validate(data)
-
-
-class Filling:
-    """A schema being filled by a streamed answer."""
-
-    def __init__(self, output_cls: type[BaseModel]) -> None:
-        self._schema = Schema(output_cls)
-        self._last: ChatResponse | None = None
-        self._told: BaseModel | None = None
-
-    def further(self, chunk: ChatResponse) -> Iterator[BaseModel]:
-        """The object as far as it is now, where the chunk changed it."""
-        self._last = chunk
-        yield from self._news(self._schema.read_partial(chunk))
+            if any(value is not None for value in data.values()):
+                yield from self._news(self._unfinished.model_validate(data))
 
     def end(self) -> Iterator[BaseModel]:
         """The whole object, where it is not the one that was told last.
@@ -196,8 +194,9 @@ class Filling:
             yield from self._news(self._schema.read(self._last))
 
     def _news(self, filled: BaseModel) -> Iterator[BaseModel]:
-        if filled != self._told:
-            self._told = filled
+        told = isinstance(filled, self._schema.output_cls), filled.model_dump()
+        if told != self._told:
+            self._told = told
             yield filled
 
 

@@ -1,0 +1,73 @@
+"""The examples, as people start them; their models are simulated."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAYS = {
+    "rag.py": [
+        "Answer: You can come on Fridays from 19:00. It costs 12 euros in all.",
+        "The same, streamed: You can come on Fridays from 19:00. It costs 12 euros in all.",
+    ],
+    "agent_with_tools.py": [
+        "mistral-small-latest advises: Look the temperature up; do not guess it.",
+        "Tool: temperature({'city': 'Paris'})\n  returned 18\nTool: to_fahrenheit({'celsius': 18})",
+        "It is 64.4 degrees Fahrenheit in Paris.",
+    ],
+    "structured_output.py": [
+        "Alien (1979)\n  Sigourney Weaver plays Ripley\n  Ian Holm plays Ash\n",
+        "{'title': 'Alien', 'year': 1979, 'cast': None}",
+        "From a structured LLM: Film(title='Alien'",
+    ],
+}
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    keys = {"OPENAI_API_KEY", "MISTRAL_API_KEY"}
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        check=False,
+        capture_output=True,
+        env={name: value for name, value in os.environ.items() if name not in keys},
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs_without_keys_and_says_that_its_models_are_simulated(name: str) -> None:
+    done = run(name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("The models are simulated")
+    for text in SAYS[name]:
+        assert text in done.stdout
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_asks_for_keys_before_it_asks_real_models(name: str) -> None:
+    done = run(name, "--real")
+    assert done.returncode == 1
+    assert done.stderr == "For the real models set OPENAI_API_KEY and MISTRAL_API_KEY.\n"
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    scripts = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
+    assert scripts == {*SAYS, "mixture_of_agents.py"}  # that one is the demo's
+
+
+@pytest.mark.filterwarnings("default")  # Jupyter's own
+def test_the_notebook_runs_and_says_what_it_shows() -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    shown = nbformat.read(EXAMPLES / "chat.ipynb", as_version=4)
+    run = nbformat.read(EXAMPLES / "chat.ipynb", as_version=4)
+    nbclient.NotebookClient(run, timeout=50, resources={"metadata": {"path": EXAMPLES}}).execute()
+    for cell, before in zip(run.cells, shown.cells, strict=True):
+        if cell.cell_type == "code":
+            texts = [
+                [output.text for output in one.outputs if output.output_type == "stream"]
+                for one in (cell, before)
+            ]
+            assert "".join(texts[0]) == "".join(texts[1])
