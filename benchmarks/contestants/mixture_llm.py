@@ -1,5 +1,8 @@
 """mixture-llm over the OpenAI SDK, as its documentation shows it."""
 
+# pyright: reportCallIssue=false
+# This file has the name of the library that it imports, and pyright finds this one first.
+
 from typing import Any
 
 from mixture_llm import Aggregate, Propose, Synthesize, run  # type: ignore[import-not-found]

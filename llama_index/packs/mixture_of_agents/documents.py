@@ -208,9 +208,7 @@ def _toml_lines(value: Any) -> str:
     """A long value: a list has a line for each of its own."""
     if not isinstance(value, list):
         return toml_value(value)
-    return "".join(
-        ["[\n", *(f"    {toml_value(one)},\n" for one in cast("list[Any]", value)), "]"]
-    )
+    return "".join(["[\n", *(f"    {toml_value(one)},\n" for one in cast("list[Any]", value)), "]"])
 
 
 def _toml_key(name: str) -> str:
