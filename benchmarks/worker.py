@@ -90,7 +90,7 @@ async def allocated(ask: Any, runs: int) -> dict[str, Any]:
     return {"kept": kept}
 
 
-async def serve(answers: Any) -> None:
+async def serve(answers: Any, *, calm: bool = False) -> None:
     """Do what standard input says until it ends."""
     loop = asyncio.get_running_loop()
     asks: dict[str, Any] = {}
@@ -102,6 +102,9 @@ async def serve(answers: Any) -> None:
                 begun = time.process_time()
                 asks = module.make(SimpleNamespace(**command["setup"]))
                 reply: dict[str, Any] = {"cpu": time.process_time() - begun, "variants": list(asks)}
+                if calm:  # what is there now stays; what comes goes by itself
+                    gc.freeze()
+                    gc.set_threshold(50_000, 20, 100)
             elif command["do"] == "allocated":
                 reply = await allocated(asks[command["variant"]], command["runs"])
             else:
@@ -115,18 +118,21 @@ async def serve(answers: Any) -> None:
 
 
 def main(cpu: str, loop: str) -> None:
-    """The command: the CPU to run on (or "any"), and "asyncio" or "uvloop"."""
+    """The command: the CPU to run on (or "any"), and "asyncio", "uvloop" or "uvloop+gc"."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a contestant prints is no answer
     if cpu != "any":
         os.sched_setaffinity(0, {int(cpu)})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if loop == "uvloop":
+    if loop == "asyncio":
+        asyncio.run(serve(answers))
+    else:
         import uvloop
 
-        uvloop.install()
-    asyncio.run(serve(answers))
+        made = uvloop.new_event_loop()
+        asyncio.set_event_loop(made)
+        made.run_until_complete(serve(answers, calm=loop.endswith("+gc")))
 
 
 if __name__ == "__main__":

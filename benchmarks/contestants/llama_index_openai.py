@@ -49,6 +49,41 @@ def make(setup: Any) -> dict[str, Any]:
     return {"gather": gather, "mixture": arun, "sync": run, "first_token": first_token}
 
 
+def _policies(options: dict[str, Any]) -> dict[str, Any]:
+    """What is written as JSON, as the objects that a recipe takes."""
+    from llama_index.packs.mixture_of_agents.recipe import Budget, CallPolicy, Limits
+
+    kinds = {"call": CallPolicy, "limits": Limits, "budget": Budget}
+    made = {name: kinds[name](**value) for name, value in options.items() if name in kinds}
+    plain = {name: value for name, value in options.items() if name in ("quorum", "grace")}
+    return {**plain, **made}
+
+
+def _listen() -> None:
+    """Handlers that keep nothing, as the lightest of tracers."""
+    from llama_index_instrumentation import get_dispatcher
+    from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+    from llama_index.core.instrumentation.span import BaseSpan
+    from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+
+    class Events(BaseEventHandler):
+        def handle(self, event: Any, **_: Any) -> None:
+            pass
+
+    class Spans(BaseSpanHandler[BaseSpan]):
+        def new_span(self, id_: str, *_: Any, **__: Any) -> BaseSpan:
+            return BaseSpan(id_=id_)
+
+        def prepare_to_exit_span(self, id_: str, *_: Any, **__: Any) -> BaseSpan | None:
+            return self.open_spans[id_]
+
+        def prepare_to_drop_span(self, id_: str, *_: Any, **__: Any) -> BaseSpan | None:
+            return self.open_spans[id_]
+
+    get_dispatcher().add_event_handler(Events())
+    get_dispatcher().add_span_handler(Spans())
+
+
 def _llms(setup: Any) -> list[OpenAI]:
     """The LLM objects: with clients of their own, with one shared client of a kind, or as our helper makes them."""
     names, where = (

@@ -1,0 +1,50 @@
+"""What each feature costs, beside a mixture without it."""
+
+from contextlib import ExitStack
+from typing import Any
+
+from peers import Peer
+from report import Report
+from rig import Entry, Rig, Setup, middle
+
+REPLY = "An answer of some words, as models give them. " * 12
+FEATURES: dict[str, dict[str, Any]] = {
+    "nothing switched on": {},
+    "a listener": {"listener": True},
+    "limits": {"limits": {"in_flight": 100, "per_endpoint": 100}},
+    "a budget": {"budget": {"tokens": 10_000_000}},
+    "quorum and grace": {"quorum": 6, "grace": 10.0},
+    "hedging": {"call": {"hedge_after": 10.0}},
+    "LlamaIndex's span and event handlers": {"handlers": True},
+}
+
+
+def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
+    """All of them in turn, each in a process of its own."""
+    report = Report("features")
+    rounds, runs = (3, 1) if quick else (20, 3)
+    rig.sim.configure("*", reply=REPLY)
+    with ExitStack() as stack:
+        entries = [
+            Entry(
+                name,
+                stack.enter_context(
+                    rig.worker("llama_index_openai", Setup(client="ours", options=on))
+                ),
+                "mixture",
+            )
+            for name, on in FEATURES.items()
+        ]
+        samples = rig.interleave(entries, rounds, runs)
+    cpu = {e.name: middle([s.cpu for s in samples[e.name]]) / runs / e.calls * 1e3 for e in entries}
+    plain = cpu[entries[0].name]
+    report.table(
+        "Features",
+        ("", "CPU per call, ms", "more than without, ms"),
+        [
+            (name, value, value - plain if index else None)
+            for index, (name, value) in enumerate(cpu.items())
+        ],
+        f"Over shared clients, at 0 ms a call; medians of {rounds}, interleaved. Usage is always read.",
+    )
+    return report

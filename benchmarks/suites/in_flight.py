@@ -1,0 +1,140 @@
+"""Many runs at once: how many a second, what a call costs, what a run weighs."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from peers import Peer
+from report import Report
+from rig import Entry, Rig, Sample, Setup
+
+LATENCY = 0.1
+REPLY = "An answer of some words, as models give them. " * 12
+OURS, BARE = "mixture, shared clients", "gather of OpenAI.achat"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who runs, and up to how many at once it is worth waiting for."""
+
+    name: str
+    module: str
+    variant: str
+    most: int = 1000
+    client: str = "default"
+    loop: str = "asyncio"
+    python: str | None = None
+
+
+CONTESTANTS = (
+    Contestant("gather of raw aiohttp", "raw_aiohttp", "gather"),
+    Contestant("gather of the OpenAI SDK over aiohttp", "openai_sdk", "gather", 200, "aiohttp"),
+    Contestant(BARE, "llama_index_openai", "gather"),
+    Contestant(
+        "gather of OpenAI.achat over one aiohttp client",
+        "llama_index_openai",
+        "gather",
+        50,
+        "aiohttp",
+    ),
+    Contestant("mixture", "llama_index_openai", "mixture"),
+    Contestant(OURS, "llama_index_openai", "mixture", 1000, "ours"),
+    Contestant(f"{OURS}, uvloop", "llama_index_openai", "mixture", 1000, "ours", "uvloop"),
+    Contestant(
+        f"{OURS}, uvloop, calm collector",
+        "llama_index_openai",
+        "mixture",
+        1000,
+        "ours",
+        "uvloop+gc",
+    ),
+    Contestant("LlamaIndex Workflow steps", "workflow", "run", 50),
+)
+
+
+def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
+    """50, 200 and 1,000 at once, each contestant in a fresh process, so that memory is its own."""
+    report = Report("in_flight")
+    others = [
+        Contestant(p.name, p.contestant, "run", p.most_in_flight, python=python)
+        for p, python in peers.items()
+    ]
+    levels = {20: 1} if quick else {50: 3, 200: 3, 1000: 1}
+    found: dict[tuple[str, int], Sample] = {}
+    rig.sim.configure("*", reply=REPLY, latency=LATENCY)
+    for level, rounds in levels.items():
+        here = [one for one in (*CONTESTANTS, *others) if level <= one.most]
+        samples = _measured(rig, here, level, rounds)
+        found |= {(name, level): sample for name, sample in samples.items()}
+        report.table(
+            f"{level:,} runs at once",
+            ("", "queries a second", "CPU per call, ms", "memory per run, KiB", "errors"),
+            [_row(name, sample, level) for name, sample in samples.items()],
+            f"{level:,} runs begin together, {LATENCY * 1e3:.0f} ms a call; medians of {rounds}. Memory is the peak "
+            f"of the process above what it held before, for each run.",
+        )
+    _targets(report, found, list(levels))
+    return report
+
+
+def _measured(
+    rig: Rig, contestants: list[Contestant], level: int, rounds: int
+) -> dict[str, Sample]:
+    samples: dict[str, list[Sample]] = {one.name: [] for one in contestants}
+    for _ in range(rounds):
+        for one in contestants:
+            with ExitStack() as stack:
+                setup = Setup(client=one.client, in_flight=level)
+                options = {"python": one.python} if one.python else {}
+                worker = stack.enter_context(
+                    rig.worker(one.module, setup, loop=one.loop, **options)
+                )
+                entry = Entry(one.name, worker, one.variant)
+                rig.run(entry, runs=2)
+                samples[one.name].append(rig.run(entry, runs=level, in_flight=level))
+    return {
+        name: sorted(found, key=lambda sample: sample.wall)[len(found) // 2]
+        for name, found in samples.items()
+    }
+
+
+def _row(name: str, sample: Sample, level: int) -> tuple[str, float, float, float, int]:
+    done = len(sample.seconds)
+    return (
+        name,
+        done / sample.wall,
+        sample.cpu / max(1, sample.arrived) * 1e3,
+        _memory(sample, level),
+        len(sample.errors),
+    )
+
+
+def _memory(sample: Sample, level: int) -> float:
+    return (sample.memory_peak - sample.memory_before) / level
+
+
+def _targets(report: Report, found: dict[tuple[str, int], Sample], levels: list[int]) -> None:
+    ours = f"{OURS}, uvloop, calm collector"
+    for level in levels:
+        mine = found[ours, level]
+        for other, bound in (("mixture-llm", 4.0), (BARE, 2.0)):
+            if (other, level) in found:
+                ratio = found[other, level].wall / mine.wall
+                report.target(
+                    f"queries a second over {other}, {level} at once, own clients",
+                    ratio,
+                    bound,
+                    at_least=True,
+                )
+        report.target(
+            f"memory per run, {level} at once, own clients", _memory(mine, level), 400.0, unit="KiB"
+        )
+        report.target(
+            f"errors, {level} at once, own clients", float(len(mine.errors)), 0.0, unit=""
+        )
+    if len(levels) > 1:
+        few, many = (found[ours, level] for level in (levels[0], levels[-1]))
+        report.target(
+            f"CPU per call at {levels[-1]} over that at {levels[0]} at once",
+            (many.cpu / many.arrived) / (few.cpu / few.arrived),
+            1.2,
+        )

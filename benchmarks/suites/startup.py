@@ -1,0 +1,80 @@
+"""What it takes to begin: imports, a command's help, the LLM objects and the first answer."""
+
+import os
+import subprocess
+import sys
+import time
+
+from peers import Peer
+from report import Report
+from rig import Rig, Setup, middle
+
+CORE = "import llama_index.core"
+PACKAGE = "import llama_index.packs.mixture_of_agents"
+COMMANDS = {
+    CORE: ["-c", CORE],
+    PACKAGE: ["-c", PACKAGE],
+    f"{CORE}, then {PACKAGE.removeprefix('import ')}": ["-c", f"{CORE}; {PACKAGE}"],
+    "from llama_index.packs.mixture_of_agents import MixtureOfAgentsPack": [
+        "-c",
+        "from llama_index.packs.mixture_of_agents import MixtureOfAgentsPack",
+    ],
+    "moa --help": ["-m", "llama_index.packs.mixture_of_agents.cli", "--help"],
+}
+
+
+def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
+    """Processes, begun in turn."""
+    report = Report("startup")
+    rounds = 2 if quick else 15
+    spent: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    walls: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(rounds):
+        for name, arguments in COMMANDS.items():
+            begun = time.perf_counter()
+            spent[name].append(_cpu([sys.executable, *arguments]))
+            walls[name].append(time.perf_counter() - begun)
+    cpu = {name: middle(values) for name, values in spent.items()}
+    report.table(
+        "Beginning",
+        ("", "CPU, s", "wall, s"),
+        [(name, cpu[name], middle(walls[name])) for name in COMMANDS],
+        f"Medians of {rounds}, interleaved.",
+    )
+    first = {client: _first(rig, client, rounds) for client in ("default", "ours")}
+    report.table(
+        "The first run",
+        ("seven LLM objects", "CPU of making them, ms", "CPU of the first run, ms"),
+        [(name, *(part * 1e3 for part in first[name])) for name in first],
+        '"ours" is `share_clients`; "default" makes its clients at the first call.',
+    )
+    names = list(COMMANDS)
+    report.target(
+        "importing the package over importing core",
+        (cpu[names[2]] - cpu[CORE]) * 1e3,
+        50.0,
+        unit="ms",
+    )
+    report.target(
+        "importing its pack over importing core", (cpu[names[3]] - cpu[CORE]) * 1e3, 50.0, unit="ms"
+    )
+    report.target("moa --help", cpu["moa --help"], 0.4, unit="s of CPU")
+    return report
+
+
+def _cpu(command: list[str]) -> float:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert not process.returncode, command
+    return used.ru_utime + used.ru_stime
+
+
+def _first(rig: Rig, client: str, rounds: int) -> tuple[float, float]:
+    """Seconds of CPU to make the LLM objects, and for the first run, in a fresh process each time."""
+    made, ran = [], []
+    for _ in range(min(rounds, 5)):
+        with rig.worker("llama_index_openai", Setup(client=client)) as worker:
+            made.append(worker.made["cpu"])
+            ran.append(worker.tell("run", variant="mixture", runs=1, in_flight=1)["cpu"])
+    return middle(made), middle(ran)
