@@ -78,7 +78,7 @@ matrix/%:
 .PHONY: test-only
 test-only: $(VENV)/.developing
 	@mkdir -p $(AWAY)
-	@$(PYTEST) --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+	@$(PYTEST) --numprocesses 2 --inline-snapshot=disable $(or $(TESTS),"$(HERE)/tests") $(ARGS)
 
 # Where the pack is downloaded as users of core 0.14.20 do: all but the pack itself is installed in DOORS.
 DOORS := .venvs/doors
@@ -86,7 +86,7 @@ DOORS := .venvs/doors
 .PHONY: doors
 doors: $(VENV)/.developing $(DOORS)/.made ## download-llamapack with core 0.14.20, and installing over the old pack
 	@mkdir -p $(AWAY)
-	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors "$(HERE)/tests" $(ARGS)
+	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors $(or $(TESTS),"$(HERE)/tests") $(ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
