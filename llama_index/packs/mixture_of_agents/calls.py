@@ -18,7 +18,7 @@ from .recipe import Agent, Limits, Recipe
 from .slots import Slots
 from .transport import Transport
 
-__all__ = ["Caller", "Request", "RunState"]
+__all__ = ["Caller", "Request", "RunState", "parameters_of"]
 
 _SAYS_NOTHING = frozenset(
     {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CONFIGURATION, FailureKind.ERROR}
@@ -63,7 +63,7 @@ class Caller:
         run.calls += 1
         transport = self.transport(request.agent)
         policy = request.agent.call or self._recipe.call
-        parameters = _parameters(request, self._recipe)
+        parameters = parameters_of(request, self._recipe)
         attempts = Attempts(request, transport, self.endpoint(transport), run, policy, parameters)
         return await _Call(attempts, run.calls).make()
 
@@ -216,7 +216,8 @@ def _slots(limits: Limits) -> Slots | None:
     return Slots(limits.in_flight, limits.per_endpoint, one_key=limits.one_model_at_a_time)
 
 
-def _parameters(request: Request, recipe: Recipe) -> dict[str, Any]:
+def parameters_of(request: Request, recipe: Recipe) -> dict[str, Any]:
+    """What a request sends beside its messages; None stands for nothing."""
     agent = request.agent
     sampling = {
         "temperature": recipe.temperature if agent.temperature is None else agent.temperature,

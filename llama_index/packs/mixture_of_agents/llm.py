@@ -124,6 +124,12 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         stack.callback(self._unlisten, listener)
         return stack
 
+    def with_caller(self, caller: Caller) -> "MixtureOfAgents":
+        """The same mixture, with its calls made by another caller: a cache, a replay."""
+        copy = self.model_copy()
+        copy._caller = caller
+        return copy
+
     def _unlisten(self, listener: Listener) -> None:
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 

@@ -1,0 +1,179 @@
+"""Answers that were paid for once: by content hash, behind LlamaIndex's key-value stores. Off unless asked for."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.llms.llm import LLM
+from llama_index.core.storage.kvstore.types import BaseKVStore
+from pydantic import TypeAdapter
+
+from .answers import answer_message
+from .asking import Request, RunState
+from .calls import Caller, parameters_of
+from .digests import digest
+from .events import CallFinished, CallStarted, Proposal
+from .llm import MixtureOfAgents
+from .models import SECRET
+from .recipe import Recipe
+from .recorded import answer_again
+from .sqlite_store import SqliteKVStore
+from .threads import in_thread
+
+_VERSION = 1
+_COLLECTION = "mixture_of_agents"
+_NOT_SETTINGS = frozenset(
+    {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
+)
+"""Fields of an LLM object that do not change what it answers; nor do its keys and headers."""
+_log = logging.getLogger(__name__)
+
+
+def cached(mixture: Any, store: BaseKVStore | str | Path) -> MixtureOfAgents:
+    """The same mixture, with answers kept in a store and taken from there when exactly the same is asked again.
+
+    The same: model and its settings, address, messages, tools, sampling. Proposers or samples that ask the same
+    within one run stay different. Failures are not kept. A call answered from the store is marked ``cached`` in the
+    result and costs nothing.
+
+    Args:
+        mixture: a ``MixtureOfAgents``, a pack or a recipe.
+        store: any key-value store of LlamaIndex's, or the path of an SQLite file.
+    """
+    known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
+    llm: MixtureOfAgents = getattr(known, "llm", known)
+    behind = store if isinstance(store, BaseKVStore) else SqliteKVStore(store)
+    return llm.with_caller(CachingCaller(llm.recipe, behind))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An answer in the store; with its message where it may call tools."""
+
+    proposals: tuple[Proposal, ...]
+    message: ChatMessage | None = None
+
+
+_ENTRY = TypeAdapter(_Entry)
+
+
+class CachingCaller(Caller):
+    """Answers calls from a store; makes those that are not there, and keeps their answers."""
+
+    def __init__(self, recipe: Recipe, store: BaseKVStore) -> None:
+        super().__init__(recipe)
+        self._store: Any = store  # LlamaIndex declares its dictionaries bare
+
+    async def call(
+        self, request: Request, run: RunState
+    ) -> tuple[CallFinished, ChatResponse | None]:
+        """Ask an agent, or the store; see ``Caller.call``."""
+        key = self._key(request, run)
+        entry = await self._get(key, run)
+        if entry is not None:
+            return self._hit(request, run, entry)
+        finished, response = await super().call(request, run)
+        if finished.failure is None and finished.proposals and response is not None:
+            await self._put(
+                key, run, _Entry(finished.proposals, _message(request, finished, response))
+            )
+        return finished, response
+
+    def _key(self, request: Request, run: RunState) -> str:
+        transport = self.transport(request.agent)
+        policy = request.agent.call or self._recipe.call
+        content = digest(
+            _VERSION,
+            transport.key,
+            _settings(request.agent.llm),
+            list(request.messages),
+            parameters_of(request, self._recipe),
+            [request.role, policy.truncated],
+        )
+        asked: Counter[str] = run.notes.setdefault("cache", Counter())
+        asked[content] += 1
+        return f"{content}-{asked[content]}"
+
+    def _hit(
+        self, request: Request, run: RunState, entry: _Entry
+    ) -> tuple[CallFinished, ChatResponse]:
+        run.calls += 1
+        number, begun, agent = run.calls, run.now(), request.agent
+        provider, model, _ = self.transport(agent).key
+        run.emit(
+            CallStarted(number, request.layer, agent.name, request.role, model, provider, begun)
+        )
+        proposals = tuple(_renamed(entry.proposals, agent.name))
+        response = answer_again(request, proposals, entry.message)
+        finished = CallFinished(
+            number, request.layer, agent.name, request.role, model, provider, begun, run.now(), proposals,
+            attempts=0, first_token=begun if request.on_chunk else None, cached=True,
+        )  # fmt: skip
+        run.emit(finished)
+        return finished, response
+
+    async def _get(self, key: str, run: RunState) -> _Entry | None:
+        try:
+            get = partial(self._store.get, key, _COLLECTION)
+            found = await (in_thread(get) if run.threaded else self._store.aget(key, _COLLECTION))
+            return None if found is None else _ENTRY.validate_python(found)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call can still be made
+            _log.warning("the cache could not be read: %r", error)
+            return None
+
+    async def _put(self, key: str, run: RunState, entry: _Entry) -> None:
+        value: dict[str, Any] = {"proposals": [asdict(p) for p in entry.proposals]}
+        if entry.message:
+            value["message"] = entry.message.model_dump(mode="json", exclude={"additional_kwargs"})
+        try:
+            put = partial(self._store.put, key, value, _COLLECTION)
+            await (in_thread(put) if run.threaded else self._store.aput(key, value, _COLLECTION))
+        except Exception as error:  # noqa: BLE001 - the answer is there all the same
+            _log.warning("the cache could not be written to: %r", error)
+
+
+def _message(
+    request: Request, finished: CallFinished, response: ChatResponse
+) -> ChatMessage | None:
+    """The aggregator's answer, which may call tools; of the others only the text is passed on."""
+    if request.role != "aggregator":
+        return None
+    return answer_message(response, finished.proposals, streamed=request.on_chunk is not None)
+
+
+def _renamed(proposals: tuple[Proposal, ...], name: str) -> list[Proposal]:
+    """The proposals as this agent's: an agent of another name may have made them."""
+    several = len(proposals) > 1
+    names = [f"{name}#{number}" if several else name for number in range(1, len(proposals) + 1)]
+    return [
+        Proposal(name, p.model, p.text, p.thinking, p.finish_reason)
+        for name, p in zip(names, proposals, strict=True)
+    ]
+
+
+def _settings(value: Any) -> Any:
+    """What of an LLM's settings, or of a whole recipe, shapes its answers."""
+    if isinstance(value, LLM):
+        recipe = getattr(value, "recipe", None)
+        named = (
+            name
+            for name in type(value).model_fields
+            if name not in _NOT_SETTINGS and not SECRET.search(name)
+        )
+        known = {name: _settings(getattr(value, name)) for name in named}
+        return [type(value).__qualname__, known, _settings(recipe) if recipe else None]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [
+            type(value).__qualname__,
+            *(_settings(getattr(value, one.name)) for one in fields(value)),
+        ]
+    if isinstance(value, Mapping):
+        return {str(name): _settings(one) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
+    if isinstance(value, (list, tuple)):
+        return [_settings(one) for one in value]  # type: ignore[reportUnknownVariableType]
+    return value

@@ -1,0 +1,120 @@
+"""A recipe run again against a trace file: the same answers, no network, no keys, no cost."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatResponse
+
+from .asking import Request, RunState
+from .calls import Caller
+from .errors import ReplayMiss
+from .events import CallFinished, CallStarted
+from .llm import MixtureOfAgents
+from .recipe import Recipe
+from .recorded import answer_again
+from .result import MixtureResult, saved_runs
+
+_Key = tuple[int, str, str]
+"""Layer, role, agent."""
+
+
+def replay(mixture: Any, path: str | Path) -> MixtureOfAgents:
+    """The same mixture, with every call answered from a trace file.
+
+    A run is found by its conversation (every message, and the tools offered), a call by its layer, role and agent;
+    a question that was asked several times is answered as it was then, one time after the other, the last one again
+    and again. Failures are replayed as well. Tokens are those of the file, times are those of the replay.
+
+    Args:
+        mixture: a ``MixtureOfAgents``, a pack or a recipe.
+        path: a file that ``trace_to`` wrote.
+
+    Returns:
+        A mixture whose runs raise ``ReplayMiss`` where the file lacks a call that they make.
+
+    Raises:
+        ValueError: it is no trace file.
+        OSError: it cannot be read.
+    """
+    known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
+    llm: MixtureOfAgents = getattr(known, "llm", known)
+    return llm.with_caller(ReplayCaller(llm.recipe, saved_runs(path), str(path)))
+
+
+class ReplayCaller(Caller):
+    """Answers calls from the runs of a trace file."""
+
+    def __init__(self, recipe: Recipe, runs: Sequence[MixtureResult], name: str) -> None:
+        super().__init__(recipe)
+        self._name = name
+        self._runs: defaultdict[str, list[MixtureResult]] = defaultdict(list)
+        for run in runs:
+            self._runs[run.run.conversation].append(run)
+        self._asked: Counter[str] = Counter()
+
+    async def call(
+        self, request: Request, run: RunState
+    ) -> tuple[CallFinished, ChatResponse | None]:
+        """The recorded end of a call, told as if it happened now.
+
+        Raises:
+            ReplayMiss: the file lacks the call.
+        """
+        run.calls += 1
+        recorded, before = self._recorded(run)
+        begun = run.now()
+        found = self._found(request, recorded, before)
+        run.emit(
+            CallStarted(
+                run.calls,
+                request.layer,
+                found.agent,
+                found.role,
+                found.model,
+                found.provider,
+                begun,
+            )
+        )
+        number, response = run.calls, None
+        if found.failure is None:
+            ours = recorded.answered_by == found.agent and found.role == "aggregator"
+            response = answer_again(request, found.proposals, recorded.message if ours else None)
+        first = begun if found.first_token is not None and request.on_chunk else None
+        finished = replace(found, call=number, started=begun, ended=run.now(), first_token=first)
+        run.emit(finished)
+        return finished, response
+
+    def _recorded(self, run: RunState) -> tuple[MixtureResult, Counter[_Key]]:
+        """The recorded run that this run repeats, and how often it has asked whom."""
+        if "replay" not in run.notes:
+            assert run.start
+            runs, times = self._runs.get(run.start.conversation), self._asked
+            if not runs:
+                asked = ", ".join(
+                    sorted({repr(one.question) for many in self._runs.values() for one in many})
+                )
+                raise ReplayMiss(
+                    f"{self._name} holds no run of this conversation: {run.start.question!r} "
+                    f"(it holds: {asked or 'nothing'})"
+                )
+            place = min(times[run.start.conversation], len(runs) - 1)
+            times[run.start.conversation] += 1
+            run.notes["replay"] = runs[place], Counter[_Key]()
+        return run.notes["replay"]
+
+    def _found(
+        self, request: Request, recorded: MixtureResult, before: Counter[_Key]
+    ) -> CallFinished:
+        key = request.layer, request.role, request.agent.name
+        calls = [call for call in recorded.calls if (call.layer, call.role, call.agent) == key]
+        if before[key] >= len(calls):
+            again = f" for the {before[key] + 1}. time" if before[key] else ""
+            raise ReplayMiss(
+                f"{self._name} lacks a call: {request.role} {request.agent.name!r} in layer {request.layer}{again}, "
+                f"in run {recorded.run_id} about {recorded.question!r}"
+            )
+        before[key] += 1
+        return calls[before[key] - 1]
