@@ -69,15 +69,15 @@ class CachingCaller(Caller):
         super().__init__(recipe)
         self._store: Any = store  # LlamaIndex declares its dictionaries bare
 
-    async def call(
-        self, request: Request, run: RunState
+    async def make(
+        self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
-        """Ask an agent, or the store; see ``Caller.call``."""
+        """Ask the store, or else the agent."""
         key = self._key(request, run)
         entry = await self._get(key, run)
         if entry is not None:
-            return self._hit(request, run, entry)
-        finished, response = await super().call(request, run)
+            return self._hit(request, run, number, entry)
+        finished, response = await super().make(request, run, number)
         if finished.failure is None and finished.proposals and response is not None:
             await self._put(
                 key, run, _Entry(finished.proposals, _message(request, finished, response))
@@ -100,10 +100,9 @@ class CachingCaller(Caller):
         return f"{content}-{asked[content]}"
 
     def _hit(
-        self, request: Request, run: RunState, entry: _Entry
+        self, request: Request, run: RunState, number: int, entry: _Entry
     ) -> tuple[CallFinished, ChatResponse]:
-        run.calls += 1
-        number, begun, agent = run.calls, run.now(), request.agent
+        begun, agent = run.now(), request.agent
         provider, model, _ = self.transport(agent).key
         run.emit(
             CallStarted(number, request.layer, agent.name, request.role, model, provider, begun)

@@ -60,12 +60,18 @@ class Caller:
         Raises:
             asyncio.CancelledError: the call was cancelled; its event has been emitted.
         """
-        run.calls += 1
+        run.calls += 1  # before anything is awaited: the numbers follow the recipe's order
+        return await self.make(request, run, run.calls)
+
+    async def make(
+        self, request: Request, run: RunState, number: int
+    ) -> tuple[CallFinished, ChatResponse | None]:
+        """Make the call that has this number; see ``call``."""
         transport = self.transport(request.agent)
         policy = request.agent.call or self._recipe.call
         parameters = parameters_of(request, self._recipe)
         attempts = Attempts(request, transport, self.endpoint(transport), run, policy, parameters)
-        return await _Call(attempts, run.calls).make()
+        return await _Call(attempts, number).make()
 
 
 class _Call:

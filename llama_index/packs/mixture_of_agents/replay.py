@@ -55,21 +55,20 @@ class ReplayCaller(Caller):
             self._runs[run.run.conversation].append(run)
         self._asked: Counter[str] = Counter()
 
-    async def call(
-        self, request: Request, run: RunState
+    async def make(
+        self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
         """The recorded end of a call, told as if it happened now.
 
         Raises:
             ReplayMiss: the file lacks the call.
         """
-        run.calls += 1
         recorded, before = self._recorded(run)
         begun = run.now()
         found = self._found(request, recorded, before)
         run.emit(
             CallStarted(
-                run.calls,
+                number,
                 request.layer,
                 found.agent,
                 found.role,
@@ -78,7 +77,7 @@ class ReplayCaller(Caller):
                 begun,
             )
         )
-        number, response = run.calls, None
+        response = None
         if found.failure is None:
             ours = recorded.answered_by == found.agent and found.role == "aggregator"
             response = answer_again(request, found.proposals, recorded.message if ours else None)

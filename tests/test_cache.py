@@ -1,0 +1,321 @@
+"""Answers that were paid for once: what counts as the same, what never does, and where they are kept."""
+
+import asyncio
+import multiprocessing
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.storage.kvstore import SimpleKVStore
+from llama_index.core.tools import FunctionTool
+
+from llama_index.packs.mixture_of_agents import (
+    Aggregator,
+    MixtureOfAgents,
+    MixtureResult,
+    Proposer,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.cache import cached
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.recipe import Recipe
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
+from llama_index.packs.mixture_of_agents.sqlite_store import SqliteKVStore
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+QUESTION = [ChatMessage(role="user", content="What is it?")]
+WAYS = ["chat", "achat", "stream_chat", "astream_chat"]
+
+
+async def ask(
+    mixture: MixtureOfAgents, way: str = "achat", question: Any = QUESTION
+) -> MixtureResult:
+    if way == "chat":
+        response = await asyncio.to_thread(mixture.chat, question)
+    elif way == "achat":
+        response = await mixture.achat(question)
+    elif way == "stream_chat":
+        chunks = await asyncio.to_thread(lambda: list(mixture.stream_chat(question)))
+        response = chunks[-1]
+        assert "".join(c.delta or "" for c in chunks) == response.message.content
+    else:
+        chunks = [chunk async for chunk in await mixture.astream_chat(question)]
+        response = chunks[-1]
+        assert "".join(c.delta or "" for c in chunks) == response.message.content
+    return response.additional_kwargs["mixture"]
+
+
+def recipe(providers: SimulatedProviders, **policies: Any) -> Recipe:
+    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
+    return moa(proposers, providers.openai("gpt-4.1"), layers=2, **policies)
+
+
+@pytest.fixture
+def store() -> SimpleKVStore:
+    return SimpleKVStore()
+
+
+@pytest.mark.parametrize("first", WAYS)
+async def test_the_same_question_is_answered_without_a_request_and_costs_nothing(
+    providers: SimulatedProviders, tmp_path: Path, first: str
+):
+    file = tmp_path / "answers.sqlite3"
+    paid = await ask(cached(recipe(providers), file), first)
+    assert providers.counts().arrived == 5
+    assert not any(call.cached for call in paid.calls)
+    for way in WAYS:
+        free = await ask(cached(recipe(providers), file), way)
+        assert free.answer == paid.answer
+        assert [c.proposals for c in free.calls] == [c.proposals for c in paid.calls]
+        assert all(call.cached and call.attempts == 0 for call in free.calls)
+        assert free.usage == Usage()
+        assert free.cost.usd == 0
+        assert "cached" in free.summary()
+    assert providers.counts().arrived == 5
+
+
+@pytest.mark.parametrize(
+    "changed", ["question", "temperature", "model", "system", "kwargs", "image"]
+)
+async def test_whatever_changes_the_answer_is_asked_anew(
+    providers: SimulatedProviders, store: SimpleKVStore, changed: str
+):
+    def once(number: int) -> tuple[Recipe, list[ChatMessage]]:
+        of = {changed: number}
+        model = ("gpt-4.1-mini", "gpt-4o")[of.get("model", 0)]
+        proposer = Proposer(
+            providers.openai(model),
+            name="p",
+            system_prompt=("be brief", "be long")[of.get("system", 0)],
+            kwargs={"seed": of.get("kwargs", 0)},
+        )
+        text = TextBlock(text=f"question {of.get('question', 0)}")
+        image = ImageBlock(
+            image=bytes([137, 80, 78, 71, of.get("image", 0)]), image_mimetype="image/png"
+        )
+        blocks = [text, image] if changed == "image" else [text]
+        temperature = of.get("temperature", 0) / 10
+        made = moa([proposer], providers.openai("gpt-4.1"), layers=1, temperature=temperature)
+        return made, [ChatMessage(role="user", blocks=blocks)]
+
+    for number in (0, 1, 0, 1):
+        made, question = once(number)
+        await ask(cached(made, store), question=question)
+    models = [record.model for record in providers.log()]
+    assert len([model for model in models if model != "gpt-4.1"]) == 2
+
+
+async def test_settings_of_the_llm_object_count_and_its_key_does_not(
+    providers: SimulatedProviders, store: SimpleKVStore
+):
+    settings = [
+        {},
+        {"additional_kwargs": {"user": "a"}},
+        {"api_key": "another"},
+        {"timeout": 7.0},
+        {"max_retries": 9},
+    ]
+    for more in settings:
+        llm = providers.openai("gpt-4.1-mini", **more)
+        await ask(cached(moa([llm], providers.openai("gpt-4.1"), layers=1), store))
+    assert providers.counts("gpt-4.1-mini").arrived == 2
+
+
+async def test_samples_and_equal_proposers_stay_different_answers(
+    providers: SimulatedProviders, store: SimpleKVStore
+):
+    many = [f"answer {number}" for number in range(99)]
+    providers.configure("mistral-small-latest", reply=many)
+    providers.configure("gpt-4o", reply=many)
+    proposers = [
+        Proposer(providers.mistral("mistral-small-latest"), samples=3),
+        providers.openai("gpt-4o"),
+        providers.openai("gpt-4o"),
+    ]
+    made = moa(proposers, providers.openai("gpt-4.1"), layers=1)
+    paid = await ask(cached(made, store))
+    texts = [proposal.text for proposal in paid.proposals]
+    assert len(set(texts[:3])) == 3
+    assert texts[3] != texts[4]
+    free = await ask(cached(made, store))
+    assert [proposal.text for proposal in free.proposals] == texts
+    assert all(call.cached for call in free.calls)
+
+
+async def test_failures_are_not_kept(providers: SimulatedProviders, store: SimpleKVStore):
+    providers.configure("gpt-4.1-mini", script=[failure(401)])
+    made = moa(
+        [providers.openai("gpt-4.1-mini"), providers.openai("gpt-4o")],
+        providers.openai("gpt-4.1"),
+        layers=1,
+    )
+    assert (await ask(cached(made, store))).failures
+    again = await ask(cached(made, store))
+    assert not again.failures
+    assert [call.cached for call in again.calls] == [False, True, False]
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def subtract(a: int, b: int) -> int:
+    """Subtract two numbers."""
+    return a - b
+
+
+async def test_tool_calls_are_kept_and_other_tools_are_another_question(store: SimpleKVStore):
+    call = ToolSelection(tool_id="call-1", tool_name="add", tool_kwargs={"a": 2, "b": 3})
+    boss = ScriptedLLM(call)
+    mixture = cached(moa([ScriptedLLM("use add", model="m")], boss, layers=1), store)
+    tools = [FunctionTool.from_defaults(add)]
+    for _ in range(2):
+        response = await mixture.achat_with_tools(tools, user_msg="2 + 3?")
+        assert mixture.get_tool_calls_from_response(response) == [call]
+    assert len(boss.asked) == 1
+    await mixture.achat_with_tools(
+        [*tools, FunctionTool.from_defaults(subtract)], user_msg="2 + 3?"
+    )
+    assert len(boss.asked) == 2
+
+
+async def test_two_mixtures_as_members_are_told_apart_by_what_is_in_them(store: SimpleKVStore):
+    inner = [ScriptedLLM(f"I am {name}", model=name) for name in ("a", "b")]
+    answers = [
+        (await ask(cached(moa([MixtureOfAgents(moa([one], one))], ScriptedLLM(), layers=1), store)))
+        .proposals[0]
+        .text
+        for one in inner
+    ]
+    assert answers == ["I am a", "I am b"]
+
+
+async def test_a_store_that_fails_does_not_break_the_run(caplog: pytest.LogCaptureFixture):
+    class Broken(SimpleKVStore):
+        async def aget(self, *_: Any, **__: Any) -> Any:
+            raise ConnectionError("down")
+
+        async def aput(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError("down")
+
+    mixture = cached(moa([ScriptedLLM("a")], ScriptedLLM("b")), Broken())
+    assert (await ask(mixture)).answer == "b"
+    assert "the cache could not be read: ConnectionError('down')" in caplog.text
+
+
+async def test_what_is_no_entry_of_ours_is_asked_anew(
+    store: SimpleKVStore, caplog: pytest.LogCaptureFixture
+):
+    boss = ScriptedLLM("b")
+    mixture = cached(moa([ScriptedLLM("a", model="m")], boss, layers=1), store)
+    await ask(mixture)
+    for key in store.get_all("mixture_of_agents"):
+        store.put(key, {"something": "else"}, "mixture_of_agents")
+    assert (await ask(mixture)).answer == "b"
+    assert len(boss.asked) == 2
+
+
+def test_no_key_and_no_address_of_the_caller_is_in_the_store(
+    providers: SimulatedProviders, tmp_path: Path
+):
+    key = "sk-very-secret-key-1234567890"
+    file = tmp_path / "answers.sqlite3"
+    llm = providers.openai("gpt-4.1", api_key=key)
+    cached(moa([llm], llm), file).chat(QUESTION)
+    stored = b"".join(part.read_bytes() for part in tmp_path.iterdir())
+    assert b"simulated gpt-4.1" in stored
+    assert key.encode() not in stored
+    assert b"127.0.0.1" not in stored
+
+
+async def test_the_aggregators_name_is_its_own_even_where_its_answer_is_not_new(
+    store: SimpleKVStore,
+):
+    for name in ("one", "two"):
+        boss = Aggregator(ScriptedLLM("b", model="boss"), name=name)
+        result = await ask(cached(moa([ScriptedLLM("a")], boss, layers=1), store))
+        assert result.answered_by == name
+        assert result.calls[-1].proposals[0].agent == name
+    assert result.calls[-1].cached
+
+
+def test_the_sqlite_store_is_a_key_value_store(tmp_path: Path):
+    store = SqliteKVStore(tmp_path / "x.sqlite3")
+    store.put("a", {"n": 1, "text": "\u00e4\u2028"}, "c1")
+    store.put("a", {"n": 2}, "c2")
+    store.put_all([("b", {"n": 3})], "c1", batch_size=1)
+    store.put("b", {"n": 4}, "c1")
+    assert store.get("a", "c1") == {"n": 1, "text": "\u00e4\u2028"}
+    assert store.get("missing", "c1") is None
+    assert store.get_all("c1") == {"a": {"n": 1, "text": "\u00e4\u2028"}, "b": {"n": 4}}
+    assert store.delete("a", "c1")
+    assert not store.delete("a", "c1")
+    assert store.get("a", "c2") == {"n": 2}
+    store.close()
+    again = SqliteKVStore(str(tmp_path / "x.sqlite3"))
+    assert again.get("b", "c1") == {"n": 4}
+    again.close()
+
+
+async def test_the_sqlite_store_has_the_same_in_async(tmp_path: Path):
+    store = SqliteKVStore(tmp_path / "x.sqlite3")
+    await store.aput("a", {"n": 1})
+    assert await store.aget("a") == {"n": 1}
+    assert await store.aget_all() == {"a": {"n": 1}}
+    assert await store.adelete("a")
+    assert await store.aget("a") is None
+    store.close()
+
+
+def fill(path: Path, name: str) -> None:
+    store = SqliteKVStore(path)
+    for number in range(100):
+        store.put(f"{name}-{number}", {"n": number})
+        assert store.get(f"{name}-{number}") == {"n": number}
+    store.close()
+
+
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking is what is tried
+def test_several_processes_share_an_sqlite_file(tmp_path: Path, start: Any):
+    path, context = tmp_path / "x.sqlite3", multiprocessing.get_context(start)
+    ours = SqliteKVStore(path)
+    ours.put("before", {"n": 0})
+    others = [context.Process(target=fill, args=(path, f"p{n}")) for n in range(3)]
+    for other in others:
+        other.start()
+    for number in range(100):
+        ours.put(f"ours-{number}", {"n": number})
+    for other in others:
+        other.join()
+    assert [other.exitcode for other in others] == [0, 0, 0]
+    assert len(ours.get_all()) == 401
+    ours.close()
+
+
+def use(store: SqliteKVStore) -> None:
+    store.put("child", {"n": 2})
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_store_that_is_carried_over_a_fork_goes_on_in_both(tmp_path: Path):
+    store = SqliteKVStore(tmp_path / "x.sqlite3")
+    store.put("parent", {"n": 1})
+    child = multiprocessing.get_context("fork").Process(target=use, args=(store,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    store.put("parent again", {"n": 3})
+    assert set(store.get_all()) == {"parent", "child", "parent again"}
+    store.close()
+
+
+def test_what_is_no_sqlite_file_is_refused(tmp_path: Path):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, but long enough to look at" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        SqliteKVStore(file)

@@ -1,0 +1,237 @@
+"""Runs in a file, and a recipe that is run again against it without a network."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import FunctionTool
+
+from llama_index.packs.mixture_of_agents import (
+    MixtureOfAgents,
+    MixtureOfAgentsPack,
+    MixtureResult,
+    Proposer,
+    RunError,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.errors import ReplayMiss
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.recipe import Recipe
+from llama_index.packs.mixture_of_agents.replay import replay
+from llama_index.packs.mixture_of_agents.result import saved_runs
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+from llama_index.packs.mixture_of_agents.trace_files import trace_to
+
+QUESTION = [ChatMessage(role="user", content="What is it?")]
+WAYS = pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
+
+
+async def ask(
+    mixture: MixtureOfAgents, way: str = "achat", text: str = "What is it?"
+) -> MixtureResult:
+    messages = [ChatMessage(role="user", content=text)]
+    if way == "chat":
+        response = await asyncio.to_thread(mixture.chat, messages)
+    elif way == "achat":
+        response = await mixture.achat(messages)
+    elif way == "stream_chat":
+        chunks = await asyncio.to_thread(lambda: list(mixture.stream_chat(messages)))
+        response = chunks[-1]
+        assert "".join(c.delta or "" for c in chunks) == response.message.content
+    else:
+        chunks = [chunk async for chunk in await mixture.astream_chat(messages)]
+        response = chunks[-1]
+        assert "".join(c.delta or "" for c in chunks) == response.message.content
+    return response.additional_kwargs["mixture"]
+
+
+def real_recipe(providers: SimulatedProviders) -> Recipe:
+    proposers = [
+        providers.openai("gpt-4.1-mini"),
+        Proposer(providers.mistral("mistral-small-latest"), name="sceptic", samples=2),
+        Proposer(providers.openai("gpt-4o"), samples=2),
+    ]
+    return moa(proposers, providers.openai("gpt-4.1"), layers=2, call=CallPolicy(backoff=0))
+
+
+def told(result: MixtureResult) -> list[object]:
+    """What of a result does not depend on the clock."""
+    calls = [(c.layer, c.agent, c.proposals, c.usage, c.attempts) for c in result.calls]
+    return [result.answer, result.message, result.degraded, calls, result.cost.usd]
+
+
+@WAYS
+async def test_a_real_run_is_replayed_without_the_network(
+    providers: SimulatedProviders, tmp_path: Path, way: str
+):
+    providers.configure("gpt-4.1-mini", script=[failure(500), failure(401)])
+    file, recipe = tmp_path / "runs.jsonl", real_recipe(providers)
+    recorded = MixtureOfAgents(recipe)
+    recorded.listen(trace_to(file))
+    result = await ask(recorded, way)
+    assert result.degraded
+    assert MixtureResult.load(file) == result
+
+    asked = providers.counts().arrived
+    for again in ("chat", "achat", "stream_chat", "astream_chat"):
+        assert told(await ask(replay(recipe, file), again)) == told(result)
+    assert providers.counts().arrived == asked
+
+
+async def test_what_is_replayed_takes_no_time_of_the_past(tmp_path: Path):
+    async def slow(_):
+        await asyncio.sleep(0.3)
+        return "slow"
+
+    file, mixture = (
+        tmp_path / "runs.jsonl",
+        MixtureOfAgents(moa([ScriptedLLM(slow)], ScriptedLLM())),
+    )
+    mixture.listen(trace_to(file))
+    assert (await ask(mixture)).elapsed > 0.6
+    assert (await ask(replay(mixture, file))).elapsed < 0.3
+
+
+async def test_another_question_is_a_miss_that_says_what_the_file_has(tmp_path: Path):
+    file, mixture = (
+        tmp_path / "runs.jsonl",
+        MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("b"))),
+    )
+    mixture.listen(trace_to(file))
+    await ask(mixture)
+    with pytest.raises(ReplayMiss) as caught:
+        await ask(replay(mixture, file), text="What else?")
+    assert str(caught.value) == (
+        f"{file} holds no run of this conversation: 'What else?' (it holds: 'What is it?')"
+    )
+    assert caught.value.result.error.startswith(str(file))
+
+
+@WAYS
+async def test_a_missing_call_is_named(tmp_path: Path, way: str):
+    file = tmp_path / "runs.jsonl"
+    small = MixtureOfAgents(moa([ScriptedLLM("a", model="m1")], ScriptedLLM("b"), layers=1))
+    small.listen(trace_to(file))
+    await ask(small)
+    wider = moa(
+        [ScriptedLLM("a", model="m1"), ScriptedLLM("x", model="m2")], ScriptedLLM("b"), layers=1
+    )
+    with pytest.raises(ReplayMiss, match="lacks a call: proposer 'm2' in layer 1, in run"):
+        await ask(replay(wider, file), way)
+    deeper = moa([ScriptedLLM("a", model="m1")], ScriptedLLM("b"), layers=2)
+    with pytest.raises(ReplayMiss, match="lacks a call: proposer 'm1' in layer 2"):
+        await ask(replay(deeper, file), way)
+
+
+async def test_a_question_asked_several_times_is_answered_as_it_was_each_time(tmp_path: Path):
+    file = tmp_path / "runs.jsonl"
+    mixture = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("first", "second")))
+    mixture.listen(trace_to(file))
+    for _ in range(2):
+        await ask(mixture)
+    again = replay(mixture, file)
+    assert [(await ask(again)).answer for _ in range(3)] == ["first", "second", "second"]
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@WAYS
+async def test_tool_calls_of_the_aggregator_are_replayed(tmp_path: Path, way: str):
+    call = ToolSelection(tool_id="call-1", tool_name="add", tool_kwargs={"a": 2, "b": 3})
+    recipe = moa([ScriptedLLM("use add")], ScriptedLLM(call), layers=1)
+    mixture, file = MixtureOfAgents(recipe), tmp_path / "runs.jsonl"
+    mixture.listen(trace_to(file))
+    tool = FunctionTool.from_defaults(add)
+    await mixture.achat_with_tools([tool], user_msg="2 + 3?")
+    again = replay(recipe, file)
+    if way == "chat":
+        response = await asyncio.to_thread(again.chat_with_tools, [tool], user_msg="2 + 3?")
+    elif way == "achat":
+        response = await again.achat_with_tools([tool], user_msg="2 + 3?")
+    elif way == "stream_chat":
+        ask_streaming = lambda: list(again.stream_chat_with_tools([tool], user_msg="2 + 3?"))  # noqa: E731
+        response = (await asyncio.to_thread(ask_streaming))[-1]
+    else:
+        chunks = await again.astream_chat_with_tools([tool], user_msg="2 + 3?")
+        response = [chunk async for chunk in chunks][-1]
+    assert again.get_tool_calls_from_response(response) == [call]
+    with pytest.raises(ReplayMiss, match="no run of this conversation"):
+        await again.achat([ChatMessage(role="user", content="2 + 3?")])
+
+
+async def test_a_pack_is_replayed_too(tmp_path: Path):
+    file, pack = tmp_path / "runs.jsonl", MixtureOfAgentsPack(ScriptedLLM("b"), ScriptedLLM("a"))
+    pack.llm.listen(trace_to(file))
+    await pack.arun("What is it?")
+    pack.llm = replay(pack, file)
+    assert await pack.arun("What is it?") == "b"
+
+
+async def test_runs_that_failed_or_were_cancelled_are_in_the_file_too(tmp_path: Path):
+    file, asked = tmp_path / "runs.jsonl", asyncio.Event()
+
+    async def never(_):
+        asked.set()
+        await asyncio.Event().wait()
+
+    for reply in (ValueError("no"), never):
+        mixture = MixtureOfAgents(moa([ScriptedLLM(reply)], ScriptedLLM()))
+        mixture.listen(trace_to(file))
+        running = asyncio.ensure_future(ask(mixture))
+        if reply is never:
+            await asked.wait()
+            running.cancel()
+        with pytest.raises((RunError, asyncio.CancelledError)):
+            await running
+    errors = [run.error for run in saved_runs(file)]
+    assert errors == ["layer 1 needed 1 of 1 proposals and got 0", "the run was cancelled"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        trace_to(tmp_path / "no-such-folder" / "runs.jsonl")
+
+
+WRITER = """
+import sys
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+from llama_index.packs.mixture_of_agents.trace_files import trace_to
+
+mixture = MixtureOfAgents(moa([ScriptedLLM("x" * 50_000)], ScriptedLLM("b")))
+mixture.listen(trace_to(sys.argv[1]))
+for number in range(10):
+    mixture.chat([ChatMessage(role="user", content=f"{sys.argv[2]}-{number}")])
+"""
+
+
+def test_several_threads_and_processes_write_whole_lines_to_one_file(tmp_path: Path):
+    file = tmp_path / "runs.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, file, f"p{n}"]) for n in range(2)]
+    mixture = MixtureOfAgents(moa([ScriptedLLM("y" * 50_000)], ScriptedLLM("b")))
+    mixture.listen(trace_to(file))
+
+    def write(name: str) -> None:
+        for number in range(10):
+            mixture.chat([ChatMessage(role="user", content=f"{name}-{number}")])
+
+    threads = [threading.Thread(target=write, args=(f"t{n}",)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [writer.wait() for writer in writers] == [0, 0]
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    questions = sorted(MixtureResult.from_json(json.dumps(line)).question for line in lines)
+    assert questions == sorted(f"{w}-{n}" for w in ("p0", "p1", "t0", "t1") for n in range(10))
