@@ -6,6 +6,7 @@ from typer import Exit, Option, Typer
 
 from .ask import ask
 from .chat import chat
+from .demo import demo
 from .estimate import estimate
 from .init import init
 from .models import models
@@ -38,5 +39,5 @@ def _of_all(
     pass
 
 
-for one in (ask, chat, estimate, models, init, pack):
+for one in (demo, ask, chat, estimate, models, init, pack):
     app.command()(one)

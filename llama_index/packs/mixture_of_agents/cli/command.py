@@ -136,7 +136,7 @@ def _ending(work: Callable[[], int | None], debug: bool) -> int:
 def say(text: str) -> None:
     """Tell the user something: a paragraph to standard error, in whole words."""
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
-    for line in text.splitlines():
+    for line in text.splitlines() or [""]:
         indent = line[: len(line) - len(line.lstrip())]
         wrapped = textwrap.wrap(
             line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False

@@ -1,5 +1,6 @@
 """What a run looks like while it goes on and after: on standard error, so that answers can be piped."""
 
+import textwrap
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
@@ -9,11 +10,18 @@ from rich.text import Text
 
 from llama_index.packs.mixture_of_agents.display.rows import printable, problems, rows
 from llama_index.packs.mixture_of_agents.display.terminal import LiveView, table
-from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.events import (
+    CallFinished,
+    CallStarted,
+    Event,
+    RunStarted,
+    Usage,
+)
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
+_INDENT = 4
 _TABLE = 72
 """Columns that the whole table takes."""
 
@@ -44,6 +52,19 @@ class Screen:
         if self._view:
             self._view.__exit__()
             self._view = None
+
+    def tell_beginnings(self, _: RunStarted, event: Event) -> None:
+        """How each proposal begins, and that the answer does: a listener."""
+        if isinstance(event, CallStarted) and event.role == "aggregator":
+            self._console.print(Text(f"\nthe answer, by {event.agent}", style="bold"))
+        if isinstance(event, CallFinished) and event.role == "proposer":
+            title = f"layer {event.layer}, {event.agent}, {event.elapsed:.1f} s"
+            said = event.proposals[0].text if event.proposals else str(event.failure)
+            begins = textwrap.wrap(
+                printable(said), self._console.width - _INDENT, max_lines=2, placeholder=" ..."
+            )
+            self._console.print(Text(title, style="bold"))
+            self._console.print(Text(textwrap.indent("\n".join(begins), " " * _INDENT)))
 
     def show(self, result: MixtureResult) -> None:
         """What the run took, call by call."""
