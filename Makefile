@@ -32,7 +32,7 @@ help: ## this list
 
 .PHONY: demo
 demo: $(VENV)/.installed ## a mixture answers, live; no key and no network needed
-	@"$(PY)" examples/mixture_of_agents.py $(ARGS)
+	@"$(HERE)/$(VENV)/bin/moa" demo $(ARGS)
 
 .PHONY: test
 test: $(VENV)/.developing ## the whole suite on the built and installed wheel, with coverage
@@ -129,7 +129,7 @@ $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made
 	@echo "Installing the package into $(VENV) (the first time takes a minute)"
-	@$(PINNED) .
+	@$(PINNED) '.[cli]'
 	@touch $@
 
 $(VENV)/.developing: $(SOURCES) | $(VENV)/.made

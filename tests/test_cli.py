@@ -212,6 +212,27 @@ def test_estimate_asks_nobody_and_needs_no_key(moa, providers):
     assert providers.log() == []
 
 
+def test_the_demo_shows_every_layer_and_an_answer_made_from_the_references(moa, providers):
+    done = moa("demo", OPENAI_API_KEY="", MISTRAL_API_KEY="")
+    shown = " ".join(done.stderr.split())
+    assert "The models are SIMULATED" in shown
+    assert 'make_pack().run("What is LlamaIndex?")' in shown
+    for layer in (1, 2, 3):
+        for proposer in ("gpt-4.1-mini", "mistral-small-latest"):
+            assert f"layer {layer}, {proposer}, " in shown
+    assert "[simulated gpt-4.1: 2 references received;" in " ".join(done.stdout.split())
+    assert "7 requests" in shown
+    assert providers.log() == []  # it starts providers of its own
+
+
+def test_the_demo_asks_real_models_only_with_their_keys(moa):
+    said = moa("demo", "--real", code=2, MISTRAL_API_KEY="").stderr
+    assert said == "--real needs MISTRAL_API_KEY in the environment.\n"
+    done = moa("demo", "--real", "Why?")  # their addresses are the simulated ones here
+    assert "The models are real" in done.stderr
+    assert "know nothing about that" in done.stdout
+
+
 def test_init_writes_a_file_that_works(moa, providers):
     providers.configure("gpt-4.1", reply="42")
     said = moa("init").stderr
