@@ -1,6 +1,7 @@
 """``moa`` as people run it: a process of its own, asking the simulated providers."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from llama_index.packs.mixture_of_agents.cli.command import Flags
 from llama_index.packs.mixture_of_agents.cli.init import EXAMPLE
 from llama_index.packs.mixture_of_agents.cli.sources import find, user_file
 from llama_index.packs.mixture_of_agents.config import load
+from llama_index.packs.mixture_of_agents.events import RunStarted
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.simulation import Record, SimulatedProviders, failure
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
+ROOT = Path(__file__).parent.parent
 KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY")
 QUESTION = "What is LlamaIndex?"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
@@ -317,6 +320,71 @@ def test_what_fails_in_a_conversation_leaves_no_trace_in_it(moa, providers):
     )
     assert "No answer: " in done.stderr
     assert [said(one) for one in providers.log("mistral-small-latest")] == [["One"], ["Two"]]
+
+
+def test_a_trace_is_shown_listed_written_for_a_browser_and_replayed(moa, providers):
+    providers.configure("gpt-4.1", reply=("42", "43"))
+    for question in (QUESTION, "Why?"):
+        moa("ask", question, "-q", "--trace", "runs.jsonl", "--layers", "1", *MODELS)
+    asked = len(providers.log())
+    listed = moa("show", "runs.jsonl", "--list").stdout.splitlines()
+    assert [line.split(" s  ")[1] for line in listed] == [QUESTION, "Why?"]
+    shown = moa("show", "runs.jsonl", "--run", "1").stdout
+    assert "layer 1, proposer gpt-4.1-mini\n" in shown
+    assert "aggregator gpt-4.1\n42\n" in shown
+    assert "43" in moa("show", "runs.jsonl").stdout
+    moa("show", "runs.jsonl", "--html", "run.html")
+    assert "43" in (moa.folder / "run.html").read_text()
+    keyless = {"OPENAI_API_KEY": "", "MISTRAL_API_KEY": ""}
+    arguments = ["replay", "runs.jsonl", *MODELS, "--layers"]
+    assert moa(*arguments, "1", **keyless).stdout == "43\n"
+    assert moa(*arguments, "1", QUESTION, **keyless).stdout == "42\n"
+    missing = moa(*arguments, "2", code=1, **keyless).stderr
+    assert "runs.jsonl lacks a call: proposer" in missing
+    assert len(providers.log()) == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["runs.jsonl", "-n", "3"], 2, "runs.jsonl holds 1 runs, but no run 3; --list lists them."),
+        (["broken.jsonl"], 2, "broken.jsonl, line 1: "),
+        (["empty.jsonl"], 2, "empty.jsonl holds no run."),
+        (["nowhere.jsonl"], 1, "nowhere.jsonl: No such file or directory"),
+    ],
+)
+def test_what_is_no_trace_is_said_to_be_none(moa, arguments, code, said):
+    result = MixtureResult((RunStarted("1", 0.0, "Why?", (), ""),))
+    (moa.folder / "runs.jsonl").write_text(result.to_json())
+    (moa.folder / "broken.jsonl").write_text("broken")
+    (moa.folder / "empty.jsonl").write_text("")
+    assert said in moa("show", *arguments, code=code).stderr
+
+
+def test_the_help_in_the_documents_is_what_moa_says():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "cli_help.py"), "--check"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ["README.md", "docs/cli.md"])
+def test_every_command_of_the_documents_runs(moa, providers, page):
+    providers.configure("gpt-4.1", reply="42")
+    (moa.folder / "moa").write_text(f'#!/bin/sh\nexec {sys.executable} -m {MODULE} "$@"\n')
+    (moa.folder / "moa").chmod(0o700)
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("moa ")]
+    assert commands
+    for command in commands:
+        done = subprocess.run(
+            command, shell=True, check=False, capture_output=True, cwd=moa.folder,
+            env={**moa.environment, "PATH": f"{moa.folder}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def check_pip(arguments: list[str]) -> None:
 
 
 def check_moa(arguments: list[str]) -> None:
+    arguments = list(takewhile(lambda word: word not in {"<", ">", "|"}, arguments))
     moa = get_group(app)
     context = moa.make_context("moa", list(arguments), resilient_parsing=True)
     _, command, rest = moa.resolve_command(context, arguments)

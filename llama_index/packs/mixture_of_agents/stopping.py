@@ -15,7 +15,12 @@ async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
     A second cancellation would break into what the first one set going, such as the closing of a connection. When a
     loop ends, it cancels all tasks at once: these as well as the one that stops them.
     """
-    running = [task for task in tasks if not task.done()]
+    running: list[asyncio.Future[Any]] = []
+    for task in tasks:
+        if not task.done():
+            running.append(task)
+        elif not task.cancelled():
+            task.exception()  # asyncio complains of an error that nobody has looked at
     if not running:
         return
     try:

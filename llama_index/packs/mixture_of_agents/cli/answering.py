@@ -12,6 +12,12 @@ from .screen import Screen
 from .writer import Writer
 
 
+def conversation(system: str | None, question: str) -> list[ChatMessage]:
+    """A question with its system prompt, where there is one."""
+    before = [ChatMessage(role="system", content=system)] if system else []
+    return [*before, ChatMessage(role="user", content=question)]
+
+
 async def answer(
     mixture: MixtureOfAgents,
     messages: Sequence[ChatMessage],

@@ -11,6 +11,8 @@ from .estimate import estimate
 from .init import init
 from .models import models
 from .pack import pack
+from .replay import replay
+from .show import show
 
 app = Typer(
     help="Ask several LLMs at once and have one of them write the answer: a Mixture of Agents.",
@@ -39,5 +41,5 @@ def _of_all(
     pass
 
 
-for one in (demo, ask, chat, estimate, models, init, pack):
+for one in (demo, ask, chat, estimate, show, replay, models, init, pack):
     app.command()(one)

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .command import DEGRADED, Flags, UsageError, command
+from .tracing import Trace, tracing
 
 
 @command
@@ -17,6 +18,7 @@ def ask(
     ] = None,
     system: Annotated[str | None, Option("--system", "-s", help="A system prompt.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print the whole result as JSON.")] = False,
+    trace: Trace = None,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print the answer alone.")] = False,
     strict: Annotated[bool, Option("--strict", help="Exit with 3 if degraded.")] = False,
 ) -> int:
@@ -25,12 +27,10 @@ def ask(
     The answer goes to standard output, everything else to standard error.
     """
     text = read_question(question)
-    from llama_index.core.base.llms.types import ChatMessage
-
     from llama_index.packs.mixture_of_agents.errors import RunError
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
-    from .answering import answer
+    from .answering import answer, conversation
     from .running import Loop
     from .screen import Screen
     from .sources import find
@@ -38,9 +38,8 @@ def ask(
     source = find(models)
     mixture = MixtureOfAgents(source.recipe())
     screen = Screen(quiet=quiet or as_json)
-    messages = [ChatMessage(role="system", content=system)] if system else []
-    messages.append(ChatMessage(role="user", content=text))
-    with Loop() as loop:
+    messages = conversation(system, text)
+    with tracing(mixture, trace), Loop() as loop:
         try:
             result = loop.run(answer(mixture, messages, screen, write=not as_json))
         except RunError as error:

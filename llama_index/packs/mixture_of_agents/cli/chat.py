@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from .command import Flags, command, say
+from .tracing import Trace
 
 WELCOME = "Ask, or type /help. Ctrl-C stops an answer, Ctrl-D leaves."
 PROMPT = "> "
@@ -19,6 +20,7 @@ LONG = '"""'
 def chat(
     models: Flags,
     system: Annotated[str | None, Option("--system", "-s", help="A system prompt.")] = None,
+    trace: Trace = None,
 ) -> None:
     """Hold a conversation.
 
@@ -30,7 +32,7 @@ def chat(
 
     source = find(models)
     with Loop() as loop:
-        talk = Talk(source.recipe(), loop, system)
+        talk = Talk(source.recipe(), loop, system, trace)
         say(f"{talk.recipe}\nModels from {source.origin}. {WELCOME}")
         going = True
         while going and (question := read()) is not None:

@@ -123,14 +123,21 @@ def _ending(work: Callable[[], int | None], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        wrong = isinstance(error, (ConfigError, RecipeError, UsageError))
-        known = wrong or isinstance(error, (MixtureError, OSError))
-        if isinstance(error, RunError):
-            say(explain(error))
-            return FAILED
-        say(str(error) if known else f"{type(error).__name__}: {error}\n(--debug shows where)")
-        return BAD_USAGE if wrong else FAILED
+        say(_told(error))
+        bad_usage = isinstance(error, (ConfigError, RecipeError, UsageError))
+        return BAD_USAGE if bad_usage else FAILED
     return code
+
+
+def _told(error: Exception) -> str:
+    """An error in words, without a traceback."""
+    if isinstance(error, RunError):
+        return explain(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (MixtureError, OSError, UsageError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}\n(--debug shows where)"
 
 
 def say(text: str) -> None:

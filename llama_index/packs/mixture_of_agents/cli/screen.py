@@ -1,14 +1,15 @@
 """What a run looks like while it goes on and after: on standard error, so that answers can be piped."""
 
 import textwrap
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llama_index.packs.mixture_of_agents.display.rows import printable, problems, rows
+from llama_index.packs.mixture_of_agents.display.rows import name_of, printable, problems, rows
 from llama_index.packs.mixture_of_agents.display.terminal import LiveView, table
 from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
@@ -27,10 +28,10 @@ _TABLE = 72
 
 
 class Screen:
-    """Standard error. Quiet, it shows nothing."""
+    """Standard error, or standard output. Quiet, it shows nothing."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+    def __init__(self, *, quiet: bool = False, stderr: bool = True) -> None:
+        self._console = Console(stderr=stderr, quiet=quiet, highlight=False)
         self._view: LiveView | None = None
 
     @contextmanager
@@ -65,6 +66,30 @@ class Screen:
             )
             self._console.print(Text(title, style="bold"))
             self._console.print(Text(textwrap.indent("\n".join(begins), " " * _INDENT)))
+
+    def list_runs(self, runs: Sequence[MixtureResult]) -> None:
+        """A line for each run."""
+        for number, run in enumerate(runs, 1):
+            begun = datetime.fromtimestamp(run.run.time, timezone.utc).astimezone()
+            said = f"{number}  {begun:%Y-%m-%d %H:%M}  {run.elapsed:6.1f} s  {run.question}"
+            line = Text(printable(" ".join(said.split("\n"))), style="red" if run.error else "")
+            self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+    def timeline(self, result: MixtureResult) -> None:
+        """When each call ran, as bars."""
+        names = [name_of(call) for call in result.calls]
+        room = max(len(name) for name in names) if names else 0
+        width = max(8, min(self._console.width, 120) - room - 12)
+        scale = width / max(result.elapsed, 0.001)
+        block = "\u2588" if self._console.encoding.lower().startswith("utf") else "#"
+        critical = {call.call for call in result.critical_path}
+        self._console.print()
+        for name, call in zip(names, result.calls, strict=True):
+            begin, length = int(call.started * scale), max(1, round(call.elapsed * scale))
+            bar = f"{' ' * begin}{block * length}".ljust(width)
+            style = "red" if call.failure else "yellow" if call.call in critical else "green"
+            end = f"{call.elapsed:7.2f} s"
+            self._console.print(Text.assemble(printable(name).ljust(room), " ", (bar, style), end))
 
     def show(self, result: MixtureResult) -> None:
         """What the run took, call by call."""

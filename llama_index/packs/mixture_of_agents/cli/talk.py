@@ -19,6 +19,7 @@ from .answering import answer
 from .command import say
 from .running import Loop
 from .screen import Screen
+from .tracing import tracing
 
 
 class Talk:
@@ -28,12 +29,15 @@ class Talk:
         recipe: what answers.
         loop: where its answers run.
         system: a system prompt.
+        trace: a file to append each run to.
     """
 
-    def __init__(self, recipe: Recipe, loop: Loop, system: str | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, loop: Loop, system: str | None = None, trace: Path | None = None
+    ) -> None:
         self.loop, self.screen = loop, Screen()
         self.system = [ChatMessage(role="system", content=system)] if system else []
-        self.messages = list(self.system)
+        self.messages, self.trace = list(self.system), trace
         self.results: list[MixtureResult] = []
         self.mixture = MixtureOfAgents(recipe)
 
@@ -71,9 +75,10 @@ class Talk:
         self.messages.append(ChatMessage(role="user", content=question))
         heard: list[str] = []
         try:
-            result = self.loop.run(
-                answer(self.mixture, self.messages, self.screen, hear=heard.append)
-            )
+            with tracing(self.mixture, self.trace):
+                result = self.loop.run(
+                    answer(self.mixture, self.messages, self.screen, hear=heard.append)
+                )
         except RunError as error:
             self.messages.pop()
             say(explain(error))
