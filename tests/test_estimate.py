@@ -148,14 +148,14 @@ def test_an_estimate_reads_well():
 3 calls (2, 1 by layer)
 tokens in 28 to 336, out 3 to 300
 cost $0.00020 to $0.0057
-shortest time slowest of (a, b) + g\
+shortest time slowest proposer of layer 1 + g\
 """)
     adaptive = cascade([llm("a"), llm("b")], recipe, samples=1)
     assert str(adaptive.estimate("What is six times seven?")) == snapshot("""\
 at most 5 calls (2, 2, 1 by layer)
 tokens in 12 to 348, out 2 to 500
 cost $0.000016 to $0.0061
-shortest time slowest of (a, b) + slowest of (a, b) + g\
+shortest time slowest proposer of layer 1 + slowest proposer of layer 2 + g\
 """)
 
 

@@ -157,8 +157,9 @@ class Estimate:
 
 
 def _slowest(stage: tuple[PlannedCall, ...]) -> str:
-    models = list(dict.fromkeys(call.model for call in stage))
-    return models[0] if len(models) == 1 else f"slowest of ({', '.join(models)})"
+    first = stage[0]
+    alone = len({call.model for call in stage}) == 1
+    return first.model if alone else f"slowest {first.role} of layer {first.layer}"
 
 
 def estimate(recipe: Recipe, messages: Sequence[ChatMessage]) -> Estimate:

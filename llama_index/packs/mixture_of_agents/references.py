@@ -30,7 +30,8 @@ class References:
         place: names this place in the run, for what is drawn by the recipe's seed.
 
     Attributes:
-        order: in which order they are put, as positions from 0.
+        order: in which order they are put, as positions from 0. Those with an addition, which may speak of them by
+            number, stay in theirs.
     """
 
     def __init__(
@@ -40,16 +41,14 @@ class References:
         self.texts, self._tag = tuple(texts), ""
         self.order: Sequence[int] = range(len(texts))
         if texts and (recipe.shuffle or recipe.fence):
-            self._draw(random.Random(f"{recipe.seed} {place}"))  # noqa: S311  # repeatable
+            self._draw(chance_of(recipe, place))
 
     def _draw(self, chance: random.Random) -> None:
-        if self.recipe.seed is None:
-            chance = random.SystemRandom()
-        if self.recipe.shuffle:
+        if self.recipe.shuffle and not self._addition:
             self.order = chance.sample(self.order, len(self.order))
             self.texts = tuple(self.texts[position] for position in self.order)
         if self.recipe.fence:
-            self._tag = f"response-{chance.getrandbits(32):08x}"
+            self._tag = draw_tag(chance)
 
     def put(
         self, messages: Sequence[ChatMessage], texts: Sequence[str] | None = None
@@ -64,6 +63,17 @@ class References:
         text = with_references(prompt, texts)
         text = f"{text}\n\n{self._addition}" if self._addition else text
         return inject(messages, text, self.recipe.placement)
+
+
+def chance_of(recipe: Recipe, place: object) -> random.Random:
+    """What is drawn by chance at a place of a run: repeatable with a seed, secret without."""
+    seeded = random.Random(f"{recipe.seed} {place}")  # noqa: S311  # repeatable
+    return random.SystemRandom() if recipe.seed is None else seeded
+
+
+def draw_tag(chance: random.Random) -> str:
+    """A tag for ``prompts.fence``."""
+    return f"response-{chance.getrandbits(32):08x}"
 
 
 class Rendering:

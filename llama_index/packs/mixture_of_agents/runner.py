@@ -33,9 +33,10 @@ from .jobs import Finished, Job, started
 from .listeners import Listeners
 from .quorum import close, shortfall
 from .recipe import Layer, Proposer, Step
-from .references import References, Rendering
+from .references import References, Rendering, chance_of, draw_tag
 from .result import MixtureResult
 from .selecting import asking, select
+from .selection import Shuffle
 from .stopping import stop
 from .threads import in_thread
 
@@ -284,11 +285,14 @@ class _Run:
             texts = [reference.text for reference in references]
             return References(texts, self.recipe, self.addition, number).put(conversation)
 
+        recipe = self.recipe
+        tag = draw_tag(chance_of(recipe, f"judges of {number}")) if recipe.fence else ""
         step = Step(
             tuple(conversation), number, layer.proposers, proposals, previous,
-            asking(self.job.caller, self.state, number), put, self.recipe.seed, self.memory,
+            asking(self.job.caller, self.state, number), put, recipe.seed, tag, self.memory,
         )  # fmt: skip
-        selected = await select(layer.select, step, self.state)
+        selections = (Shuffle(), *layer.select) if recipe.shuffle else layer.select
+        selected = await select(selections, step, self.state)
         self.addition, self.final = selected.addition, selected.final
         return selected.references, selected.stop
 

@@ -34,6 +34,7 @@ class Step:
         ask: how to ask an LLM.
         with_references: the conversation with references in it, as the recipe puts them before an aggregator.
         seed: the recipe's seed, for whatever is drawn by chance.
+        tag: fences the proposals in a judge's prompt, see ``prompts.fence``; "" for no fence.
         memory: what the selections of this run want to remember from layer to layer; empty when it starts.
     """
 
@@ -45,6 +46,7 @@ class Step:
     ask: Ask
     with_references: Callable[[tuple[Proposal, ...]], list[ChatMessage]]
     seed: int | None = None
+    tag: str = ""
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
 
 

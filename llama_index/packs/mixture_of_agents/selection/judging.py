@@ -39,7 +39,7 @@ class Rank:
         if len(step.proposals) < 2:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
         order = order_in(_text(said), "ranking", len(step.proposals))
         ranked = tuple(step.proposals[one] for one in order)
         left = tuple(p for p in step.proposals if p not in ranked)
@@ -75,7 +75,7 @@ class Rate:
         if len(step.proposals) < 2:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
-        briefings = [briefing(self.prompt, step.messages, [p]) for p in step.proposals]
+        briefings = [briefing(self.prompt, step, [p]) for p in step.proposals]
         said = await asyncio.gather(*(step.ask(judge, messages) for messages in briefings))
         ratings = [number_in(_text(verdict), "rating") for verdict in said]
         known = [float("-inf") if rating is None else rating for rating in ratings]
@@ -118,7 +118,7 @@ class Vote:
         if self.judge is None:
             return self._elected(step, found, "first of those that lead", found[0][0])
         judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
         order = order_in(_text(said), "most_consistent", len(step.proposals))
         problem = "" if order else _unread(step, judge, "vote")
         return self._elected(step, found, judge.name, (order or found[0])[0], problem)
@@ -154,7 +154,7 @@ class PeerRanking:
         count = len(step.proposals)
         if count < 2:
             return Selected(step.proposals)
-        messages = briefing(self.prompt, step.messages, step.proposals)
+        messages = briefing(self.prompt, step, step.proposals)
         said = await asyncio.gather(*(step.ask(agent, messages) for agent in step.agents))
         orders = [order_in(_text(verdict), "ranking", count) for verdict in said]
         read = [order for order in orders if order]
@@ -219,7 +219,7 @@ class Pick:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
         task = f"Choose the {self.k} best."
-        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals, task))
+        said = await step.ask(judge, briefing(self.prompt, step, step.proposals, task))
         chosen = order_in(_text(said), "chosen", len(step.proposals))[: self.k]
         picked = tuple(step.proposals[one] for one in sorted(chosen))
         end = self.moderate and truth_in(_text(said), "end") is True
@@ -260,7 +260,7 @@ class Gate:
         if not step.proposals:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals[:1]))
+        said = await step.ask(judge, briefing(self.prompt, step, step.proposals[:1]))
         enough = truth_in(_text(said), "good_enough")
         problem = _unread(step, judge, "decision") if enough is None else ""
         references = () if self.afresh and not enough else step.proposals

@@ -80,7 +80,7 @@ class Analysis:
         if not step.proposals:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step.messages, step.proposals))
+        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
         found = object_in(said[0].text) if said else None
         if found is None:
             problem = f"layer {step.layer}: {judge.name} gave no analysis that could be read"
@@ -133,9 +133,7 @@ class Residuals:
         if not before or not step.proposals:
             return Selected(step.proposals)
         agent = as_judge(self.extractor)
-        latest = [f"## Latest response {n}\n{p.text}" for n, p in enumerate(step.proposals, 1)]
-        task = "\n\n".join(["# The latest round", *latest])
-        said = await step.ask(agent, briefing(self.prompt, step.messages, before, task))
+        said = await step.ask(agent, briefing(self.prompt, step, before, latest=step.proposals))
         if not said:
             return Selected(
                 step.proposals, degraded=f"layer {step.layer}: {agent.name} gave no residual"

@@ -11,7 +11,8 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.agents import Agent
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.prompts import text_of
+from llama_index.packs.mixture_of_agents.prompts import fence, text_of
+from llama_index.packs.mixture_of_agents.step import Step
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -28,28 +29,42 @@ def as_judge(given: Agent | LLM) -> Agent:
 
 
 def briefing(
-    prompt: str, messages: Sequence[ChatMessage], proposals: Sequence[Proposal], task: str = ""
+    prompt: str,
+    step: Step,
+    proposals: Sequence[Proposal],
+    task: str = "",
+    latest: Sequence[Proposal] = (),
 ) -> list[ChatMessage]:
     """A judge's instructions, and what it is to judge: the conversation and the responses, without their authors.
 
     Args:
         prompt: the instructions.
-        messages: the conversation.
+        step: where the run stands.
         proposals: the responses, numbered from 1.
         task: what is asked this time, behind the responses.
+        latest: responses of a later round, numbered anew.
     """
-    responses = [f"## Response {n}\n{p.text}" for n, p in enumerate(proposals, 1)]
-    parts = ["# Conversation", *map(_turn, messages), "# Responses", *responses]
+    texts, later = [p.text for p in proposals], [p.text for p in latest]
+    if step.tag:
+        _, later = fence(prompt, later, step.tag)
+        prompt, texts = fence(prompt, texts, step.tag)
+    parts = ["# Conversation", *map(_turn, step.messages)]
+    parts += ["# Responses", *_numbered("Response", texts)]
+    if later:
+        parts += ["# The latest round", *_numbered("Latest response", later)]
+    parts += [task] if task else []
     return [
         ChatMessage(role=MessageRole.SYSTEM, content=prompt),
-        ChatMessage(
-            role=MessageRole.USER, content="\n\n".join([*parts, *([task] if task else [])])
-        ),
+        ChatMessage(role=MessageRole.USER, content="\n\n".join(parts)),
     ]
 
 
 def _turn(message: ChatMessage) -> str:
     return f"## {message.role.value}\n{text_of(message)}"
+
+
+def _numbered(label: str, texts: Sequence[str]) -> list[str]:
+    return [f"## {label} {number}\n{text}" for number, text in enumerate(texts, 1)]
 
 
 def object_in(text: str) -> dict[str, Any] | None:
