@@ -2,8 +2,10 @@
 
 import pytest
 from inline_snapshot import snapshot
+from llama_index.core.base.llms.types import ChatMessage
 from transcripts import transcript
 
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.presets import (
     PRESETS,
     best_of_n,
@@ -19,7 +21,7 @@ from llama_index.packs.mixture_of_agents.presets import (
     sparse,
     vote,
 )
-from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 
 
 @pytest.fixture
@@ -561,3 +563,22 @@ gpt-4.1: max_tokens 2048, temperature 0.7
 1. It is 42.
 [user] What is six times seven?
 """)
+
+
+async def test_cascade__the_mixture_answers_where_the_cheap_model_fails(providers, models):
+    mini, nano, _, _, large = models
+    providers.configure("gpt-4.1-nano", script=[failure(401)] * 9)
+    requests, result = await transcript(providers, cascade(nano, moa_lite([mini], large)))
+    assert result.answer == "The answer is 42."
+    assert result.degraded[0].startswith("layer 1 has 0 of 3 proposals")
+    assert requests.count("== then") == 2
+
+
+def test_an_answer_without_an_aggregator_streams_as_one_piece(providers, models):
+    mini, nano, _, _, large = models
+    providers.configure("gpt-4.1-nano", reply="42")
+    question = [ChatMessage(content="What is six times seven?")]
+    for recipe in (cascade(nano, moa_lite([mini], large)), vote(nano, samples=3)):
+        chunks = list(MixtureOfAgents(recipe).stream_chat(question))
+        assert [chunk.delta for chunk in chunks] == ["42", ""]
+        assert chunks[-1].message.content == "42"
