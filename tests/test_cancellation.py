@@ -177,7 +177,13 @@ def test_a_blocking_run_hangs_up_on_its_stragglers(
     providers.configure(model, script=[HANG])
     llm = providers.mistral(model) if "mistral" in model else providers.openai(model)
     before = our_threads()
-    mixture = MixtureOfAgents(moa([llm, ScriptedLLM("x")], ScriptedLLM("y"), layers=1, grace=0.3))
+
+    def when_the_other_was_asked(_: Any) -> str:
+        providers.wait_for(model, arrived=1)
+        return "x"
+
+    proposers = [llm, ScriptedLLM(when_the_other_was_asked)]
+    mixture = MixtureOfAgents(moa(proposers, ScriptedLLM("y"), layers=1, grace=0))
     result = mixture.chat(QUESTION).additional_kwargs["mixture"]
     over = time.monotonic()
     assert [failure.kind.value for failure in result.failures] == ["straggler"]

@@ -8,10 +8,12 @@ waits for can be shut down, and then it ends. Where it waits for something else,
 import asyncio
 import contextlib
 import contextvars
+import math
 import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +21,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _DEPTH = 8
 """How many frames up from the innermost one a socket is looked for."""
+_A_MOMENT = 0.25
+"""Seconds that an iterator which is not wanted any more has until it waits for its socket."""
 
 
 class ClosableIterator(Protocol[T_co]):
@@ -46,6 +50,21 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: 
 
 
 def hang_up(thread: threading.Thread) -> None:
+    """Shut down the socket that a thread waits for, now or within a second from now, so that it ends."""
+    _shut_down_socket(thread)
+    if thread.is_alive():  # it is just ending, or will wait for its socket only in a moment
+        threading.Thread(target=_see_off, args=(thread,), daemon=True, name=thread.name).start()
+
+
+def _see_off(thread: threading.Thread) -> None:
+    for _ in range(100):
+        thread.join(0.01)
+        if not thread.is_alive():
+            return
+        _shut_down_socket(thread)
+
+
+def _shut_down_socket(thread: threading.Thread) -> None:
     """Shut down the socket that a thread waits for, if it waits for one.
 
     HTTP clients wait in a method of a socket, or of an object that has it as ``_sock``; that is their innermost frame
@@ -100,20 +119,22 @@ async def in_thread(function: Callable[[], T]) -> T:
 async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
     """Iterate a blocking iterator in a thread of its own.
 
-    Closing this iterator hangs up and closes the blocking one, or, where that waits for no socket, at its next item.
+    Closing this iterator hangs up, so that the blocking one ends with an error where it waits for its socket. That
+    closes what is behind it; to close the iterator alone is not enough, since OpenAI's SDK leaves its response to the
+    garbage collector then. Where it waits for no socket, it is closed at its first item after a moment.
     """
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[tuple[T | None, BaseException | None, bool]] = asyncio.Queue()
-    abandoned = threading.Event()
+    patience = math.inf
 
     def work() -> None:
         iterator = None
         try:
             iterator = make()
             for item in iterator:
-                if abandoned.is_set():
-                    break
                 _tell(loop, items.put_nowait, (item, None, False))
+                if time.monotonic() > patience:
+                    break
             _tell(loop, items.put_nowait, (None, None, True))
         except BaseException as error:
             _tell(loop, items.put_nowait, (None, error, True))
@@ -133,8 +154,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]
                 return
             yield item  # type: ignore[misc]
     finally:
-        abandoned.set()
         if not last:
+            patience = time.monotonic() + _A_MOMENT
             hang_up(thread)
 
 
