@@ -240,13 +240,14 @@ async def test_a_hundred_runs_survive(providers: SimulatedProviders, ways: Any) 
     assert left <= before, f"{left}, before: {before}"
 
 
-def show(line: str) -> None:
-    """For whoever waits for it."""
-    print(line, file=sys.__stderr__, flush=True)
-
-
 @pytest.mark.chaos
-async def test_two_thousand_runs_survive(providers: SimulatedProviders) -> None:
+async def test_two_thousand_runs_survive(
+    providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def show(line: str) -> None:  # to whoever waits for it
+        with capsys.disabled():
+            print(line, file=sys.stdout, flush=True)
+
     await wreak(providers, 20, in_async_code, lambda _: None)
     before = await leftovers_at_most(Leftovers())
     memory: dict[int, int] = {}
