@@ -246,7 +246,7 @@ async def test_two_thousand_runs_survive(
 ) -> None:
     def show(line: str) -> None:  # to whoever waits for it
         with capsys.disabled():
-            print(line, file=sys.stdout, flush=True)
+            sys.stdout.write(f"{line}\n")
 
     await wreak(providers, 20, in_async_code, lambda _: None)
     before = await leftovers_at_most(Leftovers())

@@ -8,6 +8,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from .calls import Caller, Request, RunState
 from .events import Degraded, NoteTaken, Proposal
+from .expiry import expired, expires_after
 from .prompts import add_system_prompt
 from .recipe import Agent, Ask, Selected, Selection, Step
 
@@ -36,9 +37,13 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
 async def _in_time(selection: Selection, step: Step, state: RunState) -> Selected:
     """What a selection decides in half of the time that is left: the rest is for what comes behind it."""
     left = state.remaining()
+    scope = expires_after(None if left is None else max(left / 2, 0))
     try:
-        return await asyncio.wait_for(selection(step), None if left is None else max(left / 2, 0))
-    except (TimeoutError, asyncio.TimeoutError):
+        async with scope:
+            return await selection(step)
+    except (TimeoutError, asyncio.TimeoutError) as error:
+        if not expired(scope, error):
+            raise
         what = type(selection).__name__
         return Selected(
             step.proposals, degraded=f"layer {step.layer}: no time was left for its {what}"
