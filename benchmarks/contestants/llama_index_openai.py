@@ -17,8 +17,12 @@ def make(setup: Any) -> dict[str, Any]:
     llms = _llms(setup)
     *proposers, aggregator = llms
     mixture = MixtureOfAgents(
-        llm=aggregator, proposers=proposers, num_layers=setup.layers, **setup.options
+        llm=aggregator, proposers=proposers, num_layers=setup.layers, **_policies(setup.options)
     )
+    if setup.options.get("listener"):
+        mixture.listen(lambda _run, _event: None)
+    if setup.options.get("handlers"):
+        _listen()
     sampling: dict[str, Any] = {"temperature": 0.7, "max_tokens": 2048}
 
     async def gather(question: str) -> str:
@@ -61,10 +65,10 @@ def _policies(options: dict[str, Any]) -> dict[str, Any]:
 
 def _listen() -> None:
     """Handlers that keep nothing, as the lightest of tracers."""
-    from llama_index_instrumentation import get_dispatcher
     from llama_index.core.instrumentation.event_handlers import BaseEventHandler
     from llama_index.core.instrumentation.span import BaseSpan
     from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+    from llama_index_instrumentation import get_dispatcher
 
     class Events(BaseEventHandler):
         def handle(self, event: Any, **_: Any) -> None:
