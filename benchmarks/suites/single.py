@@ -27,7 +27,8 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
             name: middle([s.cpu for s in all_]) / runs
             for name, all_ in rig.interleave(entries, rounds, runs).items()
         }
-        rig.sim.configure("*", reply=REPLY, latency=LATENCY)
+        # A stream that comes all at once is read all at once: its words come apart, as a provider's do.
+        rig.sim.configure("*", reply=REPLY, latency=LATENCY, per_token=0.002)
         walls = rig.interleave([*entries, *first], rounds)
     calls, path = entries[0].calls, LATENCY * (entries[0].worker.setup.layers + 1)
     wall = {name: _seconds(samples) for name, samples in walls.items()}
