@@ -14,9 +14,9 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     """The mixture beside a gather that sends the same bytes."""
     report = Report("growth")
     rounds = 3 if quick else 9
-    width = (2, 6, 20) if quick else (2, 6, 20, 60)
-    depth = (1, 2, 4) if quick else (1, 2, 4, 8)
-    sizes = (1, 10) if quick else (1, 10, 100)
+    width = (20,) if quick else (2, 6, 20, 60)
+    depth = (4,) if quick else (1, 2, 4, 8)
+    sizes = (10,) if quick else (1, 10, 100)
     cases = [
         *(
             ("proposers", n, Setup(client="ours", proposers=(MODEL,) * n, aggregator=MODEL), 0.5)

@@ -14,7 +14,7 @@ REPLY = "An answer of some words, as models give them. " * 12
 def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
     """CPU without latency, then wall time with it."""
     report = Report("single")
-    rounds, runs = (5, 1) if quick else (20, 3)
+    rounds, runs = (3, 1) if quick else (20, 3)
     with ExitStack() as stack:
         entries = _entries(rig, peers, stack)
         first = [

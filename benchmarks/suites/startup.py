@@ -26,7 +26,7 @@ COMMANDS = {
 def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     """Processes, begun in turn."""
     report = Report("startup")
-    rounds = 2 if quick else 15
+    rounds = 1 if quick else 15
     spent: dict[str, list[float]] = {name: [] for name in COMMANDS}
     walls: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
