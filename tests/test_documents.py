@@ -22,7 +22,9 @@ import yaml
 from typer.main import get_group
 
 from llama_index.packs.mixture_of_agents.cli.app import app
+from llama_index.packs.mixture_of_agents.presets import council
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -166,3 +168,17 @@ def test_every_command_is_one_that_there_is(document):
                 words.pop(0)
             if words:
                 COMMANDS[words[0]](words[1:])
+
+
+def test_a_preset_of_ones_own_takes_less_than_20_lines():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (code,) = [found[4] for found in BLOCK.finditer(page) if "def checked(" in found[4]]
+    assert len([line for line in code.splitlines() if line.strip()]) < 20
+
+
+def test_the_plan_and_the_estimate_that_the_recipes_show_are_the_real_ones():
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    models = ("gpt-4.1-mini", "gpt-4.1-nano", "mistral-small-latest", "gpt-4.1")
+    *members, chairman = (ScriptedLLM(model=model) for model in models)
+    recipe = council(members, chairman)
+    assert f"```\n{recipe}\n\n{recipe.estimate('What is a generator?')}\n```\n" in page
