@@ -162,7 +162,7 @@ def test_the_live_view_shows_calls_as_they_end_and_the_answer(providers: Simulat
     assert re.search(r"layer 1 +\S +gpt-4.1-mini .* 2 attempts", last)
     assert re.search(r"\S +bad +\d.* failed: error", last)
     assert re.search(r"aggregator +\S +gpt-4.1 .*> 77 tokens", last)
-    assert last.rstrip().removesuffix("\x1b[?25h").rstrip().endswith("the final answer")
+    assert re.sub(r"\x1b\[\?*\d*\w", "", last).rstrip().endswith("the final answer")
     llm.chat([ChatMessage(content="Another one?")])
     assert "Another one?" not in screen.getvalue(), "it is closed"
 
@@ -233,3 +233,15 @@ def test_a_recipe_is_drawn_as_a_flowchart():
     aggregator & f1 --> answer
 """
     )
+
+
+def test_the_live_view_keeps_one_run_after_the_other_on_the_screen():
+    screen = StringIO()
+    llm = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("first answer", "second answer")))
+    with live(llm, Console(file=screen, width=100, height=12, force_terminal=True)):
+        for question in ("one?", "two?"):
+            list(llm.stream_chat([ChatMessage(content=question)]))
+    shown = screen.getvalue()
+    assert shown.index("one?") < shown.index("first answer") < shown.index("two?")
+    assert shown.count("second answer") >= 1
+    assert shown.rindex("first answer") < shown.index("two?"), "it is not drawn again and again"

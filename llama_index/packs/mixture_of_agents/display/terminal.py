@@ -109,7 +109,13 @@ class LiveView:
 
     def __call__(self, run: RunStarted, event: Event) -> None:
         with self._lock:
-            self._runs.setdefault(run.run_id, _Seen(run)).hear(event)
+            seen = self._runs.setdefault(run.run_id, _Seen(run))
+            seen.hear(event)
+            if seen.end:
+                del self._runs[run.run_id]
+        if seen.end:  # what is over stays, above what goes on
+            self._live.refresh()
+            self._console.print(Group(*self._of_run(seen)))
 
     def __enter__(self) -> "LiveView":  # noqa: PYI034 - Python 3.10 has no Self
         self._live.start()
