@@ -88,6 +88,11 @@ doors: $(VENV)/.developing $(DOORS)/.made ## download-llamapack with core 0.14.2
 	@mkdir -p $(AWAY)
 	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors $(or $(TESTS),"$(HERE)/tests") $(ARGS)
 
+.PHONY: browser
+browser: $(VENV)/.developing ## results and the notebook in headless Chromium; pictures in build/browser
+	@mkdir -p $(AWAY)
+	@$(PYTEST) -m browser "$(HERE)/tests" $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
 	@mkdir -p $(AWAY)

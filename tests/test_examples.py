@@ -71,3 +71,17 @@ def test_the_notebook_runs_and_says_what_it_shows() -> None:
                 for one in (cell, before)
             ]
             assert "".join(texts[0]) == "".join(texts[1])
+
+
+@pytest.mark.filterwarnings("default")  # Jupyter's own
+def test_the_notebook_of_what_a_run_did_runs() -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(EXAMPLES / "see_what_it_did.ipynb", as_version=4)
+    resources = {"metadata": {"path": EXAMPLES}}
+    nbclient.NotebookClient(notebook, timeout=50, resources=resources).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    said = "".join(output.text for output in shown if output.output_type == "stream")
+    assert "Degraded: layer 1 has 3 of 4 proposals (gpt-4-turbo: straggler)" in said
+    assert "second: $0.00" in said
+    kinds = {kind for output in shown for kind in output.get("data", {})}
+    assert {"text/html", "text/markdown", "application/vnd.plotly.v1+json"} <= kinds

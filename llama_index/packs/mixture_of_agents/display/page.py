@@ -28,14 +28,16 @@ padding:4px 10px}}
 .moa-result summary{{cursor:pointer}}
 .moa-result h4{{margin:12px 0 4px;font-size:13px;color:var(--soft);font-weight:600}}
 .moa-result .scroll{{overflow-x:auto}}
-.moa-result table{{border-collapse:collapse;margin:4px 0;font-size:13px;color:var(--ink);background:none}}
-.moa-result th,.moa-result td{{padding:2px 10px;text-align:left;white-space:nowrap;border:0;background:none;
-color:inherit}}
-.moa-result th{{color:var(--soft);font-weight:normal;border-bottom:1px solid var(--line)}}
-.moa-result .n{{text-align:right;font-variant-numeric:tabular-nums}}
-.moa-result tr.critical td{{color:var(--mark);font-weight:600}}
-.moa-result tr.failed td{{color:var(--bad)}}
-.moa-result tr.total td{{border-top:1px solid var(--line);font-weight:600}}
+/* Jupyter has rules of its own for tables: these must be more specific. */
+.moa-result .scroll table{{border-collapse:collapse;margin:4px 0;font-size:13px;color:var(--ink);background:none}}
+.moa-result .scroll tr{{background:none}}
+.moa-result .scroll th,.moa-result .scroll td{{padding:2px 10px;text-align:left;white-space:nowrap;border:0;
+background:none;color:inherit}}
+.moa-result .scroll th{{color:var(--soft);font-weight:normal;border-bottom:1px solid var(--line)}}
+.moa-result .scroll .n{{text-align:right;font-variant-numeric:tabular-nums}}
+.moa-result .scroll .critical td{{color:var(--mark);font-weight:600}}
+.moa-result .scroll .failed td{{color:var(--bad)}}
+.moa-result .scroll .total td{{border-top:1px solid var(--line);font-weight:600}}
 """
 
 
