@@ -189,13 +189,18 @@ class Spans(SimpleSpanHandler):
         self.parents[id_] = parent_span_id
         return super().new_span(id_, bound_args, instance, parent_span_id, tags, **kwargs)
 
-    def opened_by(self, class_name: str) -> list[str]:
-        return [span for span in self.parents if span.startswith(f"{class_name}.")]
+    def runs(self) -> list[str]:
+        """The spans of the mixture that were opened outside of any other."""
+        return [span for span, parent in self.parents.items() if parent is None]
 
-    def children_of(self, span: str) -> list[str]:
-        return sorted(
-            child.split("-")[0] for child, parent in self.parents.items() if parent == span
-        )
+    def calls_in(self, run: str) -> list[str]:
+        """The calls of LLMs somewhere below a span: "OpenAI.chat"."""
+        names = [span.split("-")[0] for span in self.parents if self.root_of(span) == run]
+        return sorted(name for name in names if not name.startswith("MixtureOfAgents."))
+
+    def root_of(self, span: str) -> str:
+        parent = self.parents.get(span)
+        return self.root_of(parent) if parent else span
 
 
 class Events(BaseEventHandler):
@@ -268,29 +273,29 @@ def test_one_mixture_answers_in_scripts_threads_and_loops_twice_each_and_mixes_n
     assert len(asking.answers) == 2 * 2 * (3 + 4 + 4 + 4)
     assert all(name == answer for name, answer in asking.answers.items())
     spans, _ = tracer
-    runs = spans.opened_by("MixtureOfAgents")
+    runs = spans.runs()
     assert len(runs) == len(asking.answers)
     for run in runs:
         last = run.split(".")[1].split("-")[0]
         native = {"MistralAI.achat", "OpenAI.achat", f"OpenAI.{last}"}
         # on a loop that is not its first an LLM is asked in a thread, by its sync method
         in_thread = {"MistralAI.chat", "OpenAI.chat", f"OpenAI.{last.removeprefix('a')}"}
-        children = spans.children_of(run)
-        assert len(children) == 3
-        assert set(children) <= (native | in_thread if last.startswith("a") else in_thread)
+        calls = spans.calls_in(run)
+        assert len(calls) == 3
+        assert set(calls) <= (native | in_thread if last.startswith("a") else in_thread)
 
 
 async def test_every_call_opens_one_span_and_is_told_once(tracer: tuple[Spans, Events]) -> None:
     llm = scripted("one two")
     await in_every_way(llm, "?")
     spans, events = tracer
-    for run in spans.opened_by("MixtureOfAgents"):
+    for run in spans.runs():
         kind = "Completion" if "complete" in run else "Chat"
         told = [name for name, span in events.seen if span == run]
         assert told.count(f"LLM{kind}StartEvent") == told.count(f"LLM{kind}EndEvent") == 1
         assert told.count(f"LLM{kind}InProgressEvent") == (3 if "stream" in run else 0)
-        assert len(spans.children_of(run)) == 3  # two layers of one proposer, and the aggregator
-    assert len(spans.opened_by("MixtureOfAgents")) == 8
+        assert len(spans.calls_in(run)) == 3  # two layers of one proposer, and the aggregator
+    assert len(spans.runs()) == 8
 
 
 class Told(BaseCallbackHandler):

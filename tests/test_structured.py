@@ -14,7 +14,7 @@ from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import BaseModel, ValidationError
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.forms import SCHEMA_PROMPT
+from llama_index.packs.mixture_of_agents.forms import SCHEMA_PROMPT, Filling
 from llama_index.packs.mixture_of_agents.simulation import (
     SimulatedProviders,
     ToolCall,
@@ -140,6 +140,18 @@ def test_a_stream_shows_the_object_grow_and_passes_each_state_once(
     assert grown[-1] == ALIEN
     states = [(type(partial) is Film, partial.model_dump()) for partial in grown]
     assert all(before != after for before, after in pairwise(states))
+
+
+async def test_an_object_that_shows_only_at_the_end_comes_then() -> None:
+    fenced = f"```json\n{JSON}\n```"  # without a space it is one chunk
+    llm = MixtureOfAgents(llm=ScriptedLLM(fenced, tools=False), proposers=[ScriptedLLM()])
+    assert list(llm.stream_structured_predict(Film, PROMPT, name="Alien")) == [ALIEN]
+    stream = await llm.astream_structured_predict(Film, PROMPT, name="Alien")
+    assert [partial async for partial in stream] == [ALIEN]
+
+
+def test_a_stream_without_chunks_fills_nothing_in() -> None:
+    assert list(Filling(Film).end()) == []
 
 
 def test_a_fallback_of_another_class_fills_in_the_same_class(providers: SimulatedProviders) -> None:

@@ -243,7 +243,8 @@ def recipe_metadata(recipe: Recipe) -> LLMMetadata:
     The context window is the smallest of its agents (those whose window nobody knows do not count), less the room that
     the references and their prompt can take, which is at most half of it. The abilities are the aggregator's.
     """
-    windows = (context_window(agent.llm) for agent in recipe.agents)
+    members = {id(agent.llm): agent.llm for agent in recipe.agents}
+    windows = map(context_window, members.values())
     window = min((w for w in windows if w), default=DEFAULT_CONTEXT_WINDOW)
     references = max(
         sum(p.samples * _answer_room(p, recipe) for p in x.proposers) for x in recipe.layers

@@ -76,15 +76,16 @@ class MixtureOfAgentsWorkflow(Workflow):
         """
         messages = [*ev.messages, *([ChatMessage(ev.question)] if ev.question else [])]
         happening = self._llm.happening(messages)
+        finished: Finished | None = None
         try:
             async for event in happening:
                 if isinstance(event, Finished):
-                    result = event.result
-                    return Answered(answer=result.answer, run=result.to_json())
-                if isinstance(event, AnswerDelta):
+                    finished = event
+                elif isinstance(event, AnswerDelta):
                     ctx.write_event_to_stream(Delta(text=event.text))
                 else:
                     ctx.write_event_to_stream(Happened(data=_PLAIN.dump_python(event, mode="json")))
         finally:
             await happening.aclose()
-        raise AssertionError("unreachable: a run finishes or raises")
+        assert finished
+        return Answered(answer=finished.result.answer, run=finished.result.to_json())
