@@ -1,6 +1,7 @@
 """A mixture's answer to a conversation, shown as it comes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -40,13 +41,15 @@ async def answer(
     """
     result: MixtureResult | None = None
     with screen.watching(mixture), Writer() as writer:
-        async for chunk in await mixture.astream_chat(messages):
-            carried: Any = chunk.additional_kwargs  # type: ignore[reportUnknownMemberType]
-            result = carried.get(RESULT_KEY, result)
-            if chunk.delta:
-                hear(chunk.delta)
-                if write:
-                    screen.clear()
-                    writer.write(chunk.delta)
+        stream = await mixture.astream_chat(messages)
+        async with aclosing(stream):
+            async for chunk in stream:
+                carried: Any = chunk.additional_kwargs  # type: ignore[reportUnknownMemberType]
+                result = carried.get(RESULT_KEY, result)
+                if chunk.delta:
+                    hear(chunk.delta)
+                    if write:
+                        screen.clear()
+                        writer.write(chunk.delta)
     assert result is not None, "the last chunk carries the result"
     return result
