@@ -40,7 +40,7 @@ async def answer(
         RunError: there is no answer.
     """
     result: MixtureResult | None = None
-    with screen.watching(mixture), Writer() as writer:
+    with Writer() as writer, screen.watching(mixture):
         stream = await mixture.astream_chat(messages)
         async with aclosing(stream):
             async for chunk in stream:

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_A_MOMENT = 1.0
+"""Seconds."""
 
 
 class Loop:
@@ -47,3 +49,10 @@ class Loop:
             raise KeyboardInterrupt from None
         finally:
             signal.signal(signal.SIGINT, before)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let come to their end what the work has left behind: streams that close, once it has dropped them."""
+        tasks = asyncio.all_tasks(self._loop)
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=_A_MOMENT))

@@ -18,7 +18,8 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
+        self._out = sys.stdout  # a live view puts something else there while it is shown
+        self._terminal = self._out.isatty()
         self._width = shutil.get_terminal_size().columns
         self._line = ""
         self._column = 0
@@ -29,7 +30,7 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         if self._line:
-            print(flush=True)
+            print(file=self._out, flush=True)
 
     def write(self, text: str) -> None:
         """Write a piece at once."""
@@ -39,9 +40,9 @@ class Writer:
             else text.splitlines(keepends=True)
         )
         for part in parts:
-            print(self._broken(part) if self._terminal else part, end="")
+            print(self._broken(part) if self._terminal else part, end="", file=self._out)
             self._line = "" if part.endswith("\n") else self._line + part
-        sys.stdout.flush()
+        self._out.flush()
 
     def _broken(self, part: str) -> str:
         """A word, a space or a line's end; with a line's end before a word that has no room, in place of a space."""
