@@ -1,6 +1,9 @@
 """Whoever stops a run stops its requests: the provider sees them hung up at once, and nothing is left over."""
 
 import asyncio
+import contextlib
+import functools
+import inspect
 import os
 import signal
 import subprocess
@@ -34,6 +37,40 @@ def six_calls(providers: SimulatedProviders, **policies: Any) -> MixtureOfAgents
     return MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1"), layers=2, **policies))
 
 
+class TooSlowError(AssertionError):
+    pass
+
+
+def tried_again(test: Any) -> Any:
+    """A test of how fast something happens may be held up by whatever else this machine does: twice, not thrice."""
+
+    @functools.wraps(test)
+    async def of_async_code(providers: SimulatedProviders, *args: Any, **kwargs: Any) -> None:
+        for _ in range(2):
+            with contextlib.suppress(TooSlowError):
+                return await test(providers, *args, **kwargs)
+            providers.reset()
+        return await test(providers, *args, **kwargs)
+
+    @functools.wraps(test)
+    def of_blocking_code(providers: SimulatedProviders, *args: Any, **kwargs: Any) -> None:
+        for _ in range(2):
+            with contextlib.suppress(TooSlowError):
+                return test(providers, *args, **kwargs)
+            providers.reset()
+        return test(providers, *args, **kwargs)
+
+    return of_async_code if inspect.iscoroutinefunction(test) else of_blocking_code
+
+
+def check_hung_up_at_once(providers: SimulatedProviders, since: float, expected: int = 1) -> None:
+    """The provider saw so many requests that were open at that moment hung up, and at once."""
+    delays = hung_up_after(providers, since)
+    assert len(delays) == expected
+    if max(delays) >= AT_ONCE:
+        raise TooSlowError(f"hung up after {delays} seconds")
+
+
 def hung_up_after(providers: SimulatedProviders, since: float) -> list[float]:
     """For each request that was open at a moment, the seconds until it was hung up."""
     open_then = [
@@ -58,6 +95,7 @@ def our_threads() -> set[threading.Thread]:
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
+@tried_again
 async def test_cancelling_a_run_closes_its_requests_in_whichever_layer_it_is(
     providers: SimulatedProviders, layer: int
 ) -> None:
@@ -76,15 +114,14 @@ async def test_cancelling_a_run_closes_its_requests_in_whichever_layer_it_is(
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        await providers.await_for(open=0, timeout=2)
-    delays = hung_up_after(providers, cancelled)
-    assert len(delays) == held
-    assert max(delays) < AT_ONCE
+        await providers.await_for(open=0, timeout=5)
+    check_hung_up_at_once(providers, cancelled, held)
     assert len(providers.log()) == before + [4, 8, 9][layer - 1], "no further layer was begun"
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
 @pytest.mark.parametrize("how", ["closed", "left to itself"])
+@tried_again
 async def test_closing_a_stream_after_its_first_token_closes_its_request(
     providers: SimulatedProviders, model: str, how: str
 ) -> None:
@@ -102,12 +139,12 @@ async def test_closing_a_stream_after_its_first_token_closes_its_request(
             await stream.aclose()
         else:
             del stream  # nothing else holds it, so no garbage collector needs to come
-        await providers.await_for(open=0, timeout=2)
+        await providers.await_for(open=0, timeout=5)
         await asyncio.sleep(0.02)  # what is left to itself is closed by a task of the loop's own
-    (delay,) = hung_up_after(providers, closed)
-    assert delay < AT_ONCE
+    check_hung_up_at_once(providers, closed)
 
 
+@tried_again
 async def test_a_reader_that_is_cancelled_in_the_middle_of_a_stream_closes_its_request(
     providers: SimulatedProviders,
 ) -> None:
@@ -126,12 +163,12 @@ async def test_a_reader_that_is_cancelled_in_the_middle_of_a_stream_closes_its_r
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        await providers.await_for(open=0, timeout=2)
-    (delay,) = hung_up_after(providers, cancelled)
-    assert delay < AT_ONCE
+        await providers.await_for(open=0, timeout=5)
+    check_hung_up_at_once(providers, cancelled)
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
+@tried_again
 def test_closing_a_blocking_stream_closes_its_request(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -143,12 +180,12 @@ def test_closing_a_blocking_stream_closes_its_request(
         while not next(chunks).delta:
             pass
         closed = time.monotonic()
-    providers.wait_for(open=0, timeout=2)
-    (delay,) = hung_up_after(providers, closed)
-    assert delay < AT_ONCE
+    providers.wait_for(open=0, timeout=5)
+    check_hung_up_at_once(providers, closed)
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
+@tried_again
 def test_closing_a_blocking_stream_that_hangs_closes_its_request(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -164,13 +201,13 @@ def test_closing_a_blocking_stream_that_hangs_closes_its_request(
             pass
         providers.wait_for(model, held=1)
         closed = time.monotonic()
-    providers.wait_for(open=0, timeout=2)
-    (delay,) = hung_up_after(providers, closed)
-    assert delay < AT_ONCE
+    providers.wait_for(open=0, timeout=5)
+    check_hung_up_at_once(providers, closed)
     wait_until(lambda: our_threads() <= before)
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
+@tried_again
 def test_a_blocking_run_hangs_up_on_its_stragglers(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -187,8 +224,9 @@ def test_a_blocking_run_hangs_up_on_its_stragglers(
     result = mixture.chat(QUESTION).additional_kwargs["mixture"]
     over = time.monotonic()
     assert [failure.kind.value for failure in result.failures] == ["straggler"]
-    providers.wait_for(hung_up=1, open=0, timeout=2)
-    assert all(record.ended < over + AT_ONCE for record in providers.log() if record.ended)
+    providers.wait_for(hung_up=1, open=0, timeout=5)
+    if any(record.ended >= over + AT_ONCE for record in providers.log() if record.ended):
+        raise TooSlowError
     wait_until(lambda: our_threads() <= before)
 
 
@@ -222,7 +260,7 @@ async def test_a_run_that_is_cancelled_twice_still_cleans_up(providers: Simulate
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    await providers.await_for(open=0, timeout=2)
+    await providers.await_for(open=0, timeout=5)
 
 
 async def test_a_run_that_is_cancelled_before_it_began_asks_nobody() -> None:
@@ -284,10 +322,10 @@ HEAD = """
 """
 
 
-@pytest.fixture
-def script(providers: SimulatedProviders, request: pytest.FixtureRequest) -> Iterator[Any]:
+@contextlib.contextmanager
+def running(providers: SimulatedProviders, name: str) -> Iterator[Any]:
     """A script of a user's that runs against the simulated providers."""
-    code = textwrap.dedent(HEAD) + textwrap.dedent(SCRIPTS[request.param])
+    code = textwrap.dedent(HEAD) + textwrap.dedent(SCRIPTS[name])
     environment = {**os.environ, **providers.environment}
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
@@ -296,27 +334,23 @@ def script(providers: SimulatedProviders, request: pytest.FixtureRequest) -> Ite
         process.kill()
 
 
-@pytest.mark.parametrize("script", list(SCRIPTS), indirect=True, ids=list(SCRIPTS))
+@pytest.mark.parametrize("name", list(SCRIPTS))
 @pytest.mark.parametrize("where", ["layer", "answer"])
+@tried_again
 def test_ctrl_c_in_a_script_ends_it_and_its_requests(
-    providers: SimulatedProviders, script: Any, where: str
+    providers: SimulatedProviders, name: str, where: str
 ) -> None:
-    if where == "layer":
-        providers.hold("gpt-4.1-mini", skip=1)
-        providers.hold("mistral-small-latest", skip=1)
-        held = 2
-    else:
-        providers.hold("gpt-4.1")
-        held = 1
-    providers.wait_for(held=held, timeout=40)
-    pressed = time.monotonic()
-    script.send_signal(signal.SIGINT)
-    _, errors = script.communicate(timeout=10)
+    held = ["gpt-4.1-mini", "mistral-small-latest"] if where == "layer" else ["gpt-4.1"]
+    for model in held:
+        providers.hold(model, skip=1 if where == "layer" else 0)
+    with running(providers, name) as script:
+        providers.wait_for(held=len(held), timeout=50)
+        pressed = time.monotonic()
+        script.send_signal(signal.SIGINT)
+        _, errors = script.communicate(timeout=20)
     assert "KeyboardInterrupt" in errors
     assert "Traceback" in errors
     assert "never retrieved" not in errors
     assert "Fatal Python error" not in errors
-    providers.wait_for(open=0, timeout=2)
-    delays = hung_up_after(providers, pressed)
-    assert len(delays) == held
-    assert max(delays) < AT_ONCE
+    providers.wait_for(open=0, timeout=5)
+    check_hung_up_at_once(providers, pressed, len(held))
