@@ -147,6 +147,10 @@ def test_an_empty_question_is_bad_usage(moa, arguments):
     assert moa(*arguments, code=2).stderr == "The question is empty.\n"
 
 
+def test_moa_knows_its_version(moa):
+    assert moa("--version").stdout == "1.0.0\n"
+
+
 def test_a_wrong_option_is_bad_usage(moa):
     assert "--layers" in moa("ask", QUESTION, "--layer", "2", code=2).stderr
 

@@ -42,7 +42,7 @@ def lay_down(folder: Path, *, replace: bool = False) -> int:
                 f"{folder / changed[0]} is there already, and differs: --force replaces it"
             )
     hashes = {name: _hash(text) for name, text in files.items()}
-    files[_RECORD] = json.dumps({"version": _project()["version"], "files": hashes}, indent=1)
+    files[_RECORD] = json.dumps({"version": version(), "files": hashes}, indent=1)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def compare(folder: Path) -> Comparison:
     """
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        version, laid_down = record["version"], record["files"]
+        known_as, laid_down = record["version"], record["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{folder} is not a folder that moa pack laid down: it has no {_RECORD}"
@@ -116,7 +116,7 @@ def compare(folder: Path) -> Comparison:
         _difference(name, laid_down.get(name), now.get(name), theirs.get(name), itself)
         for name in names
     )
-    return Comparison(version, "" if itself else _project()["version"], tuple(filter(None, found)))
+    return Comparison(known_as, "" if itself else version(), tuple(filter(None, found)))
 
 
 def _difference(
@@ -199,6 +199,11 @@ def _project() -> dict[str, Any]:
             one.name: one.value for one in known.entry_points if one.group == "console_scripts"
         },
     }
+
+
+def version() -> str:
+    """The version of the package."""
+    return _project()["version"]
 
 
 def _of_extra(extra: str, needed: list[str]) -> list[str]:

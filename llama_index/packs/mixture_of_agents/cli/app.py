@@ -26,9 +26,9 @@ app = Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from llama_index.packs.mixture_of_agents.template import version
 
-        print(version("llama-index-packs-mixture-of-agents"))
+        print(version())
         raise Exit
 
 
