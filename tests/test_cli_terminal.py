@@ -95,6 +95,8 @@ def test_words_are_not_broken_at_the_end_of_a_line(terminal, providers, columns)
     assert [word for row in answer for word in row] == words.split()
     assert len(answer) > len(words) // columns
     assert f"\n{'x' * 100}\n" in shown  # code is left as it is
+    # the live view has made room for the answer; behind it each call is told once
+    assert shown.partition("End.")[2].count("gpt-4.1-mini") == 1
 
 
 def test_what_a_model_says_cannot_steer_the_terminal(terminal, providers):

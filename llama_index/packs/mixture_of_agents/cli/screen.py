@@ -15,6 +15,7 @@ from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
     CallStarted,
     Event,
+    RunFinished,
     RunStarted,
     Usage,
 )
@@ -41,12 +42,16 @@ class Screen:
             yield
             return
         self._view = LiveView(self._console, answer=False, transient=True)
-        with mixture.listen(self._view):
+        with mixture.listen(self._while_it_goes_on):
             self._view.__enter__()
             try:
                 yield
             finally:
                 self.clear()
+
+    def _while_it_goes_on(self, run: RunStarted, event: Event) -> None:
+        if self._view and not isinstance(event, RunFinished):  # of which the view leaves a record
+            self._view(run, event)
 
     def clear(self) -> None:
         """Make room for the answer."""
