@@ -1,10 +1,13 @@
 """``moa`` as people run it: a process of its own, asking the simulated providers."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -466,6 +469,28 @@ def test_a_key_whose_integration_is_not_installed_says_what_to_install(here, mon
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a-key")
     with pytest.raises(ConfigError, match="pip install llama-index-llms-anthropic"):
         find(Flags()).recipe()
+
+
+def test_without_keys_the_models_of_a_running_ollama_make_a_mixture(here, monkeypatch):
+    class Tags(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(
+                json.dumps({"models": [{"name": "llama3.1:8b"}, {"name": "qwen3"}]}).encode()
+            )
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Tags) as server:
+        Thread(target=server.handle_request).start()
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_port}")
+        source = find(Flags())
+    assert source.origin == f"the Ollama at http://127.0.0.1:{server.server_port}"
+    assert source.document.data["proposers"] == ["ollama:llama3.1:8b", "ollama:qwen3"]
+    assert source.document.data["aggregator"] == "ollama:llama3.1:8b"
+    assert source.document.data["limits"] == {"one_model_at_a_time": True}
 
 
 @pytest.mark.parametrize("name", PRESETS)
