@@ -25,6 +25,7 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTION = [ChatMessage(role="user", content="Well?")]
 PROPOSERS = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-medium-latest")
+pytestmark = pytest.mark.timeout(180)
 AT_ONCE = 0.1
 """Seconds within which a provider sees an open request closed."""
 
