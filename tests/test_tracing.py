@@ -41,6 +41,8 @@ def exported() -> Iterator[InMemorySpanExporter]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor = LlamaIndexInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        pytest.skip("this openinference wants a newer llama-index-core")
     yield exporter
     instrumentor.uninstrument()
     provider.shutdown()

@@ -35,7 +35,7 @@ class SqliteKVStore(BaseKVStore):
         """Open the file, once in each process: a connection must not be carried over a fork."""
         if self._process == os.getpid():
             return
-        connection = sqlite3.connect(self.path, self._timeout, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=self._timeout, check_same_thread=False)
         self._close = weakref.finalize(self, connection.close)
         self._lock, self._connection, self._process = threading.Lock(), connection, os.getpid()
         with self._lock, connection:
