@@ -6,10 +6,13 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import Settings
+from llama_index.core import MockEmbedding, Settings
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -41,6 +44,7 @@ from llama_index.packs.mixture_of_agents import (
     RecipeError,
 )
 from llama_index.packs.mixture_of_agents.llm import RESULT_KEY
+from llama_index.packs.mixture_of_agents.selection import Cluster, Diverse
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.simulation.conversation import text_of
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -556,6 +560,62 @@ def test_an_llm_of_ones_own_class_is_pickled_by_its_class_without_its_key() -> N
     assert isinstance(again, OwnLLM)
     assert again.api_key is None
     assert getattr(llm.recipe.layers[0].proposers[0].llm, "api_key", None) == SECRETS[0]
+
+
+class OwnEmbedding(MockEmbedding):
+    """An embedding model of the user's own, with a key."""
+
+    api_key: str | None = None
+
+    def __init__(self, embed_dim: int = 8, **kwargs: Any) -> None:
+        super().__init__(embed_dim=embed_dim, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "selection", [Diverse(1, OwnEmbedding()), Cluster(embedding=OwnEmbedding())]
+)
+def test_a_selection_is_pickled_without_the_key_of_its_embedding_model(selection: Any) -> None:
+    selection.embedding.api_key = SECRETS[0]
+    recipe = replace(
+        scripted().recipe, layers=(Layer((Proposer(MockLLM()),), select=(selection,)),)
+    )
+    recipe = replace(recipe, aggregator=Aggregator(MockLLM()))
+    data = pickle.dumps(recipe)
+    assert SECRETS[0].encode() not in data
+    again = pickle.loads(data).layers[0].select[0]
+    assert (type(again), again.embedding.embed_dim) == (type(selection), 8)
+    assert again.embedding.api_key is None
+    assert copy.deepcopy(recipe).layers[0].select[0] is selection
+
+
+INTEGRATION = """
+import threading
+from typing import Any
+from llama_index.core import MockEmbedding
+from pydantic import PrivateAttr
+
+class OwnIntegration(MockEmbedding):
+    api_key: str | None = None
+    _client: Any = PrivateAttr(default_factory=threading.Lock)
+
+    def __init__(self, embed_dim: int = 8, **kwargs: Any) -> None:
+        super().__init__(embed_dim=embed_dim, **kwargs)
+"""
+
+
+def test_an_embedding_model_of_an_integration_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "llama_index" / "embeddings" / "own"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(INTEGRATION)
+    monkeypatch.syspath_prepend(tmp_path)
+    embeddings = import_module("llama_index.embeddings.own")
+    embedding = embeddings.OwnIntegration(embed_dim=9, api_key=SECRETS[0])
+    data = pickle.dumps(Diverse(2, embedding))
+    assert SECRETS[0].encode() not in data
+    again = pickle.loads(data)
+    assert (again.k, again.embedding.embed_dim, again.embedding.api_key) == (2, 9, None)
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {

@@ -109,9 +109,10 @@ async def test_a_tool_that_is_required_or_chosen_is_asked_for_in_the_words_of_th
     for response in await asked_in_every_way(llm, tool_choice="add"):
         assert wanted(response)[0][0] == "add"
     llm.chat_with_tools(TOOLS, "?", tool_choice="none")
+    llm.chat_with_tools(TOOLS, "?", tool_choice=None, tool_required=True)
     sent = [record.body["tool_choice"] for record in providers.log(AGGREGATORS[provider])]
     chosen = {"type": "function", "function": {"name": "add"}}
-    assert sent == ["required"] * 4 + [chosen] * 4 + ["none"]
+    assert sent == ["required"] * 4 + [chosen] * 4 + ["none", "required"]
 
 
 async def test_streamed_calls_grow_chunk_by_chunk_and_end_whole(

@@ -1,23 +1,20 @@
 """LLMs with their settings: what a recipe asks."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
 from .errors import ConfigError, RecipeError
 from .llms import is_openai, model_name, takes
 from .models import check_model_name
-from .packing import packed, unpacked, without_secrets
+from .packing import Packable
 from .policies import CallPolicy, is_a, not_negative, positive, require
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(Packable):
     """An LLM with its settings. What is None is the recipe's, or, where that is None too, is not sent.
 
     Attributes:
@@ -59,18 +56,6 @@ class Agent:
                 field_name = f"{type(self).__name__}.llm"
                 raise RecipeError(field_name, self.model, str(error)) from None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A pickle holds how to make the LLM again, and no key and no header."""
-        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "llm"}
-        given["kwargs"] = without_secrets(self.kwargs)
-        return _again, (type(self), packed(self.llm), given)
-
-    def __copy__(self) -> "Self":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Self":
-        return self  # it never changes, and the clients of an LLM cannot be copied
-
     @property
     def model(self) -> str:
         """The model's name."""
@@ -91,12 +76,6 @@ class Proposer(Agent):
         # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
         Agent.__post_init__(self)
         require(self.samples >= 1, "Proposer.samples", self.samples, "must be at least 1")
-
-
-def _again(
-    cls: Callable[..., Agent], llm: LLM | Mapping[str, Any], given: Mapping[str, Any]
-) -> Agent:
-    return cls(llm=unpacked(llm), **given)
 
 
 def kinds_taken(proposer: Proposer) -> Collection[str]:

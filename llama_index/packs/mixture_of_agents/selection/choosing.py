@@ -12,6 +12,7 @@ from llama_index.packs.mixture_of_agents.agreement import (
     same_answers,
 )
 from llama_index.packs.mixture_of_agents.events import Proposal
+from llama_index.packs.mixture_of_agents.packing import Packable
 from llama_index.packs.mixture_of_agents.policies import positive, require
 from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
 
@@ -83,7 +84,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Diverse:
+class Diverse(Packable):
     """The k that are least alike, in their order (RMoA, arXiv 2505.24442, greedy diversity selection).
 
     Attributes:
@@ -109,7 +110,7 @@ class Diverse:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(Packable):
     """The largest group of proposals that are alike, against one bad proposer. Two groups of that size: all.
 
     Attributes:
@@ -137,7 +138,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Packable):
     """Skips what comes behind when the proposals agree: no judge, no further call.
 
     They agree when enough of them have the same normalised final answer, or are alike. One alone never agrees.
