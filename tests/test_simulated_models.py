@@ -7,6 +7,7 @@ from typing import Any, Literal
 import aiohttp
 import openai
 import pytest
+from llama_index.core import Document, SummaryIndex
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
@@ -104,6 +105,21 @@ def test_proposers_answer_from_overlapping_parts_of_a_text_and_are_wrong_in_plac
 def test_a_question_that_no_text_is_about_gets_an_honest_answer(sdk: openai.OpenAI) -> None:
     answer = sdk.chat.completions.create(**ask("Why is the sky blue?")).choices[0].message.content
     assert answer == "I know nothing about that.\n\n[simulated m: no text of its own fits]"
+
+
+def test_a_question_about_given_documents_is_answered_from_them_alone(
+    providers: SimulatedProviders,
+) -> None:
+    documents = [
+        Document(text="The harbour museum is closed on Mondays. Children pay nothing."),
+        Document(text="The ferry sails every hour."),
+    ]
+    engine = SummaryIndex.from_documents(documents).as_query_engine(llm=providers.openai("gpt-4.1"))
+    answer = str(engine.query("When is the museum closed?"))
+    assert answer == (
+        "The harbour museum is closed on Mondays.\n\n[simulated gpt-4.1: from the documents in the prompt]"
+    )
+    assert str(engine.query("Who wrote Faust?")).startswith("The documents do not say.")
 
 
 def test_what_a_model_says_does_not_depend_on_time_or_process(

@@ -135,14 +135,29 @@ _ALTERATIONS = (
 )
 
 
+# How LlamaIndex puts what a retriever found before a question.
+_WITH_DOCUMENTS = re.compile(r"^-{9,}\n(.*)\n-{9,}$.*^Query: (.*)", re.DOTALL | re.MULTILINE)
+
+
 def proposal(model: str, question: str) -> str:
-    """What `model` answers to `question` from its own knowledge."""
+    """What `model` answers to `question`: from the documents in it, or else from its own knowledge."""
+    asked = _WITH_DOCUMENTS.search(question)
+    if asked:
+        return f"{_read(*asked.groups())}\n\n[simulated {model}: from the documents in the prompt]"
     source, sentences = look_up(question)
     if not sentences:
         return f"I know nothing about that.\n\n[simulated {model}: no text of its own fits]"
     known = [s for s in sentences if _draw(model, "knows", s) < KNOWN_PERCENT] or sentences[:1]
     said = [alter(model, s) if _draw(model, "errs", s) < WRONG_PERCENT else s for s in known]
     return f"{' '.join(said)}\n\n[simulated {model}: from {source}]"
+
+
+def _read(documents: str, question: str) -> str:
+    words = _words(question.removesuffix("\nAnswer: ")) - _STOP_WORDS
+    about = [(len(words & _words(sentence)), sentence) for sentence in split_sentences(documents)]
+    most = max((common for common, _ in about), default=0)
+    said = [sentence for common, sentence in about if common == most > 0]
+    return " ".join(said) or "The documents do not say."
 
 
 def composition(model: str, references: list[str]) -> str:
