@@ -88,6 +88,12 @@ doors: $(VENV)/.developing $(DOORS)/.made ## download-llamapack with core 0.14.2
 	@mkdir -p $(AWAY)
 	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors $(or $(TESTS),"$(HERE)/tests") $(ARGS)
 
+.PHONY: notebooks
+notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
+	@mkdir -p $(AWAY)
+	@export PYTHONPATH="$(HERE)/tests/offline"; unset OPENAI_API_KEY MISTRAL_API_KEY; \
+	 $(PYTEST) --nbmake "$(HERE)"/examples/*.ipynb $(ARGS)
+
 .PHONY: browser
 browser: $(VENV)/.developing ## results and the notebook in headless Chromium; pictures in build/browser
 	@mkdir -p $(AWAY)

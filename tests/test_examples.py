@@ -59,6 +59,22 @@ def test_every_example_is_run_by_a_test() -> None:
 
 
 @pytest.mark.filterwarnings("default")  # Jupyter's own
+def test_the_notebook_of_the_whole_story_runs_and_was_saved_with_what_it_shows() -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    saved = nbformat.read(EXAMPLES / "mixture_of_agents.ipynb", as_version=4)
+    run = nbformat.read(EXAMPLES / "mixture_of_agents.ipynb", as_version=4)
+    nbclient.NotebookClient(run, timeout=50).execute()
+    for notebook in (run, saved):
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        said = "".join(output.text for output in outputs if output.output_type == "stream")
+        assert said.count("LlamaIndex is an open-source framework") == 3  # asked, streamed twice
+        assert "7 calls (2, 2, 2, 1 by layer)" in said
+        assert "The harbour museum opens at nine and is closed on Mondays." in said
+        assert "layer 1 has 2 of 3 proposals (gpt-4o: connection)" in said
+        assert ["text/html" in output.data for output in outputs if "data" in output] == [True]
+
+
+@pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_the_notebook_runs_and_says_what_it_shows() -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     shown = nbformat.read(EXAMPLES / "chat.ipynb", as_version=4)
