@@ -1,8 +1,12 @@
 """Answers that were paid for once: what counts as the same, what never does, and where they are kept."""
 
 import asyncio
+import inspect
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -279,20 +283,38 @@ def fill(path: Path, name: str) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("start", ["spawn", "fork"])
+def forked(path: Path, name: str) -> Callable[[], int | None]:
+    process = multiprocessing.get_context("fork").Process(target=fill, args=(path, name))
+    process.start()
+
+    def wait() -> int | None:
+        process.join()
+        return process.exitcode
+
+    return wait
+
+
+def started(path: Path, name: str) -> Callable[[], int | None]:
+    code = f"""
+import sys
+from pathlib import Path
+from {SqliteKVStore.__module__} import SqliteKVStore
+{inspect.getsource(fill)}
+fill(Path(sys.argv[1]), sys.argv[2])
+"""
+    return subprocess.Popen([sys.executable, "-c", code, str(path), name]).wait
+
+
+@pytest.mark.parametrize("start", [started, forked])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking is what is tried
 def test_several_processes_share_an_sqlite_file(tmp_path: Path, start: Any):
-    path, context = tmp_path / "x.sqlite3", multiprocessing.get_context(start)
+    path = tmp_path / "x.sqlite3"
     ours = SqliteKVStore(path)
     ours.put("before", {"n": 0})
-    others = [context.Process(target=fill, args=(path, f"p{n}")) for n in range(3)]
-    for other in others:
-        other.start()
+    others = [start(path, f"p{n}") for n in range(3)]
     for number in range(100):
         ours.put(f"ours-{number}", {"n": number})
-    for other in others:
-        other.join()
-    assert [other.exitcode for other in others] == [0, 0, 0]
+    assert [wait() for wait in others] == [0, 0, 0]
     assert len(ours.get_all()) == 401
     ours.close()
 
