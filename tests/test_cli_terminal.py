@@ -14,6 +14,7 @@ from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ["-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1"]
 CTRL_C, CTRL_D = "\x03", "\x04"
+PROMPT = r"\r\n> "  # a table of calls has "126 > 8 tokens"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -54,10 +55,10 @@ def test_ctrl_c_stops_the_answer_and_not_the_conversation(terminal, providers):
     moa.expect("Stopped")
     providers.wait_for("gpt-4.1", open=0)  # the request too was given up
     providers.release("gpt-4.1")
-    moa.expect("> ")
+    moa.expect(PROMPT)
     moa.sendline("Go on.")
     moa.expect("eight")
-    moa.expect("> ")
+    moa.expect(PROMPT)
     moa.send(CTRL_C)  # at the prompt there is nothing to stop
     moa.expect(r"leaves\.\r\n> ")
     moa.send(CTRL_D)
