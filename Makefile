@@ -35,10 +35,15 @@ demo: $(VENV)/.installed ## a mixture answers, live; no key and no network neede
 	@"$(HERE)/$(VENV)/bin/moa" demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.developing ## the whole suite on the built and installed wheel, with coverage
+test: $(VENV)/.developing ## the whole suite on the built and installed wheel
+	@rm -rf $(AWAY) && mkdir -p $(AWAY)
+	@$(PYTEST) --numprocesses 2 --dist worksteal --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/.developing ## the same, counting the lines and branches that it reaches
 	@rm -rf $(AWAY) build/coverage && mkdir -p $(AWAY) build/coverage
 	@cd $(AWAY) && $(COVERAGE) run --rcfile "$(HERE)/pyproject.toml" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" --numprocesses 2 --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
+	    --rootdir "$(HERE)" --numprocesses 2 --dist worksteal --inline-snapshot=disable "$(HERE)/tests" $(ARGS)
 	@$(COVERAGE) combine --quiet && $(COVERAGE) report
 
 .PHONY: lint
