@@ -93,6 +93,15 @@ doors: $(VENV)/.developing $(DOORS)/.made ## download-llamapack with core 0.14.2
 	@mkdir -p $(AWAY)
 	@export DOORS="$(HERE)/$(DOORS)"; $(PYTEST) -m doors $(or $(TESTS),"$(HERE)/tests") $(ARGS)
 
+# With LLM classes whose pins do not go with those of the other tests.
+PROVIDERS := .venvs/providers
+
+.PHONY: providers
+providers: $(PROVIDERS)/.installed ## Anthropic's, Google's, Ollama's and OpenAI-like LLM classes, really installed
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/bin/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/test_usage_of_real_classes.py) $(ARGS)
+
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
 	@mkdir -p $(AWAY)
@@ -141,6 +150,13 @@ $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 	 $$install pip editables hatchling && $$install --no-build-isolation . llama-index-cli && \
 	 $$pip uninstall --yes llama-index-packs-mixture-of-agents && \
 	 $$pip download --no-deps --dest $(DOORS)/old llama-index-packs-mixture-of-agents==0.5.1
+	@touch $@
+
+$(PROVIDERS)/.installed: $(SOURCES)
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(PROVIDERS) with $$python" && \
+	 "$$python" -m venv --clear $(PROVIDERS)
+	@install="$(PROVIDERS)/bin/python -m pip -qq --disable-pip-version-check install --constraint constraints/providers.txt" && \
+	 $$install pip hatchling && $$install --no-build-isolation . --group providers
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made

@@ -1,7 +1,6 @@
 """Usage and finish reasons as LlamaIndex's own classes hand them on, from bodies as their providers send them.
 
-Each test needs the integration that it is about (pip install llama-index-llms-anthropic, -ollama, -google-genai,
--openai-like) and is skipped where it is not installed.
+The integrations have a virtual environment of their own (make providers).
 """
 
 import asyncio
@@ -19,9 +18,10 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # Google's SDK warns of its own code
+pytestmark = [
+    pytest.mark.providers,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Google's SDK warns of its own code
+]
 
 ANTHROPIC_USAGE = {
     "input_tokens": 10,
@@ -165,15 +165,8 @@ def base() -> Iterator[str]:
     server.server_close()
 
 
-def integration(name: str) -> Any:
-    try:
-        return importlib.import_module(f"llama_index.llms.{name}")
-    except ImportError:
-        pytest.skip(f"llama-index-llms-{name.replace('_', '-')} is not installed")
-
-
 def make(name: str, base: str) -> Any:
-    module = integration(name)
+    module = importlib.import_module(f"llama_index.llms.{name}")
     if name == "anthropic":
         return module.Anthropic(model="claude-sonnet-4-5", api_key="k", base_url=base)
     if name == "google_genai":

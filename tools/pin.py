@@ -6,7 +6,7 @@ the oldest first
 `dev.txt` holds every package but LlamaIndex's own, with a marker where the Pythons differ.
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
 with the oldest integrations, the last that can download a llama pack (and the command that does,
-for `make doors`), and the newest.
+for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs.
 """
 
 from __future__ import annotations
@@ -32,13 +32,12 @@ CORES = {
 Pins = dict[str, str]
 
 
-def resolve(python: str, core: list[str]) -> Pins:
-    """Package name to version, as pip resolves everything that we install for `python`."""
+def resolve(python: str, asked: list[str]) -> Pins:
+    """Package name to version, as pip resolves what is asked for, and all that it needs, for `python`."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         pip_install = [f"{folder}/bin/python", "-m", "pip", "-qq", "install"]
         subprocess.run([*pip_install, "--upgrade", "pip"], check=True)
-        asked = [".[all]", "--group", "dev", *core]
         report = subprocess.run(
             [*pip_install, "--dry-run", "--ignore-installed", "--report", "-", *asked],
             cwd=ROOT,
@@ -74,18 +73,21 @@ def main(interpreters: list[str]) -> None:
     """Resolve every core with every interpreter; write one file for the rest, one for each core."""
     rest: dict[str, Pins] = {}
     llama_index: dict[str, dict[str, Pins]] = {core: {} for core in CORES}
+    providers: dict[str, Pins] = {}
     for interpreter in interpreters:
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
         python = subprocess.check_output([interpreter, "-c", ask], text=True).strip()
         rest[python] = {}
         for core, requirements in CORES.items():
-            pins = resolve(interpreter, requirements)
+            pins = resolve(interpreter, [".[all]", "--group", "dev", *requirements])
             ours = {name: pin for name, pin in pins.items() if name.startswith("llama-index")}
             llama_index[core][python] = ours
             rest[python] |= {name: pin for name, pin in pins.items() if name not in ours}
+        providers[python] = resolve(interpreter, [".", "--group", "providers"])
 
     constraints = ROOT / "constraints"
     (constraints / "dev.txt").write_text(lines(rest))
+    (constraints / "providers.txt").write_text(lines(providers))
     for core, pins_of in llama_index.items():
         (constraints / f"core-{core}.txt").write_text(lines(pins_of))
 
