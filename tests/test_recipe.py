@@ -47,16 +47,30 @@ A, B, G = llm("a"), llm("b"), llm("g")
         (lambda: moa([A, B], G, layers=1.5), "layers", 1.5),  # type: ignore[arg-type]
         (lambda: moa([A, B], G, quorum=3), "Layer.quorum", 3),
         (lambda: moa([A, B], G, quorum=-1), "Layer.quorum", -1),
+        (lambda: moa([A, B], G, quorum="1"), "Layer.quorum", "1"),
+        (lambda: moa([A, B], G, quorum=1.5), "Layer.quorum", 1.5),
         (lambda: moa([A, B], G, grace=-0.1), "Layer.grace", -0.1),
+        (lambda: moa([A, B], G, grace="a while"), "Layer.grace", "a while"),
         (lambda: Layer((Proposer(A),), deadline=0), "Layer.deadline", 0),
+        (lambda: moa([A, B], G, select="rank"), "Layer.select", "rank"),  # type: ignore[arg-type]
+        (lambda: moa([A, B], G, select=Agreed), "Layer.select", "type"),  # type: ignore[arg-type]
         (lambda: moa([Proposer(A, "x"), Proposer(B, "x")], G), "Proposer.name", "x"),
         (lambda: Proposer(A, samples=0), "Proposer.samples", 0),
         (lambda: Proposer(A, temperature=-1), "Proposer.temperature", -1),
+        (lambda: Proposer(A, call=20), "Proposer.call", 20),  # type: ignore[arg-type]
         (lambda: Aggregator(A, max_tokens=0), "Aggregator.max_tokens", 0),
+        (lambda: Aggregator(A, max_tokens="9"), "Aggregator.max_tokens", "9"),  # type: ignore[arg-type]
         (lambda: Aggregator("gpt-4.1"), "Aggregator.llm", "str"),  # type: ignore[arg-type]
         (lambda: moa(["gpt-4.1"], G), "Proposer.llm", "str"),  # type: ignore[list-item]
         (lambda: moa([A], G, deadline=-1), "Recipe.deadline", -1),
         (lambda: moa([A], G, reserve=1), "Recipe.reserve", 1),
+        (lambda: moa([A], G, temperature="hot"), "Recipe.temperature", "hot"),
+        (lambda: moa([A], G, prompt=7), "Recipe.prompt", 7),
+        (lambda: moa([A], G, call=20), "Recipe.call", 20),
+        (lambda: moa([A], G, limits=8), "Recipe.limits", 8),
+        (lambda: moa([A], G, budget=0.05), "Recipe.budget", 0.05),
+        (lambda: moa([A], G, prices={"a": 2.0}), "Recipe.prices", {"a": 2.0}),
+        (lambda: moa([A], G, prices={"a": (-1, 2)}), "Recipe.prices", {"a": (-1, 2)}),
         (lambda: moa([A], G, placement="top"), "Recipe.placement", "top"),
         (lambda: moa([A], G, fan_out="never"), "Recipe.fan_out", "never"),
         (lambda: moa([A], None, fallbacks=(G,)), "Recipe.fallbacks", ["g"]),
@@ -66,6 +80,7 @@ A, B, G = llm("a"), llm("b"), llm("g")
         (lambda: moa([A], None, select=Gate(G, afresh=True)), "Layer.select", "Gate"),
         (lambda: cascade([A], moa_lite([B], G)), "cheap", 1),
         (lambda: cascade(A, moa_lite([B], G), samples=1), "samples", 1),
+        (lambda: cascade(A, G), "mixture", "ScriptedLLM"),  # type: ignore[arg-type]
         (lambda: CallPolicy(timeout=0), "CallPolicy.timeout", 0),
         (lambda: CallPolicy(retries=-1), "CallPolicy.retries", -1),
         (lambda: CallPolicy(truncated="maybe"), "CallPolicy.truncated", "maybe"),  # type: ignore[arg-type]

@@ -400,6 +400,7 @@ def test_numbers_truths_and_objects_are_read_out_of_verdicts():
         (lambda: Dropout(1), "Dropout.rate"),
         (lambda: Take(0), "Take.k"),
         (lambda: Diverse(-1), "Diverse.k"),
+        (lambda: Diverse(2, "openai"), "Diverse.embedding"),  # type: ignore[arg-type]
         (lambda: Cluster(2), "Cluster.alike"),
         (lambda: Agreed(0), "Agreed.share"),
         (lambda: Agreed(alike=-0.1), "Agreed.alike"),

@@ -10,7 +10,7 @@ from .errors import ConfigError, RecipeError
 from .llms import is_openai, model_name, takes
 from .models import check_model_name
 from .packing import Packable
-from .policies import CallPolicy, is_a, not_negative, positive, require
+from .policies import CallPolicy, bound, is_a, not_negative, of_kind, require, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ class Agent(Packable):
         owner = type(self).__name__
         kind = type(self.llm).__name__
         require(is_a(LLM, self.llm), f"{owner}.llm", kind, "is not a LlamaIndex LLM")
-        positive(owner, max_tokens=self.max_tokens)
+        bound(owner, max_tokens=self.max_tokens)
         not_negative(owner, temperature=self.temperature)
+        if self.call is not None:
+            of_kind(f"{owner}.call", self.call, CallPolicy, "CallPolicy(timeout=30.0)")
         self._check_model()
 
     def _check_model(self) -> None:
@@ -75,7 +77,7 @@ class Proposer(Agent):
     def __post_init__(self) -> None:
         # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
         Agent.__post_init__(self)
-        require(self.samples >= 1, "Proposer.samples", self.samples, "must be at least 1")
+        whole("Proposer", 1, samples=self.samples)
 
 
 def kinds_taken(proposer: Proposer) -> Collection[str]:

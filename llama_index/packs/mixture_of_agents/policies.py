@@ -1,6 +1,7 @@
 """How calls are made and how much may be under way: the settings of a recipe that name no LLM."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from .errors import RecipeError
@@ -17,10 +18,41 @@ def is_a(kind: type[Any], value: object) -> bool:
     return isinstance(value, kind)
 
 
-def not_negative(owner: str, **seconds: float | None) -> None:
-    """Raise a RecipeError for a negative time; None is no time at all."""
-    for name, value in seconds.items():
-        require(value is None or value >= 0, f"{owner}.{name}", value, "a time cannot be negative")
+def of_kind(field_name: str, value: object, kind: type[Any], example: str) -> None:
+    """Raise a RecipeError for what is not of a kind."""
+    require(is_a(kind, value), field_name, shown(value), f"is no {kind.__name__}: say {example}")
+
+
+def shown(value: object) -> object:
+    """A value as an error may show it: of an object, which may hold a key, only its class."""
+    return value if isinstance(value, (str, int, float)) or value is None else type(value).__name__
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number, numpy's among them; not one that stands in a text."""
+    return is_a(Real, value)
+
+
+def not_negative(owner: str, **values: float | None) -> None:
+    """Raise a RecipeError for what is not a number from 0 on; None is none at all."""
+    for name, value in values.items():
+        holds = value is None or (is_number(value) and value >= 0)
+        require(holds, f"{owner}.{name}", value, "must be a number, and cannot be negative")
+
+
+def whole(owner: str, least: int, **values: int) -> None:
+    """Raise a RecipeError for what is not a whole number from ``least`` on."""
+    for name, value in values.items():
+        holds = is_a(Integral, value) and value >= least
+        field_name = f"{owner}.{name}" if owner else name
+        require(holds, field_name, value, f"must be a whole number, at least {least}")
+
+
+def bound(owner: str, **values: int | None) -> None:
+    """Raise a RecipeError for what is not a whole number from 1 on; None is no bound."""
+    for name, value in values.items():
+        if value is not None:
+            whole(owner, 1, **{name: value})
 
 
 def one_of(field_name: str, value: object, *allowed: str) -> None:
@@ -29,9 +61,10 @@ def one_of(field_name: str, value: object, *allowed: str) -> None:
 
 
 def positive(owner: str, **values: float | None) -> None:
-    """Raise a RecipeError for what is not more than 0; None is no bound."""
+    """Raise a RecipeError for what is not a number above 0; None is no bound."""
     for name, value in values.items():
-        require(value is None or value > 0, f"{owner}.{name}", value, "must be more than 0")
+        holds = value is None or (is_number(value) and value > 0)
+        require(holds, f"{owner}.{name}", value, "must be a number above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +97,7 @@ class CallPolicy:
         not_negative("CallPolicy", backoff=self.backoff, max_wait=self.max_wait)
         if self.hedge_after != "usual":
             not_negative("CallPolicy", hedge_after=self.hedge_after)
-        require(self.retries >= 0, "CallPolicy.retries", self.retries, "cannot be negative")
+        whole("CallPolicy", 0, retries=self.retries)
         one_of("CallPolicy.truncated", self.truncated, "reject", "keep")
 
 
@@ -84,7 +117,8 @@ class Budget:
     tokens: int | None = None
 
     def __post_init__(self) -> None:
-        positive("Budget", usd=self.usd, tokens=self.tokens)
+        positive("Budget", usd=self.usd)
+        bound("Budget", tokens=self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +134,7 @@ class Breaker:
     cooldown: float = 30.0
 
     def __post_init__(self) -> None:
-        require(self.failures >= 0, "Breaker.failures", self.failures, "cannot be negative")
+        whole("Breaker", 0, failures=self.failures)
         not_negative("Breaker", cooldown=self.cooldown)
 
 
@@ -121,4 +155,4 @@ class Limits:
     breaker: Breaker = Breaker()
 
     def __post_init__(self) -> None:
-        positive("Limits", in_flight=self.in_flight, per_endpoint=self.per_endpoint)
+        bound("Limits", in_flight=self.in_flight, per_endpoint=self.per_endpoint)

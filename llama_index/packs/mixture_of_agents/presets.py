@@ -12,7 +12,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 
 from .agents import Agent, Aggregator, Proposer
-from .policies import is_a, require
+from .policies import of_kind, require, whole
 from .recipe import Layer, Recipe
 from .selection import (
     Agreed,
@@ -53,8 +53,7 @@ def moa(
     Raises:
         RecipeError: it makes no sense.
     """
-    whole = is_a(int, layers) and layers >= 1
-    require(whole, "layers", layers, "must be a whole number, at least 1")
+    whole("", 1, layers=layers)
     of_layer = {name: policies.pop(name) for name in ("quorum", "grace") if name in policies}
     layer = Layer(proposers, select=select, **of_layer)  # type: ignore[arg-type]
     return Recipe((layer,) * layers, aggregator, **policies)  # type: ignore[arg-type]
@@ -284,6 +283,7 @@ def cascade(
         afresh: the mixture starts from the question alone. False gives it the cheap answers as references; the paper
             finds that correct ones help and wrong ones mislead.
     """
+    of_kind("mixture", mixture, Recipe, "moa([...], aggregator)")
     several = isinstance(cheap, Sequence)
     first = cheap if isinstance(cheap, Sequence) else [_samples_of(cheap, samples)]
     gate = Agreed(share, alike, embedding, final=True, afresh=afresh)

@@ -11,7 +11,21 @@ from llama_index.core.llms.llm import LLM
 from .agents import Agent, Aggregator, Proposer
 from .events import Usage
 from .llms import calls_functions, context_window, endpoint_key, output_room
-from .policies import Breaker, Budget, CallPolicy, Limits, not_negative, one_of, positive, require
+from .policies import (
+    Breaker,
+    Budget,
+    CallPolicy,
+    Limits,
+    bound,
+    is_a,
+    is_number,
+    not_negative,
+    of_kind,
+    one_of,
+    positive,
+    require,
+    shown,
+)
 from .pricing import price_of
 from .prompts import AGGREGATE_AND_SYNTHESIZE, Placement
 from .step import Arriving, Ask, Outlook, Selected, Selection, Step, agents_of, outlook_of
@@ -63,10 +77,14 @@ class Layer:
         )
         object.__setattr__(self, "proposers", proposers)
         object.__setattr__(self, "select", tuple(_many(self.select)))
+        for selection in self.select:
+            ready = callable(selection) and not is_a(type, selection)
+            require(ready, "Layer.select", shown(selection), "is no selection: say Take(2), ...")
         count = self.samples
         require(count > 0, "Layer.proposers", [], "a layer needs at least one proposer")
-        enough = f"must be from 0 to {count}, its proposals"
-        require(0 <= self.quorum <= count, "Layer.quorum", self.quorum, enough)
+        enough = is_a(int, self.quorum) and 0 <= self.quorum <= count
+        problem = f"must be a whole number from 0 to {count}, its proposals"
+        require(enough, "Layer.quorum", self.quorum, problem)
         not_negative("Layer", grace=self.grace)
         positive("Layer", deadline=self.deadline)
 
@@ -175,15 +193,30 @@ class Recipe:
             object.__setattr__(self, "aggregator", _aggregator(self.aggregator))
         object.__setattr__(self, "fallbacks", tuple(_aggregator(x) for x in _many(self.fallbacks)))
         require(bool(self.layers), "Recipe.layers", (), "a recipe needs at least one layer")
-        positive("Recipe", deadline=self.deadline, max_tokens=self.max_tokens)
+        positive("Recipe", deadline=self.deadline)
+        bound("Recipe", max_tokens=self.max_tokens)
         not_negative("Recipe", temperature=self.temperature)
-        require(0 <= self.reserve < 1, "Recipe.reserve", self.reserve, "must be from 0 to below 1")
+        reserves = is_number(self.reserve) and 0 <= self.reserve < 1
+        require(reserves, "Recipe.reserve", self.reserve, "must be from 0 to below 1")
         one_of("Recipe.placement", self.placement, "system", "user")
         one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns")
+        self._check_kinds()
         if self.aggregator is None:
             self._answers_without_aggregator()
         if self.budget and self.budget.usd is not None:
             self._knows_all_prices()
+
+    def _check_kinds(self) -> None:
+        of_kind("Recipe.prompt", self.prompt, str, '"..."')
+        of_kind("Recipe.call", self.call, CallPolicy, "CallPolicy(timeout=30.0)")
+        of_kind("Recipe.limits", self.limits, Limits, "Limits(in_flight=8)")
+        if self.budget is not None:
+            of_kind("Recipe.budget", self.budget, Budget, "Budget(usd=0.05)")
+        of_kind("Recipe.prices", self.prices, Mapping, '{"gpt-4.1": (2.0, 8.0)}')
+        for model, price in self.prices.items():
+            pair = [one for one in _many(price) if is_number(one) and one >= 0]
+            right = "must be (input, output), US dollars per million tokens"
+            require(len(pair) == 2 == len(price), "Recipe.prices", {model: price}, right)
 
     def _knows_all_prices(self) -> None:
         for agent in self.agents:

@@ -13,7 +13,7 @@ from llama_index.packs.mixture_of_agents.agreement import (
 )
 from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.packing import Packable
-from llama_index.packs.mixture_of_agents.policies import positive, require
+from llama_index.packs.mixture_of_agents.policies import is_number, of_kind, require, whole
 from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
 
 from .similarity import likeness
@@ -56,7 +56,8 @@ class Dropout:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        require(0 <= self.rate < 1, "Dropout.rate", self.rate, "must be from 0 to below 1")
+        holds = is_number(self.rate) and 0 <= self.rate < 1
+        require(holds, "Dropout.rate", self.rate, "must be from 0 to below 1")
 
     async def __call__(self, step: Step) -> Selected:
         chance = _chance(step, self.seed)
@@ -74,7 +75,7 @@ class Take:
     k: int
 
     def __post_init__(self) -> None:
-        positive("Take", k=self.k)
+        whole("Take", 1, k=self.k)
 
     async def __call__(self, step: Step) -> Selected:
         return Selected(step.proposals[: self.k])
@@ -96,7 +97,8 @@ class Diverse(Packable):
     embedding: BaseEmbedding | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        positive("Diverse", k=self.k)
+        whole("Diverse", 1, k=self.k)
+        _check("Diverse", None, self.embedding)
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) <= self.k:
@@ -122,7 +124,7 @@ class Cluster(Packable):
     embedding: BaseEmbedding | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        require(0 <= self.alike <= 1, "Cluster.alike", self.alike, "must be from 0 to 1")
+        _check("Cluster", self.alike, self.embedding)
 
     async def __call__(self, step: Step) -> Selected:
         alike, failed = await likeness(step.proposals, self.embedding)
@@ -158,13 +160,9 @@ class Agreed(Packable):
     afresh: bool = False
 
     def __post_init__(self) -> None:
-        require(0 < self.share <= 1, "Agreed.share", self.share, "must be from above 0 to 1")
-        require(
-            self.alike is None or 0 <= self.alike <= 1,
-            "Agreed.alike",
-            self.alike,
-            "must be from 0 to 1",
-        )
+        holds = is_number(self.share) and 0 < self.share <= 1
+        require(holds, "Agreed.share", self.share, "must be from above 0 to 1")
+        _check("Agreed", self.alike, self.embedding)
 
     async def __call__(self, step: Step) -> Selected:
         found, failed = await self._groups(step.proposals)
@@ -202,6 +200,13 @@ class Agreed(Packable):
 
 def _names(proposals: tuple[Proposal, ...], found: list[list[int]]) -> list[list[str]]:
     return [[proposals[one].agent for one in group] for group in found]
+
+
+def _check(owner: str, alike: float | None, embedding: BaseEmbedding | None) -> None:
+    holds = alike is None or (is_number(alike) and 0 <= alike <= 1)
+    require(holds, f"{owner}.alike", alike, "must be from 0 to 1")
+    if embedding is not None:
+        of_kind(f"{owner}.embedding", embedding, BaseEmbedding, "OpenAIEmbedding()")
 
 
 def _where(step: Step, problem: str) -> str:

@@ -10,7 +10,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents.agents import Agent
 from llama_index.packs.mixture_of_agents.agreement import same_answers
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.policies import positive
+from llama_index.packs.mixture_of_agents.policies import whole
 from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
 
 from . import prompts
@@ -32,7 +32,7 @@ class Rank:
     prompt: str = prompts.RANK
 
     def __post_init__(self) -> None:
-        positive("Rank", k=self.k)
+        whole("Rank", 1, k=self.k)
         object.__setattr__(self, "judge", as_judge(self.judge))
 
     async def __call__(self, step: Step) -> Selected:
@@ -68,7 +68,7 @@ class Rate:
     prompt: str = prompts.RATE
 
     def __post_init__(self) -> None:
-        positive("Rate", k=self.k)
+        whole("Rate", 1, k=self.k)
         object.__setattr__(self, "judge", as_judge(self.judge))
 
     async def __call__(self, step: Step) -> Selected:
@@ -211,7 +211,7 @@ class Pick:
     prompt: str = prompts.PICK
 
     def __post_init__(self) -> None:
-        positive("Pick", k=self.k)
+        whole("Pick", 1, k=self.k)
         object.__setattr__(self, "judge", as_judge(self.judge))
 
     async def __call__(self, step: Step) -> Selected:

@@ -8,7 +8,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.agents import Agent
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.policies import positive, require
+from llama_index.packs.mixture_of_agents.policies import whole
 from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
 
 from . import prompts
@@ -39,7 +39,7 @@ class Fold:
     window: int = 6
 
     def __post_init__(self) -> None:
-        require(self.window >= 2, "Fold.window", self.window, "must be at least 2")
+        whole("Fold", 2, window=self.window)
         object.__setattr__(self, "agent", as_agent(self.agent))
 
     async def __call__(self, step: Step) -> Selected:
@@ -124,7 +124,7 @@ class Residuals:
     prompt: str = prompts.RESIDUALS
 
     def __post_init__(self) -> None:
-        positive("Residuals", patience=self.patience)
+        whole("Residuals", 1, patience=self.patience)
         object.__setattr__(self, "extractor", as_judge(self.extractor))
 
     async def __call__(self, step: Step) -> Selected:
