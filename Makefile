@@ -100,7 +100,7 @@ PROVIDERS := .venvs/providers
 providers: $(PROVIDERS)/.installed ## Anthropic's, Google's, Ollama's and OpenAI-like LLM classes, really installed
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/bin/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/test_usage_of_real_classes.py) $(ARGS)
+	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/test_real_classes.py) $(ARGS)
 
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers

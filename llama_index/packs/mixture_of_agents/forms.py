@@ -23,7 +23,7 @@ from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.program.utils import create_flexible_model
 
 from .conversation import Audience
-from .llms import calls_functions
+from .llms import calls_functions, derives_from
 from .prompts import inject
 
 Told = tuple[list[ChatMessage], dict[str, Any]]
@@ -140,12 +140,14 @@ class Schema:
         if has_its_own_way and has_its_own_way():
             return list(messages), llm._prepare_schema(dict(kwargs), self.output_cls)  # type: ignore[attr-defined]
         tools = Tools([get_function_tool(self.output_cls)], tool_required=True)
-        if tools.suits(llm):
+        ollama = derives_from(llm, "ollama")  # it has no way to require a tool
+        if tools.suits(llm) and not ollama:
             return tools.told(llm, messages, kwargs)
         asked_for = (
             PydanticOutputParser(self.output_cls).get_format_string(escape_json=False).strip()
         )
-        return inject(messages, asked_for, "user"), dict(kwargs)
+        forced = {"format": self.output_cls.model_json_schema()} if ollama else {}
+        return inject(messages, asked_for, "user"), {**kwargs, **forced}
 
     def read(self, response: ChatResponse) -> BaseModel:
         """The object that a whole answer holds.

@@ -64,9 +64,15 @@ def output_room(llm: LLM) -> int:
     return max(0, known.num_output or 0) if known else 0
 
 
+def derives_from(llm: LLM, integration: str) -> bool:
+    """Whether its class is of that integration of LlamaIndex's, or derived from one that is."""
+    start = f"llama_index.llms.{integration}."
+    return any(cls.__module__.startswith(start) for cls in type(llm).__mro__)
+
+
 def is_openai(llm: LLM) -> bool:
     """Whether it is LlamaIndex's OpenAI class or one derived from it: these can give several answers to one request."""
-    return any(cls.__module__.startswith("llama_index.llms.openai.") for cls in type(llm).__mro__)
+    return derives_from(llm, "openai")
 
 
 def output_limit(llm: LLM, wanted: int | None) -> int | None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -20,7 +21,7 @@ from llama_index.core.llms.llm import LLM
 from .answers import finish_reason
 from .diagnosis import causes
 from .events import Usage
-from .llms import context_window, endpoint_key, is_openai, provider_name, secrets
+from .llms import context_window, derives_from, endpoint_key, is_openai, provider_name, secrets
 from .speech import Speech
 from .threads import in_thread, iterate_in_thread
 from .usage import latest, read_usage
@@ -107,10 +108,8 @@ class Transport:
             from mistralai.client.types import UNSET
 
             self._overrides |= dict.fromkeys(own, UNSET)
-        elif self._openai and "temperature" in own:  # a per-call one wins over the constructor's
-            from openai import NOT_GIVEN
-
-            self._overrides["temperature"] = NOT_GIVEN
+        elif "temperature" in own:  # a per-call one wins over the constructor's
+            self._overrides["temperature"] = _nothing(self.llm)
         if self._openai and "max_tokens" in own:  # the constructor's wins over a per-call one
             self.llm = self.llm.model_copy(update={"max_tokens": None})
 
@@ -132,8 +131,10 @@ class Transport:
     ) -> ChatResponse:
         """Ask for a whole answer. Raises whatever the LLM raises."""
         if not threaded and self._native and self._here():
-            return await self.llm.achat(messages, **parameters)
-        return await in_thread(partial(self.llm.chat, messages, **parameters))
+            llm, parameters = _addressed(self.llm, parameters, "async_client")
+            return await llm.achat(messages, **parameters)
+        llm, parameters = _addressed(self.llm, parameters, "client")
+        return await in_thread(partial(llm.chat, messages, **parameters))
 
     async def stream(
         self,
@@ -167,8 +168,10 @@ class Transport:
         self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
     ) -> AsyncIterator[ChatResponse]:
         if not threaded and self._native_stream and self._here():
-            return await self.llm.astream_chat(messages, **parameters)
-        return iterate_in_thread(partial(self.llm.stream_chat, messages, **parameters))
+            llm, parameters = _addressed(self.llm, parameters, "async_client")
+            return await llm.astream_chat(messages, **parameters)
+        llm, parameters = _addressed(self.llm, parameters, "client")
+        return iterate_in_thread(partial(llm.stream_chat, messages, **parameters))
 
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
@@ -187,6 +190,41 @@ class Transport:
         if found:
             self._home = _nowhere
         return found
+
+
+_GOOGLE = {
+    "temperature": "temperature",
+    "max_tokens": "max_output_tokens",
+    "top_p": "top_p",
+}
+_OLLAMA = {**_GOOGLE, "max_tokens": "num_predict"}
+
+
+def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, dict[str, Any]]:
+    """Whom to ask with which parameters: Google's and Ollama's classes ignore a call's settings by their usual names.
+
+    Args:
+        llm: the LLM.
+        parameters: by their usual names.
+        client: the name of Ollama's client that will be asked.
+    """
+    google = derives_from(llm, "google_genai")
+    if not google and not derives_from(llm, "ollama"):
+        return llm, parameters
+    names = _GOOGLE if google else _OLLAMA
+    settings = {names[name]: value for name, value in parameters.items() if name in names}
+    rest = {name: value for name, value in parameters.items() if name not in names}
+    if google:
+        return llm, {**rest, "generation_config": {**settings, **rest.get("generation_config", {})}}
+    getattr(llm, client)  # made when it is first asked for: else each copy would make its own
+    own: dict[str, Any] = getattr(llm, "additional_kwargs", {})
+    return llm.model_copy(update={"additional_kwargs": {**own, **settings}}), rest
+
+
+def _nothing(llm: LLM) -> Any:
+    """What a call says to send no setting where the LLM's constructor was given one."""
+    sdk = next((sdk for sdk in ("openai", "anthropic") if derives_from(llm, sdk)), None)
+    return import_module(sdk).NOT_GIVEN if sdk else None
 
 
 def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:

@@ -1,4 +1,5 @@
-"""Usage and finish reasons as LlamaIndex's own classes hand them on, from bodies as their providers send them.
+"""LlamaIndex's own classes for other providers: what they hand on of bodies as these providers send them, and what
+they send of what a recipe says.
 
 The integrations have a virtual environment of their own (make providers).
 """
@@ -13,10 +14,15 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
+from llama_index.packs.mixture_of_agents.agents import Aggregator
+from llama_index.packs.mixture_of_agents.errors import QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [
     pytest.mark.providers,
@@ -126,11 +132,29 @@ BODIES: dict[str, Any] = {
 }  # fmt: skip
 
 
+class Provider(ThreadingHTTPServer):
+    """Answers with the bodies above, after the refusals that it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Recorded)
+        self.base = f"http://127.0.0.1:{self.server_port}"
+        self.refusals: list[tuple[int, str]] = []
+        self.asked: list[dict[str, Any]] = []
+
+
 class Recorded(BaseHTTPRequestHandler):
+    server: Provider  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         path, _, query = self.path.partition("?")
-        streamed = "alt=sse" in query or json.loads(body or b"{}").get("stream")
+        streamed = "alt=sse" in query or body.get("stream")
+        if body:
+            self.server.asked.append(body)
+        if body and self.server.refusals:
+            status, why = self.server.refusals.pop(0)
+            self.send("application/json", json.dumps({"error": {"message": why}}), status)
+            return
         answer = BODIES[f"{path}+" if streamed and f"{path}+" in BODIES else path]
         if isinstance(answer, list) and path == "/api/chat":
             self.send("application/x-ndjson", "".join(json.dumps(part) + "\n" for part in answer))
@@ -145,8 +169,8 @@ class Recorded(BaseHTTPRequestHandler):
         name = f"event: {part['type']}\n" if "type" in part else ""
         return f"{name}data: {json.dumps(part)}\n\n"
 
-    def send(self, kind: str, text: str) -> None:
-        self.send_response(200)
+    def send(self, kind: str, text: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
@@ -156,31 +180,40 @@ class Recorded(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def base() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorded)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    server = Provider()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
     server.shutdown()
     server.server_close()
 
 
-def make(name: str, base: str) -> Any:
+def make(name: str, base: str, **more: Any) -> Any:
     module = importlib.import_module(f"llama_index.llms.{name}")
     if name == "anthropic":
-        return module.Anthropic(model="claude-sonnet-4-5", api_key="k", base_url=base)
+        return module.Anthropic(model="claude-sonnet-4-5", api_key="k", base_url=base, **more)
     if name == "google_genai":
         return module.GoogleGenAI(
             model="gemini-2.5-flash",
             api_key="k",
             http_options={"base_url": base},
             context_window=9000,
+            **more,
         )
     if name == "ollama":
-        return module.Ollama(model="llama3.2", base_url=base, context_window=9000)
-    return module.OpenAILike(model="m", api_key="k", api_base=f"{base}/like", is_chat_model=True)
+        return module.Ollama(model="llama3.2", base_url=base, context_window=9000, **more)
+    return module.OpenAILike(
+        model="m", api_key="k", api_base=f"{base}/like", is_chat_model=True, **more
+    )
 
 
+class Number(BaseModel):
+    value: int
+
+
+KEEP = CallPolicy(truncated="keep", retries=0)
+QUESTION = [ChatMessage(role="user", content="What is 6 times 7?")]
 EXPECTED = {
     "anthropic": Usage(60, 7, 0, 20, 1, cache_write_tokens=30),
     "google_genai": Usage(60, 12, 5, 20, 1),
@@ -192,21 +225,86 @@ EXPECTED = {
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("name", EXPECTED)
-async def test_usage_and_finish_reason_are_read(name: str, way: str, streamed: bool, base: str):
-    keep = CallPolicy(truncated="keep", retries=0)
-    recipe = moa([make(name, base)], make(name, base), layers=1, call=keep, max_tokens=None)
-    mixture = MixtureOfAgents(recipe)
-    question = [ChatMessage(role="user", content="What is 6 times 7?")]
+async def test_usage_and_finish_reason_are_read(
+    name: str, way: str, streamed: bool, provider: Provider
+):
+    llm, other = make(name, provider.base), make(name, provider.base)
+    mixture = MixtureOfAgents(moa([llm], other, layers=1, call=KEEP, max_tokens=None))
     if way == "sync":
         response = await asyncio.to_thread(
-            lambda: list(mixture.stream_chat(question))[-1] if streamed else mixture.chat(question)
+            lambda: list(mixture.stream_chat(QUESTION))[-1] if streamed else mixture.chat(QUESTION)
         )
     elif streamed:
-        response = [chunk async for chunk in await mixture.astream_chat(question)][-1]
+        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
     else:
-        response = await mixture.achat(question)
+        response = await mixture.achat(QUESTION)
     result = response.additional_kwargs["mixture"]
     assert result.answer == "forty-two"
     assert [call.usage for call in result.calls] == [EXPECTED[name]] * 2
     (proposal,) = result.calls[-1].proposals
     assert proposal.finish_reason in ("max_tokens", "length", "stop")
+
+
+SETTINGS = {
+    "anthropic": ((), ("temperature", "max_tokens", "top_p")),
+    "google_genai": (("generationConfig",), ("temperature", "maxOutputTokens", "topP")),
+    "ollama": (("options",), ("temperature", "num_predict", "top_p")),
+    "openai_like": ((), ("temperature", "max_tokens", "top_p")),
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_the_settings_of_a_recipe_reach_the_provider(
+    name: str, way: str, streamed: bool, provider: Provider
+):
+    llm = make(name, provider.base, temperature=0.9)
+    before = llm.model_dump()
+    proposer = Proposer(llm, temperature=0.25, max_tokens=77)
+    aggregator = Aggregator(llm, temperature=0.5, max_tokens=78)
+    mixture = MixtureOfAgents(moa([proposer], aggregator, layers=1, call=KEEP))
+    if way == "sync" and streamed:
+        await asyncio.to_thread(lambda: list(mixture.stream_chat(QUESTION, top_p=0.75)))
+    elif way == "sync":
+        await asyncio.to_thread(mixture.chat, QUESTION, top_p=0.75)
+    elif streamed:
+        async for _ in await mixture.astream_chat(QUESTION, top_p=0.75):
+            pass
+    else:
+        await mixture.achat(QUESTION, top_p=0.75)
+    place, names = SETTINGS[name]
+    said = [body[place[0]] if place else body for body in provider.asked]
+    assert [[body[n] for n in names] for body in said] == [[0.25, 77, 0.75], [0.5, 78, 0.75]]
+    assert llm.model_dump() == before
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google_genai", "openai_like"])
+async def test_a_temperature_that_is_refused_is_left_out(name: str, provider: Provider):
+    llm = make(name, provider.base, temperature=0.9)
+    mixture = MixtureOfAgents(moa([llm], llm, layers=1, call=KEEP))
+    provider.refusals.append((400, "temperature is not supported with this model"))
+    await mixture.achat(QUESTION)
+    refused, *others = [body.get("generationConfig", body) for body in provider.asked]
+    assert "temperature" in refused
+    assert len(others) == 2
+    assert not any("temperature" in body for body in others)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_failed_request_is_repeated_by_the_mixture_alone(name: str, provider: Provider):
+    llm = make(name, provider.base)
+    mixture = MixtureOfAgents(moa([llm], llm, layers=1, call=CallPolicy(retries=1, backoff=0)))
+    provider.refusals += [(503, "overloaded")] * 2
+    with pytest.raises(QuorumNotMet, match="server_error 503 after 2 attempts"):
+        await mixture.achat(QUESTION)
+    assert len(provider.asked) == 2
+
+
+def test_an_ollama_is_held_to_a_schema(provider: Provider):
+    mixture = MixtureOfAgents(moa([ScriptedLLM("42")], make("ollama", provider.base), layers=1))
+    with pytest.raises(ValueError, match="forty-two"):
+        mixture.structured_predict(Number, PromptTemplate("What is 6 times 7?"))
+    (asked,) = provider.asked
+    assert asked["format"] == Number.model_json_schema()
+    assert "value" in asked["messages"][-1]["content"]
