@@ -15,6 +15,7 @@ from llama_index.packs.mixture_of_agents import (
     moa,
 )
 from llama_index.packs.mixture_of_agents.fitting import MARK, cut, fit, level
+from llama_index.packs.mixture_of_agents.presets import rank, self_moa_seq
 from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE, text_of
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -160,6 +161,42 @@ async def test_only_those_with_a_small_window_get_cut_references() -> None:
     assert MARK not in of_large
     assert MARK in of_small
     assert result.degraded == ("references were cut to fit the context window of small",)
+
+
+async def test_proposals_are_cut_for_a_judge_with_a_small_window_and_keep_their_numbers() -> None:
+    proposers = [ScriptedLLM(a_story(3000), model="long"), ScriptedLLM("Short one.", model="short")]
+    judge = ScriptedLLM('{"ranking": [2, 1]}', model="small", context_window=4096)
+    result = await result_of(MixtureOfAgents(rank(proposers, judge, max_tokens=500)))
+    assert result.answer == "Short one."
+    (_, asked) = judge.asked[0].messages
+    before, _, behind = text_of(asked).partition(MARK)
+    assert before.startswith(f"# Conversation\n\n## user\n{QUESTION}")
+    assert behind == "\n\n## Response 2\nShort one."
+    assert 2500 < tokens_of(judge.asked[0].messages) <= 4096 - 500
+    problem = "layer 1: proposals were cut to fit the context window of small"
+    assert result.degraded == (problem,)
+
+
+async def test_a_judge_without_any_room_still_gets_every_number() -> None:
+    proposers = [ScriptedLLM(a_story(900), model="one"), ScriptedLLM(a_story(900), model="two")]
+    judge = ScriptedLLM('{"ranking": [2]}', model="tiny", context_window=2000)
+    question = ChatMessage(role="user", content=a_story(1500))
+    result = await result_of(MixtureOfAgents(rank(proposers, judge)), question)
+    nothing = MARK.strip()
+    assert text_of(judge.asked[0].messages[1]).endswith(
+        f"# Responses\n\n## Response 1\n{nothing}\n\n## Response 2\n{nothing}"
+    )
+    assert result.answered_by == "two"
+
+
+async def test_a_synthesis_of_a_window_of_samples_is_cut_too() -> None:
+    sampled = ScriptedLLM(a_story(900), model="sampled")
+    writer = ScriptedLLM("done", model="small", context_window=4096)
+    recipe = self_moa_seq(sampled, writer, samples=4, window=3, max_tokens=500)
+    result = await result_of(MixtureOfAgents(recipe))
+    first, last = (tokens_of(asked.messages) for asked in writer.asked)
+    assert max(first, last) <= 4096 - 500
+    assert result.degraded[0] == "layer 1: proposals were cut to fit the context window of small"
 
 
 async def test_where_no_reference_has_room_the_question_is_asked_without_any() -> None:

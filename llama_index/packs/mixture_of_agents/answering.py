@@ -110,7 +110,7 @@ class Answering:
         job, recipe = self._job, self._recipe
         fallback, portable = aggregator is not recipe.aggregator, bool(recipe.fallbacks)
         conversation = for_aggregator(job.messages, fallback=fallback, portable=portable)
-        rendering = Rendering(conversation, references)
+        rendering = Rendering(references.put(conversation), recipe)
         transport = job.caller.transport(aggregator)
         messages = await rendering.for_agent(aggregator, transport, job.kwargs)
         if rendering.cut:

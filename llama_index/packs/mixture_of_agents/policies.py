@@ -1,6 +1,7 @@
 """How calls are made and how much may be under way: the settings of a recipe that name no LLM."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ def shown(value: object) -> object:
 
 def is_number(value: object) -> bool:
     """Whether it is a number, numpy's among them; not one that stands in a text."""
-    return is_a(Real, value)
+    return isinstance(value, (Real, Decimal))
 
 
 def not_negative(owner: str, **values: float | None) -> None:

@@ -12,6 +12,7 @@ from .fitting import fit
 from .llms import output_limit
 from .prompts import add_system_prompt, fence, inject, with_references
 from .recipe import Recipe
+from .step import Briefing
 from .threads import in_thread
 from .tokens import count_tokens, most_tokens, most_tokens_of, tokens_of
 from .transport import Transport
@@ -50,11 +51,12 @@ class References:
         if self.recipe.fence:
             self._tag = draw_tag(chance)
 
-    def put(
-        self, messages: Sequence[ChatMessage], texts: Sequence[str] | None = None
-    ) -> list[ChatMessage]:
-        """The conversation with the references in it, or with these texts in their place."""
-        texts = self.texts if texts is None else texts
+    def put(self, messages: Sequence[ChatMessage]) -> Briefing:
+        """The conversation with the references in it."""
+        return Briefing(self.texts, partial(self._put, messages))
+
+    def _put(self, messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[ChatMessage]:
+        texts = [text for text in texts if text]
         if not texts:
             return list(messages)
         prompt = self.recipe.prompt
@@ -77,20 +79,20 @@ def draw_tag(chance: random.Random) -> str:
 
 
 class Rendering:
-    """A conversation with references in it, made once for all whom it suits; again only where it must be cut.
+    """A briefing made once for all whom it suits; again only where its texts must be cut.
 
     Args:
-        messages: the conversation; it is not changed, and never cut.
-        references: what to put into it.
+        briefing: it; what is not among its texts is never cut.
+        recipe: how long answers may be.
 
     Attributes:
-        whole: the conversation with all references whole.
-        cut: the names of the agents for whom references were cut.
+        whole: the messages with all texts whole.
+        cut: the names of the agents for whom texts were cut.
     """
 
-    def __init__(self, messages: Sequence[ChatMessage], references: References) -> None:
-        self._messages, self._references = messages, references
-        self.whole = references.put(messages)
+    def __init__(self, briefing: Briefing, recipe: Recipe) -> None:
+        self._briefing, self._recipe = briefing, recipe
+        self.whole = list(briefing)
         self.cut: list[str] = []
         self._most: int | None = None
         self._fitted: dict[int, list[ChatMessage]] = {}
@@ -98,7 +100,7 @@ class Rendering:
     async def for_agent(
         self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
     ) -> list[ChatMessage]:
-        """What an agent is sent: with its own system prompt, and with references that its model has room for.
+        """What an agent is sent: with its own system prompt, and with texts that its model has room for.
 
         Args:
             agent: the agent.
@@ -106,8 +108,8 @@ class Rendering:
             kwargs: further parameters of the call; tools take room too.
         """
         messages = self.whole
-        if self._references.texts and transport.window is not None:
-            room = transport.window - answer_room(agent, transport, self._references.recipe, kwargs)
+        if self._briefing.texts and transport.window is not None:
+            room = transport.window - answer_room(agent, transport, self._recipe, kwargs)
             own = (agent.system_prompt or "", str(kwargs.get("tools") or ""))
             if self._bound() + most_tokens(own) > room:
                 messages = await in_thread(partial(self._within, room, own))  # counting takes time
@@ -125,12 +127,10 @@ class Rendering:
         # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
         room = room * 9 // 10 - sum(map(count_tokens, own))
         if room not in self._fitted:
-            references = self._references
-            bare = references.put(self._messages, ["" for _ in references.texts])
-            texts = fit(references.texts, room - tokens_of(bare), count_tokens)
-            left = [text for text in texts if text]
-            whole = texts == references.texts
-            self._fitted[room] = self.whole if whole else references.put(self._messages, left)
+            briefing = self._briefing
+            bare = briefing.put(["." for _ in briefing.texts])
+            texts = fit(briefing.texts, room - tokens_of(bare), count_tokens)
+            self._fitted[room] = self.whole if texts == briefing.texts else briefing.put(texts)
         return self._fitted[room]
 
 

@@ -37,6 +37,7 @@ from .references import References, Rendering, chance_of, draw_tag
 from .result import MixtureResult
 from .selecting import asking, select
 from .selection import Shuffle
+from .step import Briefing
 from .stopping import stop
 from .threads import in_thread
 
@@ -218,7 +219,9 @@ class _Run:
         for proposer in layer.proposers:
             kinds = self.audience.kinds(partial(kinds_taken, proposer))
             if kinds not in renderings:
-                renderings[kinds] = Rendering(self.audience.view(kinds), references)
+                renderings[kinds] = Rendering(
+                    references.put(self.audience.view(kinds)), self.recipe
+                )
             transport = self.job.caller.transport(proposer)
             messages = await renderings[kinds].for_agent(proposer, transport, self.shared)
             views.append((proposer, messages))
@@ -281,7 +284,7 @@ class _Run:
             return proposals, False
         conversation = self.audience.view()
 
-        def put(references: tuple[Proposal, ...]) -> list[ChatMessage]:
+        def put(references: tuple[Proposal, ...]) -> Briefing:
             texts = [reference.text for reference in references]
             return References(texts, self.recipe, self.addition, number).put(conversation)
 
@@ -289,7 +292,7 @@ class _Run:
         tag = draw_tag(chance_of(recipe, f"judges of {number}")) if recipe.fence else ""
         step = Step(
             tuple(conversation), number, layer.proposers, proposals, previous,
-            asking(self.job.caller, self.state, number), put, recipe.seed, tag, self.memory,
+            asking(self.job, self.state, number), put, recipe.seed, tag, self.memory,
         )  # fmt: skip
         selections = (Shuffle(), *layer.select) if recipe.shuffle else layer.select
         selected = await select(selections, step, self.state)

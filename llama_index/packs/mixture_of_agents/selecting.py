@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from .calls import Caller, Request, RunState
+from .asking import Request, RunState
 from .events import Degraded, NoteTaken, Proposal
 from .expiry import expired, expires_after
-from .prompts import add_system_prompt
+from .jobs import Job
 from .recipe import Agent, Ask, Selected, Selection, Step
+from .references import Rendering
+from .step import Briefing
 
 
 async def select(selections: Sequence[Selection], step: Step, state: RunState) -> Selected:
@@ -50,12 +52,19 @@ async def _in_time(selection: Selection, step: Step, state: RunState) -> Selecte
         )
 
 
-def asking(caller: Caller, state: RunState, layer: int) -> Ask:
+def asking(job: Job, state: RunState, layer: int) -> Ask:
     """How the selections of a layer ask an LLM."""
+    told: set[str] = set()
 
     async def ask(agent: Agent, messages: Sequence[ChatMessage]) -> tuple[Proposal, ...]:
-        messages = add_system_prompt(messages, agent.system_prompt)
-        finished, _ = await caller.call(Request(agent, "judge", layer, messages), state)
+        known = isinstance(messages, Briefing)
+        briefing = messages if known else Briefing((), lambda _: list(messages))
+        rendering = Rendering(briefing, job.recipe)
+        sent = await rendering.for_agent(agent, job.caller.transport(agent), {})
+        for name in {*rendering.cut} - told:
+            told.add(name)
+            state.degrade(f"layer {layer}: proposals were cut to fit the context window of {name}")
+        finished, _ = await job.caller.call(Request(agent, "judge", layer, sent), state)
         return finished.proposals
 
     return ask

@@ -10,8 +10,25 @@ from .agents import Agent
 from .events import Proposal
 
 
+class Briefing(list[ChatMessage]):
+    """Messages that hold texts of others, which are cut where an LLM has no room for them.
+
+    Args:
+        texts: those texts.
+        put: the messages with these texts in them, or with shorter ones; "" where one has no room at all.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], put: Callable[[Sequence[str]], list[ChatMessage]]
+    ) -> None:
+        super().__init__(put(texts))
+        self.texts, self.put = tuple(texts), put
+
+
 class Ask(Protocol):
     """Ask an agent something in the course of a selection; the call is part of the run like any other.
+
+    The texts in a ``Briefing`` are cut where they do not fit the context window of the agent's LLM.
 
     Returns its proposal; nothing where the call failed (the failure is recorded in the result).
     """
@@ -44,7 +61,7 @@ class Step:
     proposals: tuple[Proposal, ...]
     previous: tuple[Proposal, ...]
     ask: Ask
-    with_references: Callable[[tuple[Proposal, ...]], list[ChatMessage]]
+    with_references: Callable[[tuple[Proposal, ...]], Briefing]
     seed: int | None = None
     tag: str = ""
     memory: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -11,8 +11,9 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.agents import Agent
 from llama_index.packs.mixture_of_agents.events import Proposal
+from llama_index.packs.mixture_of_agents.fitting import MARK
 from llama_index.packs.mixture_of_agents.prompts import fence, text_of
-from llama_index.packs.mixture_of_agents.step import Step
+from llama_index.packs.mixture_of_agents.step import Briefing, Step
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -34,7 +35,7 @@ def briefing(
     proposals: Sequence[Proposal],
     task: str = "",
     latest: Sequence[Proposal] = (),
-) -> list[ChatMessage]:
+) -> Briefing:
     """A judge's instructions, and what it is to judge: the conversation and the responses, without their authors.
 
     Args:
@@ -44,19 +45,24 @@ def briefing(
         task: what is asked this time, behind the responses.
         latest: responses of a later round, numbered anew.
     """
-    texts, later = [p.text for p in proposals], [p.text for p in latest]
-    if step.tag:
-        _, later = fence(prompt, later, step.tag)
-        prompt, texts = fence(prompt, texts, step.tag)
-    parts = ["# Conversation", *map(_turn, step.messages)]
-    parts += ["# Responses", *_numbered("Response", texts)]
-    if later:
-        parts += ["# The latest round", *_numbered("Latest response", later)]
-    parts += [task] if task else []
-    return [
-        ChatMessage(role=MessageRole.SYSTEM, content=prompt),
-        ChatMessage(role=MessageRole.USER, content="\n\n".join(parts)),
-    ]
+
+    def put(texts: Sequence[str]) -> list[ChatMessage]:
+        # Each keeps its number, though nothing of it may be left: the verdict speaks of numbers.
+        told, shown = prompt, [text or MARK.strip() for text in texts]
+        if step.tag:
+            told, shown = fence(prompt, shown, step.tag)
+        responses, later = shown[: len(proposals)], shown[len(proposals) :]
+        parts = ["# Conversation", *map(_turn, step.messages)]
+        parts += ["# Responses", *_numbered("Response", responses)]
+        if later:
+            parts += ["# The latest round", *_numbered("Latest response", later)]
+        parts += [task] if task else []
+        return [
+            ChatMessage(role=MessageRole.SYSTEM, content=told),
+            ChatMessage(role=MessageRole.USER, content="\n\n".join(parts)),
+        ]
+
+    return Briefing([proposal.text for proposal in (*proposals, *latest)], put)
 
 
 def _turn(message: ChatMessage) -> str:
