@@ -6,12 +6,13 @@ import subprocess
 import sys
 from typing import Any
 
+import psutil
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, config
 from llama_index.packs.mixture_of_agents.clients import share_clients
 from llama_index.packs.mixture_of_agents.simulation import (
     Reply,
@@ -105,13 +106,43 @@ def test_the_llms_given_are_not_changed_and_what_is_not_openai_or_has_a_client_c
 ) -> None:
     plain, mistral = providers.openai("gpt-4.1"), providers.mistral()
     (owner,) = share_clients(providers.openai("gpt-4o"))
+    closing = providers.openai("gpt-4o", reuse_client=False)
     before = plain.__dict__.copy(), dict(plain.__pydantic_private__ or {})
-    shared, *same = share_clients(plain, mistral, owner)
+    shared, *same = share_clients(plain, mistral, owner, closing)
     assert shared is not plain
     assert isinstance(shared, OpenAI)
-    assert same[0] is mistral
-    assert same[1] is owner
+    assert all(one is given for one, given in zip(same, (mistral, owner, closing), strict=True))
     assert (plain.__dict__, plain.__pydantic_private__) == before
+
+
+def connections_to(providers: SimulatedProviders) -> set[object]:
+    found = psutil.Process().net_connections()
+    return {one.laddr for one in found if one.raddr[1:] == (providers.port,)}
+
+
+FILE = """
+proposers = ["openai:gpt-4o", "openai:gpt-4.1-mini"]
+select = { use = "rank", judge = "openai:gpt-4.1-nano" }
+aggregator = "openai:gpt-4.1"
+fallbacks = ["openai:gpt-4o-mini", { class = "llama_index.llms.openai.OpenAIResponses", model = "gpt-4o" }]
+"""
+
+
+async def test_the_llms_of_a_file_share_connections_and_those_that_nobody_asks_have_none(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in providers.environment.items():
+        monkeypatch.setenv(name, value)
+    recipe, before = config.loads(FILE), connections_to(providers)
+    assert (await MixtureOfAgents(recipe).acomplete("Why?")).text
+    assert providers.counts().arrived == 7
+    assert len(connections_to(providers) - before) == 2  # as many as a layer has proposers
+    clients = [getattr(agent.llm, "_async_http_client", None) for agent in recipe.agents]
+    assert clients[-1] is None
+    assert len({*map(id, clients[:-1])}) == 1
+    assert config.dumps(config.loads(config.dumps(recipe))) == config.dumps(recipe)
+    for agent in config.loads(FILE, need_keys=False).agents:
+        assert getattr(agent.llm, "_async_http_client", None) is None
 
 
 class OtherClients(OpenAI):

@@ -16,7 +16,17 @@ FOLDER = Path(package.__path__[0])
 FILES = sorted(FOLDER.rglob("*.py"))
 LONGEST_FILE = 320
 LONGEST_FUNCTION = 50
-OPTIONAL_PARTS = ["batch", "cli", "config", "display", "evaluation", "server"]
+OPTIONAL_PARTS = [
+    "batch",
+    "cli",
+    "clients",
+    "config",
+    "display",
+    "evaluation",
+    "presets",
+    "selection",
+    "server",
+]
 OPTIONAL_PACKAGES = [
     "genai_prices",
     "openinference",

@@ -8,7 +8,7 @@ from llama_index.core.llms.llm import LLM
 
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .presets import moa
+from .paper import moa
 from .recipe import Proposer
 from .result import MixtureResult
 

@@ -32,57 +32,84 @@ def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]
     their SSL context in common.
 
     Args:
-        llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), or that was given a client
-            by its maker, is returned as it is.
+        llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), that was given a client by
+            its maker, or that makes a new one for every call (``reuse_client=False``), is returned as it is.
         connections: how many there may be at once: as many as the widest layer has proposers, times the runs at
             once. A call that finds none free waits. None is no bound.
 
     Returns:
         The copies, in the order of the LLMs.
     """
-    from llama_index.llms.openai import OpenAI
-    from openai import DefaultAsyncHttpxClient
+    shared = SharedClients(connections)
+    return [shared.given_to(llm) for llm in llms]
 
-    ssl = httpx.create_ssl_context()
-    # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
-    proxied = getproxies().keys() & {"http", "https", "all"}
-    fast = find_spec("httpx_aiohttp") and not proxied
-    shared = DefaultAsyncHttpxClient(transport=_Pools(ssl, connections or 0)) if fast else None
-    copies: list[Any] = [
-        _with_clients(llm, ssl, shared) if isinstance(llm, OpenAI) and _has_none(llm) else llm
-        for llm in llms
-    ]
-    return copies
+
+class SharedClients:
+    """What ``share_clients`` gives to its LLMs, for LLMs that are made one after the other.
+
+    Nothing is made before the first LLM that can use it.
+
+    Args:
+        connections: as for ``share_clients``.
+    """
+
+    def __init__(self, connections: int | None = None) -> None:
+        self._connections = connections
+
+    def given_to(self, llm: AnyLLM) -> AnyLLM:
+        """A copy of an LLM with the shared clients; the LLM itself where it has no use for them."""
+        if not _is_openai(llm) or not getattr(
+            llm, "reuse_client", True
+        ):  # it closes what it has used
+            return llm
+        if any(getattr(llm, name, None) for name in _CLIENTS):
+            return llm
+        from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
+        blocking = DefaultHttpxClient(verify=self._ssl)
+        awaited = self._awaited or DefaultAsyncHttpxClient(verify=self._ssl)
+        copy = llm.model_copy()
+        clients = (*_plain(llm, blocking, awaited), blocking, awaited)
+        for name, client in zip(_CLIENTS, clients, strict=True):
+            setattr(copy, name, client)
+        return copy
+
+    @cached_property
+    def _ssl(self) -> SSLContext:
+        return httpx.create_ssl_context()
+
+    @cached_property
+    def _awaited(self) -> httpx.AsyncClient | None:
+        """The one client of all; None where each LLM needs one of its own, since httpx's knows one event loop."""
+        from openai import DefaultAsyncHttpxClient
+
+        # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
+        proxied = getproxies().keys() & {"http", "https", "all"}
+        if proxied or not find_spec("httpx_aiohttp"):
+            return None
+        return DefaultAsyncHttpxClient(transport=_Pools(self._ssl, self._connections or 0))
 
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
 """Where LlamaIndex's OpenAI class keeps what it was given, or has made."""
 
 
-def _has_none(llm: LLM) -> bool:
-    return not any(getattr(llm, name, None) for name in _CLIENTS)
+def _is_openai(llm: LLM) -> bool:
+    """Whether its class is OpenAI or derived from it; another LLM's sake is no reason to import that."""
+    return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
 
 
-def _with_clients(llm: Any, ssl: SSLContext, shared: httpx.AsyncClient | None) -> Any:
-    from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
-
-    blocking = DefaultHttpxClient(verify=ssl)
-    awaited = shared or DefaultAsyncHttpxClient(verify=ssl)
-    clients: tuple[Any, ...] = (None, None, blocking, awaited)
-    if _makes_plain_clients(llm):
-        names = ("api_key", "max_retries", "timeout", "default_headers")
-        settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
-        plain, async_plain = _plain_clients()
-        clients = (
-            plain(http_client=blocking, **settings),
-            async_plain(http_client=awaited, **settings),
-            blocking,
-            awaited,
-        )
-    copy = llm.model_copy()
-    for name, client in zip(_CLIENTS, clients, strict=True):
-        setattr(copy, name, client)
-    return copy
+def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:
+    """The SDK's clients with plain completions, sync and async; None where the LLM's class makes another kind."""
+    if not _makes_plain_clients(llm):
+        return None, None
+    names = ("api_key", "max_retries", "timeout", "default_headers")
+    settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
+    plain, async_plain = _plain_clients()
+    return (
+        plain(http_client=blocking, **settings),
+        async_plain(http_client=awaited, **settings),
+    )
 
 
 def _makes_plain_clients(llm: Any) -> bool:
@@ -90,8 +117,7 @@ def _makes_plain_clients(llm: Any) -> bool:
     from llama_index.llms.openai import OpenAI
 
     makers = ("_get_client", "_get_aclient", "_get_credential_kwargs")
-    own = all(getattr(llm.__class__, name) is getattr(OpenAI, name) for name in makers)
-    return own and llm.reuse_client
+    return all(getattr(llm.__class__, name) is getattr(OpenAI, name) for name in makers)
 
 
 class _Pools(httpx.AsyncBaseTransport):
@@ -132,7 +158,7 @@ class _Pools(httpx.AsyncBaseTransport):
             await life.aclose()
 
 
-class _Plain:
+class _PlainCompletions:
     """``chat.completions`` of an OpenAI client, for requests that are plain data already.
 
     The SDK walks through every request to translate its typed parameters, which takes as long as all the rest of a
@@ -174,10 +200,10 @@ def _plain_clients() -> tuple[Any, Any]:
     resources: Any = import_module("openai.resources.chat")
     chunk: Any = import_module("openai.types.chat").ChatCompletionChunk
 
-    class Completions(_Plain, resources.Completions):
+    class Completions(_PlainCompletions, resources.Completions):
         stream_cls = sdk.Stream[chunk]
 
-    class AsyncCompletions(_Plain, resources.AsyncCompletions):
+    class AsyncCompletions(_PlainCompletions, resources.AsyncCompletions):
         stream_cls = sdk.AsyncStream[chunk]
 
     class Chat(resources.Chat):

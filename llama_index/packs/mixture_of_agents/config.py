@@ -73,8 +73,11 @@ def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
 
 class _Reader:
     def __init__(self, document: Document, need_keys: bool) -> None:
+        from .clients import SharedClients  # it imports httpx, as LLM classes do, and core does not
+
         self.document, self.need_keys = document, need_keys
         self.llms: dict[str, LLM] = {}
+        self.clients = SharedClients()
 
     def error(self, place: Place, problem: object) -> ConfigError:
         return ConfigError(f"{self.document.where(place)}: {_path(place)}{problem}")
@@ -204,14 +207,15 @@ class _Reader:
             raise self.error((*place, "class"), error) from error
 
     def llm(self, data: Mapping[str, Any], place: Place) -> LLM:
-        """The LLM of an agent; two agents that say the same share one."""
+        """The LLM of an agent; two agents that say the same share one, and all that may be asked their connections."""
         spec = self.spec(data, place)
         key = json.dumps(asdict(spec), default=str, sort_keys=True)
         if key not in self.llms:
             try:
-                self.llms[key] = make_llm(spec, need_key=self.need_keys)
+                llm = make_llm(spec, need_key=self.need_keys)
             except ConfigError as error:
                 raise self.error((*place, "model"), f"{spec.model}: {error}") from error
+            self.llms[key] = self.clients.given_to(llm) if self.need_keys else llm
         return self.llms[key]
 
     def spec(self, data: Mapping[str, Any], place: Place) -> ModelSpec:
@@ -295,12 +299,8 @@ def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
     if len(named) == len(parameters):
         return named
     further = {**parameters_of(Recipe), **parameters_of(Layer)}
-    own = (
-        "layers",
-        "proposers",
-        "aggregator",
-        "select",
-    )  # a preset's own matter, unless it names them
+    # a preset's own matter, unless it names them
+    own = ("layers", "proposers", "aggregator", "select")
     policies = {name: hint for name, hint in further.items() if name not in own}
     return {**policies, "deadline": parameters_of(Recipe)["deadline"], **named}
 

@@ -36,8 +36,7 @@ from .errors import RecipeError
 from .events import AnswerDelta
 from .forming import FormingLLM
 from .listeners import Listener
-from .presets import moa
-from .prompting import prompts_of, with_prompts
+from .paper import moa
 from .recipe import Recipe, recipe_metadata
 from .runner import Finished, Happening, Job, run
 from .threads import iterate_blocking
@@ -134,6 +133,8 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _get_prompts(self) -> PromptDictType:
+        from .prompting import prompts_of  # it knows every selection
+
         texts = prompts_of(self._recipe)
         return {name: PromptTemplate(text) for name, text in texts.items()}
 
@@ -141,6 +142,8 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return {}
 
     def _update_prompts(self, prompts_dict: PromptDictType) -> None:
+        from .prompting import with_prompts
+
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)
 

@@ -32,11 +32,10 @@ from .forms import audience, form_of
 from .jobs import Finished, Job, started
 from .listeners import Listeners
 from .quorum import close, shortfall
-from .recipe import Layer, Proposer, Step
+from .recipe import Layer, Proposer, Recipe, Selection, Step
 from .references import References, Rendering, chance_of, draw_tag
 from .result import MixtureResult
 from .selecting import asking, select
-from .selection import Shuffle
 from .step import Briefing
 from .stopping import stop
 from .threads import in_thread
@@ -294,10 +293,17 @@ class _Run:
             tuple(conversation), number, layer.proposers, proposals, previous,
             asking(self.job, self.state, number), put, recipe.seed, tag, self.memory,
         )  # fmt: skip
-        selections = (Shuffle(), *layer.select) if recipe.shuffle else layer.select
-        selected = await select(selections, step, self.state)
+        selected = await select(_selections(recipe, layer), step, self.state)
         self.addition, self.final = selected.addition, selected.final
         return selected.references, selected.stop
+
+
+def _selections(recipe: Recipe, layer: Layer) -> tuple[Selection, ...]:
+    if not recipe.shuffle:
+        return layer.select
+    from .selection import Shuffle  # all selections take 10 ms to import, and few mixtures have one
+
+    return (Shuffle(), *layer.select)
 
 
 def _words(error: BaseException) -> str:
