@@ -197,7 +197,11 @@ def test_a_traceback_is_shown_only_where_it_is_wanted(moa):
 
 
 def test_models_shows_what_is_asked_where_and_with_whose_key(moa):
-    done = moa("models", *MODELS, COLUMNS="200", MISTRAL_API_KEY="")
+    (moa.folder / "nested.toml").write_text(
+        'aggregator = "openai:gpt-4.1"\nproposers = [{ mixture = { aggregator = "openai:gpt-4.1",'
+        ' proposers = ["openai:gpt-4.1-mini", "mistral:mistral-small-latest"] } }]'
+    )
+    done = moa("models", "-c", "nested.toml", COLUMNS="200", MISTRAL_API_KEY="")
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert moa.environment["OPENAI_API_BASE"] in lines["openai:gpt-4.1-mini"]
     assert lines["openai:gpt-4.1"].split()[-1] == "$OPENAI_API_KEY"

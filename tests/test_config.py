@@ -241,6 +241,35 @@ def test_every_preset_can_be_named_and_comes_back_the_same(name):
     ]
 
 
+@pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+def test_a_mixture_can_be_a_proposer_and_a_judge_of_another(form: Format):
+    recipe = loads("""
+recipe = "rank"
+ranker = { mixture = { recipe = "self_moa", llm = "smart" }, temperature = 0.1 }
+
+[[proposers]]
+name = "panel"
+mixture = { proposers = ["smart", "openai:gpt-4.1-nano"], aggregator = "smart", layers = 1 }
+
+[[proposers]]
+model = "smart"
+
+[models.smart]
+model = "openai:gpt-4.1"
+""")
+    again = loads(dumps(recipe, form), form)
+    panel, smart = again.layers[0].proposers
+    assert [panel.name, smart.name, again.agents[-1].model] == ["panel", "gpt-4.1", "self_moa"]
+    assert isinstance(panel.llm, MixtureOfAgents)
+    assert [agent.name for agent in panel.llm.recipe.agents] == [
+        "gpt-4.1",
+        "gpt-4.1-nano",
+        "gpt-4.1",
+    ]
+    assert again.agents[-1].temperature == 0.1
+    assert to_data(again) == to_data(recipe)
+
+
 def test_a_layer_can_name_its_selections_with_their_settings():
     recipe = loads(
         MINIMAL
@@ -283,6 +312,9 @@ select = [
         (MINIMAL + 'select = { use = "take", n = 1 }', "the recipe:4: select.n: there is no such field"),
         ('recipe = "cascade"\ncheap = "openai:gpt-4.1"', "mixture is missing: it is a recipe of its own, [mixture]"),
         ('recipe = "moa"\n[[layers]]\nproposers = []', "the recipe:1: recipe: [[layers]] say it all"),
+        ("proposers = [{ mixture = {} }]\naggregator = 'x'", "proposers[0].mixture: proposers is missing"),
+        ("proposers = [{ mixture = {}, model = 'x' }]\naggregator = 'x'", "model: a mixture has models of its own"),
+        ('recipe = "cascade"\ncheap = "openai:gpt-4.1"\n[mixture.models]', "mixture.models: there is no such field"),
         ("", "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"', "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"\nlayers = [{ quorum = 1 }]', "the recipe:2: layers[0]: proposers is missing"),

@@ -77,6 +77,16 @@ async def test_usage_equals_the_providers_log(providers: SimulatedProviders, way
 
 
 @WAYS
+async def test_tokens_of_a_mixture_in_a_mixture_are_those_of_its_members(providers, way):
+    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
+    inner = MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1"), layers=1))
+    result = await ask(MixtureOfAgents(moa([inner], inner, layers=1)), way)
+    told = logged(providers)
+    assert result.usage.total_tokens == told.total_tokens
+    assert not result.usage.estimated
+
+
+@WAYS
 async def test_retries_and_failures_are_counted(providers: SimulatedProviders, way: str):
     providers.configure("gpt-4o", script=[failure(500), failure(429, retry_after=0)])
     providers.configure("mistral-small-latest", script=[failure(401)])

@@ -17,6 +17,7 @@ from .agents import Agent
 from .describing import to_data
 from .documents import NONE, Document, Format, Place, read_file, read_text, write
 from .errors import ConfigError, RecipeError
+from .llm import MixtureOfAgents
 from .models import SECRET, ModelSpec, make_embedding, make_llm
 from .presets import PRESETS
 from .recipe import Layer, Recipe
@@ -88,7 +89,7 @@ class _Reader:
             raise self.error((*place, "recipe"), "[[layers]] say it all: leave one of them out")
         make = Recipe if layered else self.preset(data, place)
         hints = parameters_of(make)
-        self.check_names(place, data, [*hints, "models", "recipe"])
+        self.check_names(place, data, [*hints, "recipe", *(() if place else ("models",))])
         return self.made(place, make, self.given(hints, data, place, required_by(make)))
 
     def given(
@@ -181,9 +182,9 @@ class _Reader:
         """An agent; the LLM alone where that does and nothing else is said."""
         data = self.table(value, place)
         hints = {name: hint for name, hint in parameters_of(cls).items() if name != "llm"}
-        self.check_names(place, data, [*hints, *_MODEL_FIELDS])
+        self.check_names(place, data, [*hints, *_MODEL_FIELDS, "mixture"])
         given = self.given(hints, data, place, ())
-        llm = self.llm(data, place)
+        llm = self.mixture(data, place) if "mixture" in data else self.llm(data, place)
         return llm if plain and not given else self.made(place, cls, {"llm": llm, **given})
 
     def selection(self, value: Any, place: Place) -> Any:
@@ -205,6 +206,14 @@ class _Reader:
             return make_embedding(path, settings, need_key=self.need_keys)
         except ConfigError as error:
             raise self.error((*place, "class"), error) from error
+
+    def mixture(self, data: Mapping[str, Any], place: Place) -> LLM:
+        """A mixture as the LLM of an agent."""
+        for name in _MODEL_FIELDS:
+            if name in data:
+                raise self.error((*place, name), "a mixture has models of its own: leave this out")
+        place = (*place, "mixture")
+        return MixtureOfAgents(self.recipe(self.table(data["mixture"], place), place))
 
     def llm(self, data: Mapping[str, Any], place: Place) -> LLM:
         """The LLM of an agent; two agents that say the same share one, and all that may be asked their connections."""

@@ -31,7 +31,13 @@ def _said(value: Any) -> Any:
     """What of a value must be said in a file."""
     if isinstance(value, Agent):
         named = {} if value.name == value.model else {"name": value.name}
-        said = {**describe_llm(value.llm), **named, **_changed(value, ("llm", "name"))}
+        mixture = getattr(value.llm, "recipe", None)
+        llm = (
+            {"mixture": to_data(mixture)}
+            if isinstance(mixture, Recipe)
+            else describe_llm(value.llm)
+        )
+        said = {**llm, **named, **_changed(value, ("llm", "name"))}
         return said["model"] if set(said) == {"model"} else said
     if type(value) in SELECTIONS.values():
         name, settings = as_data(value)

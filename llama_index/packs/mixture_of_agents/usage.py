@@ -1,6 +1,7 @@
 """Tokens from a response, whichever provider it came from, and estimates where it told nothing."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
@@ -30,6 +31,9 @@ _NEVER_SENT = frozenset(
 
 def read_usage(response: ChatResponse) -> Usage | None:
     """The usage a provider reported in an answer or a chunk, without a count of requests; None where it told nothing."""
+    inner = get(response, "additional_kwargs", "mixture", "usage")
+    if isinstance(inner, Usage):  # a mixture answered: what its members took
+        return replace(inner, requests=0)
     raw = response.raw
     found = next((usage for place in _PLACES if (usage := get(raw, *place)) is not None), None)
     if found is None:

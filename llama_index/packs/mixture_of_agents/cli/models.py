@@ -8,6 +8,8 @@ from typer import Option
 from .command import FAILED, Flags, command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.text import Text
 
     from llama_index.packs.mixture_of_agents.agents import Agent
@@ -31,7 +33,7 @@ def models(
     source = find(models)
     recipe = source.recipe(need_keys=False)
     say(f"{recipe}\nModels from {source.origin}.")
-    agents = list({id(agent.llm): agent for agent in recipe.agents}.values())
+    agents = list({id(agent.llm): agent for agent in _members(recipe)}.values())
     rows = [[Text(name), Text(server), key] for name, server, key in map(_facts, agents)]
     if not check:
         print_listing(["model", "server", "key"], rows)
@@ -44,6 +46,13 @@ def models(
     ]
     print_listing(["model", "server", "key", "check"], rows)
     return 0 if all(good for _, good in found) else FAILED
+
+
+def _members(recipe: "Recipe") -> "Iterator[Agent]":
+    """Its agents; of those that are mixtures themselves, theirs."""
+    for agent in recipe.agents:
+        inner: Recipe | None = getattr(agent.llm, "recipe", None)
+        yield from [agent] if inner is None else _members(inner)
 
 
 def _facts(agent: "Agent") -> "tuple[str, str, Text]":
