@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from programs import run_python
 from tracers import REASON, TAKES_THIS_CORE
 from typer.main import get_group
 
@@ -94,14 +94,13 @@ def test_every_python_block_runs(document, providers: SimulatedProviders, tmp_pa
     for block in blocks(document, *READ):
         if block.file:
             (tmp_path / block.file).write_text(block.text)
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_BLOCKS, str(document)],
-        check=False,
-        capture_output=True,
+    done = run_python(
+        "-c",
+        RUN_BLOCKS,
+        str(document),
         cwd=tmp_path,
         env={**os.environ, **providers.environment},
-        input=json.dumps([block.source for block in blocks(document, "python")]),
-        text=True,
+        stdin=json.dumps([block.source for block in blocks(document, "python")]).encode(),
     )
     assert done.returncode == 0, done.stderr
 

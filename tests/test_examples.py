@@ -1,11 +1,11 @@
 """The examples, as people start them; their models are simulated."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from programs import run_python
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
@@ -26,15 +26,10 @@ SAYS = {
 }
 
 
-def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, *arguments: str) -> CompletedProcess[str]:
     keys = {"OPENAI_API_KEY", "MISTRAL_API_KEY"}
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        check=False,
-        capture_output=True,
-        env={name: value for name, value in os.environ.items() if name not in keys},
-        text=True,
-    )
+    kept = {name: value for name, value in os.environ.items() if name not in keys}
+    return run_python(str(EXAMPLES / name), *arguments, env=kept)
 
 
 @pytest.mark.parametrize("name", SAYS)

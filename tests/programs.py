@@ -1,0 +1,74 @@
+"""Python programs in processes of their own that need not import LlamaIndex first.
+
+That takes seconds of CPU, and the suite starts more than a hundred of them. So each is a fork of one process that has
+imported it, with a memory, folder, environment, exit code and standard streams of its own.
+"""
+
+import atexit
+import os
+import runpy
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
+
+_forks = get_context("forkserver")
+_forks.set_forkserver_preload(
+    ["llama_index.core", "llama_index.llms.openai", "llama_index.llms.mistralai", "aiohttp"]
+)
+
+
+def run_python(
+    *arguments: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> CompletedProcess[str]:
+    """What `python ARGUMENTS` does: `-m MODULE ...`, `-c CODE ...` or `FILE ...`.
+
+    Returns:
+        its exit code, and what it wrote.
+    """
+    with TemporaryDirectory() as folder:
+        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+        for stream in streams:
+            stream.write_bytes(stdin if stream.name == "stdin" else b"")
+        where, around = cwd or Path.cwd(), dict(os.environ if env is None else env)
+        program = _forks.Process(target=_run, args=(arguments, where, around, streams))
+        program.start()
+        program.join()
+        assert program.exitcode is not None
+        _, out, err = (stream.read_text(encoding="utf-8") for stream in streams)
+        return CompletedProcess(arguments, program.exitcode, out, err)
+
+
+def _run(
+    arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], streams: list[Path]
+) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(os.open(stream, os.O_RDWR | os.O_APPEND), number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, encoding="utf-8") for number, mode in enumerate("rww")
+    )
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    kind, *rest = arguments
+    sys.path.insert(0, str(Path(kind).parent) if kind.endswith(".py") else "")
+    try:
+        if kind == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            sys.argv = ["-c", *rest[1:]]
+            exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.argv = [*arguments]
+            runpy.run_path(kind, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
