@@ -251,17 +251,20 @@ def test_without_a_directory_the_class_comes_from_the_package_index(machine, pro
     assert machine.installed("llama-index-core") == "0.14.20"
 
 
-def test_installing_over_the_old_pack_replaces_it(machine, providers, wheel):
+@pytest.mark.parametrize("built", ["wheel", "sdist"])
+def test_installing_over_the_old_pack_replaces_it(machine, providers, request, built):
     (old,) = (Path(os.environ["DOORS"]) / "old").glob("*.whl")
     pip_install = ["-m", "pip", "install", "--no-deps"]
     machine.run(*pip_install, old)
     assert machine.installed("llama-index-packs-mixture-of-agents") == "0.5.1"
-    machine.run(*pip_install, wheel)
+    machine.run(*pip_install, request.getfixturevalue(built))
     (packages,) = machine.folder.glob("venv/lib/python*/site-packages")
     assert files(packages / PACKAGE) == files(ROOT / PACKAGE)
     (info,) = packages.glob("*.dist-info")
     assert info.name == "llama_index_packs_mixture_of_agents-1.0.0.dist-info"
-    assert_the_seed_usage_answers(machine.run("-c", f"{INSTALLED}\n{SEED_USAGE}"), providers)
+    said = machine.run("-c", f"{INSTALLED}\n{WHERE}\n{SEED_USAGE}")
+    assert said.startswith(f"FROM {packages / PACKAGE}")
+    assert_the_seed_usage_answers(said, providers)
 
 
 def test_a_template_is_used_the_two_ways_that_its_readme_says(machine, providers, wheel):
@@ -295,11 +298,19 @@ def test_a_template_is_used_the_two_ways_that_its_readme_says(machine, providers
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory) -> Path:
+    return build("sdist", tmp_path_factory.mktemp("sdist"))
+
+
+def build(target: str, folder: Path) -> Path:
     """The pack as PyPI would have it, built by the environment that everything but the pack is in."""
-    folder = tmp_path_factory.mktemp("wheel")
     python = Path(os.environ["DOORS"]) / "bin" / "python"
     subprocess.run(
-        [python, "-m", "hatchling", "build", "--target", "wheel", "-d", folder],
+        [python, "-m", "hatchling", "build", "--target", target, "-d", folder],
         cwd=ROOT,
         check=True,
         capture_output=True,

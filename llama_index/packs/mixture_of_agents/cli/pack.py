@@ -15,16 +15,16 @@ def pack(
     check: Annotated[
         bool, Option("--check", help="Tell how the folder differs from what is installed.")
     ] = False,
-    diff: Annotated[bool, Option("--diff", help="With --check: line by line.")] = False,
+    diff: Annotated[bool, Option("--diff", help="The same, line by line.")] = False,
     force: Annotated[bool, Option("--force", "-f", help="Replace what was changed there.")] = False,
 ) -> int:
     """Lay the source down as a folder to use, look into and change.
 
-    With --check it exits with 1 where anything differs.
+    With --check or --diff it exits with 1 where anything differs.
     """
     from llama_index.packs.mixture_of_agents.template import compare, lay_down
 
-    if not check:
+    if not (check or diff):
         count = lay_down(folder, replace=force)
         say(
             f"{count} files are in {folder}. {folder / 'README.md'} says how to use and to change them."
