@@ -178,6 +178,6 @@ def test_the_notebook_shows_the_run(look, notebook: tuple[str, str]):
     assert seen["back"] == BACK[theme]
     assert seen["contrast"] >= 4.5
     assert seen["proposals"] == 8
-    assert seen["bars"] == 9 + 1, "one of them explains the critical path"
+    assert seen["bars"] == 9 + 3, "three of them are edges: the critical path"
     for text in ("2 attempts", "cancelled", "Degraded: layer 1 has 3 of 4 proposals", "~"):
         assert text in seen["text"]

@@ -192,9 +192,11 @@ def test_the_timeline_has_a_bar_for_each_call_and_marks_the_critical_path(hostil
     (proposer, aggregator) = bars["proposer"], bars["aggregator"]
     call = hostile.calls[0]
     assert (proposer.base[0], proposer.x[0]) == (call.started, call.elapsed)
-    edges = [bars[name].marker.line.width[0] for name in ("proposer", "failed", "aggregator")]
-    assert edges[2] == 3
-    assert sorted(edges) == [0, 3, 3]
+    edges = bars["critical path"]
+    held_up = hostile.critical_path
+    assert list(edges.base) == [call.started for call in held_up]
+    assert edges.y[-1] == aggregator.y[0]
+    assert edges.marker.line.width == 3
     assert "<script>" not in figure.to_json()
     assert aggregator.y[0].startswith("aggregator: boss")
 

@@ -67,7 +67,7 @@ def test_an_aggregator_leaves_out_what_its_references_dispute(sdk: openai.OpenAI
     answer = sdk.chat.completions.create(model="m", messages=messages).choices[0].message.content
     assert answer == (
         "Yes.\n\n[simulated m: 2 references received; "
-        "1 statements in several, 0 in one, 1 disputed and left out]"
+        "1 statement in several, 0 in one, 1 disputed and left out]"
     )
 
 

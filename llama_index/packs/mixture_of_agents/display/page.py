@@ -30,9 +30,10 @@ padding:4px 10px}}
 .moa-result .scroll{{overflow-x:auto}}
 /* Jupyter has rules of its own for tables: these must be more specific. */
 .moa-result .scroll table{{border-collapse:collapse;margin:4px 0;font-size:13px;color:var(--ink);background:none}}
-.moa-result .scroll tr{{background:none}}
+.moa-result .scroll table tr{{background:none}}
 .moa-result .scroll th,.moa-result .scroll td{{padding:2px 10px;text-align:left;white-space:nowrap;border:0;
 background:none;color:inherit}}
+.moa-result .scroll td:nth-child(2){{white-space:normal;overflow-wrap:anywhere;min-width:8em}}
 .moa-result .scroll th{{color:var(--soft);font-weight:normal;border-bottom:1px solid var(--line)}}
 .moa-result .scroll .n{{text-align:right;font-variant-numeric:tabular-nums}}
 .moa-result .scroll .critical td{{color:var(--mark);font-weight:600}}
@@ -77,8 +78,8 @@ def _number(column: int) -> str:
 
 def _call(call: CallFinished) -> str:
     """A call to unfold: its proposals, or what went wrong."""
-    said = remark(call)
-    head = f"<summary>{escape(name_of(call))} <span class='soft'>{call.elapsed:.2f} s {escape(said)}</span></summary>"
+    said = ", ".join(filter(None, (f"{call.elapsed:.2f} s", remark(call))))
+    head = f"<summary>{escape(name_of(call))} <span class='soft'>{escape(said)}</span></summary>"
     if call.failure:
         return (
             f'<details>{head}<div class="text warn">{escape(call.failure.message)}</div></details>'

@@ -1,5 +1,6 @@
 """When each call of a run ran: a plotly figure (extra ``plot``)."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,10 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
 _COLOURS = {"proposer": "#56B4E9", "judge": "#CC79A7", "aggregator": "#009E73", "failed": "#D55E00"}
-_CRITICAL = "critical path"
 
 
 def timeline(result: "MixtureResult") -> Any:
-    """All calls of a run as bars over its seconds; those that held their layers up have a dark edge.
+    """All calls of a run as bars over its seconds; those that held their layers up have an edge.
 
     Returns:
         A ``plotly.graph_objects.Figure``.
@@ -30,20 +30,24 @@ def timeline(result: "MixtureResult") -> Any:
         pip = 'pip install "llama-index-packs-mixture-of-agents[plot]"'
         raise ImportError(f"the timeline is drawn by plotly: {pip}") from error
     figure: Any = go.Figure()
-    critical = {call.call for call in result.critical_path}
     for kind, colour in _COLOURS.items():
         calls = [call for call in result.calls if _kind(call) == kind]
         if calls:
-            figure.add_trace(_bars(go, result, calls, kind, colour, critical))
+            figure.add_trace(_bars(go, result, calls, kind, colour))
     firsts = [call for call in result.calls if call.first_token is not None]
     if firsts:
         figure.add_trace(_first_tokens(go, firsts))
-    figure.add_trace(_legend(go))
+    figure.add_trace(_edges(go, result.critical_path))
     places = [_place(call) for call in result.calls]
     figure.update_layout(
         title=escape(result.question[:80]),
         xaxis_title="seconds",
-        yaxis={"categoryorder": "array", "categoryarray": places, "autorange": "reversed"},
+        yaxis={
+            "categoryorder": "array",
+            "categoryarray": places,
+            "autorange": "reversed",
+            "ticksuffix": " ",
+        },
         barmode="overlay",
         height=180 + 28 * len(places),
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -69,21 +73,15 @@ def _place(call: CallFinished) -> str:
 
 
 def _bars(
-    go: Any,
-    result: "MixtureResult",
-    calls: list[CallFinished],
-    kind: str,
-    colour: str,
-    critical: set[int],
+    go: Any, result: "MixtureResult", calls: list[CallFinished], kind: str, colour: str
 ) -> Any:
-    edges = [3 if call.call in critical else 0 for call in calls]
     return go.Bar(
         name=kind,
         orientation="h",
         y=[_place(call) for call in calls],
         base=[call.started for call in calls],
         x=[call.elapsed for call in calls],
-        marker={"color": colour, "line": {"color": "#E69F00", "width": edges}},
+        marker={"color": colour},
         hovertext=[_told(result, call) for call in calls],
         hoverinfo="text",
     )
@@ -112,6 +110,13 @@ def _first_tokens(go: Any, calls: list[CallFinished]) -> Any:
     )
 
 
-def _legend(go: Any) -> Any:
-    marker = {"color": "rgba(0,0,0,0)", "line": {"color": "#E69F00", "width": 3}}
-    return go.Bar(name=_CRITICAL, x=[None], y=[None], orientation="h", marker=marker)
+def _edges(go: Any, calls: Sequence[CallFinished]) -> Any:
+    return go.Bar(
+        name="critical path",
+        orientation="h",
+        y=[_place(call) for call in calls],
+        base=[call.started for call in calls],
+        x=[call.elapsed for call in calls],
+        marker={"color": "rgba(0,0,0,0)", "line": {"color": "#E69F00", "width": 3}},
+        hoverinfo="skip",
+    )

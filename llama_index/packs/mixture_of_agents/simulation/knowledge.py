@@ -178,7 +178,8 @@ def composition(model: str, references: list[str]) -> str:
         shared += votes[0] > 1
         kept.append(max(variants, key=lambda sentence: variants[sentence]))
     count = f"{len(references)} reference{'s' if len(references) > 1 else ''} received"
-    tally = f"{shared} statements in several, {len(kept) - shared} in one, {disputed} disputed"
+    agreed = f"{shared} statement{'' if shared == 1 else 's'} in several"
+    tally = f"{agreed}, {len(kept) - shared} in one, {disputed} disputed"
     return f"{' '.join(kept)}\n\n[simulated {model}: {count}; {tally} and left out]"
 
 
