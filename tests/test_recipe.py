@@ -142,7 +142,7 @@ def test_a_recipe_prints_as_a_short_plan():
         quorum=2,
         grace=1.5,
         fallbacks=(Aggregator(B, "spare"),),
-        call=CallPolicy(retries=5),
+        call=CallPolicy(retries=5, hedge_after="usual"),
         seed=7,
         prompt="My own {prompt}.",
     )
@@ -151,7 +151,7 @@ moa: 7 calls
 layer 1: poet x2 (a, own system_prompt), b; quorum 2; grace 1.5 s
 layer 2: the same
 answer: g (temperature 0.1), or else spare (b)
-settings: temperature 0.7, max_tokens 2048, deadline 200 s, own prompt, call (retries 5), seed 7\
+settings: temperature 0.7, max_tokens 2048, deadline 200 s, own prompt, call (retries 5, hedge_after usual), seed 7\
 """)
 
 

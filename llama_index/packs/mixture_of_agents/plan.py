@@ -65,7 +65,7 @@ def _changed(thing: Any, but: tuple[str, ...] = (), always: tuple[str, ...] = ()
 
 
 def _said(name: str, value: Any) -> str:
-    unit = " s" if name in _SECONDS and value is not None else ""
+    unit = " s" if name in _SECONDS and isinstance(value, (int, float)) else ""
     return f"own {name}" if name in _NOT_SHOWN else f"{name} {_value(value)}{unit}"
 
 

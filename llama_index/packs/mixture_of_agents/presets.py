@@ -65,7 +65,7 @@ def self_moa_seq(
     window: int = 6,
     **policies: Any,
 ) -> Recipe:
-    """Self-MoA-Seq (arXiv 2502.00674): Self-MoA in a sliding window, for more samples than fit a context window.
+    """Self-MoA-Seq (arXiv 2502.00674, its section of that name): Self-MoA in a sliding window, for more samples than fit a context window.
 
     The first ``window`` samples become one synthesis, which leads the next window of samples, and so on; the
     aggregator writes the answer from the last window. All samples are drawn at once, and the synthesis so far takes
@@ -182,9 +182,10 @@ def residual(
 ) -> Recipe:
     """Residual MoA (arXiv 2505.24442): diverse answers, residuals between layers, an end when nothing changes.
 
-    Of every layer the ``keep`` answers least alike go on. From the second layer on an extractor says what they change
-    against those of the layer before; the next layer, and at the end the aggregator, read the answers of the layer
-    before and that. The paper gives each proposer a role besides: ``Proposer(llm, system_prompt=...)``.
+    The paper's diversity selection, residual extraction and aggregation, and adaptive termination: of every layer the
+    ``keep`` answers least alike go on. From the second layer on an extractor says what they change against those of
+    the layer before; the next layer, and at the end the aggregator, read the answers of the layer before and that. The
+    paper gives each proposer a role besides: ``Proposer(llm, system_prompt=...)``.
 
     Args:
         proposers: the proposers.
@@ -214,8 +215,8 @@ def sparse(
 ) -> Recipe:
     """Sparse MoA (arXiv 2411.03284): a judge picks the answers that go on, a moderator ends the rounds.
 
-    As in the paper's code, one call does both, after every layer. The paper gives each proposer a role besides:
-    ``Proposer(llm, system_prompt=...)``.
+    The paper's response selection and early stopping; as in its code, one call does both, after every layer. The
+    paper gives each proposer a role besides: ``Proposer(llm, system_prompt=...)``.
 
     Args:
         proposers: the proposers.
@@ -240,7 +241,7 @@ def cascade(
     embedding: BaseEmbedding | None = None,
     afresh: bool = True,
 ) -> Recipe:
-    """Cheap answers first; the mixture only where these disagree, after Pyramid MoA (arXiv 2602.19509).
+    """Cheap answers first; the mixture only where these disagree, after the router of Pyramid MoA (arXiv 2602.19509).
 
     The paper's router weighs agreement and confidence; here the share of cheap answers that agree decides alone. Any
     recipe can stand behind: its policies hold for the whole. It also answers where the cheap ones fail.
