@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from contestants.by_hand import prompt
@@ -50,7 +51,38 @@ def make(setup: Any) -> dict[str, Any]:
                 first = time.perf_counter() - begun
         return first
 
-    return {"gather": gather, "mixture": arun, "sync": run, "first_token": first_token}
+    return {
+        "gather": gather,
+        "mixture": arun,
+        "unseen": _unseen(arun),
+        "sync": run,
+        "first_token": first_token,
+    }
+
+
+def _unseen(ask: Callable[[str], Awaitable[str]]) -> Callable[[str], Awaitable[str]]:
+    """The library without what it sees of its runs: their tokens, who listens, what a replay finds them by."""
+    from llama_index.packs.mixture_of_agents import attempts, jobs, llm
+    from llama_index.packs.mixture_of_agents.events import Usage
+
+    usage = Usage(1, 1)
+    cut = (
+        (attempts, "read_usage", lambda *_: usage),
+        (llm, "anybody_listens", lambda: False),
+        (jobs, "conversation_digest", lambda *_: ""),
+    )
+    before = [getattr(module, name) for module, name, _ in cut]
+
+    async def blind(question: str) -> str:
+        for module, name, nothing in cut:
+            setattr(module, name, nothing)
+        try:
+            return await ask(question)
+        finally:
+            for (module, name, _), one in zip(cut, before, strict=True):
+                setattr(module, name, one)
+
+    return blind
 
 
 def _policies(options: dict[str, Any]) -> dict[str, Any]:

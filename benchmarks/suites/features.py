@@ -35,7 +35,17 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
             )
             for name, on in list(FEATURES.items())[: 3 if quick else None]
         ]
+        # In one process, since two of the same kind differ by more than this.
+        unseen = Entry("not even seen", entries[0].worker, "unseen")
+        both = rig.interleave([entries[0], unseen], 40 if quick else 100, runs)
         samples = rig.interleave(entries, rounds, runs)
+    seen, blind = (middle([s.cpu for s in both[e.name]]) for e in (entries[0], unseen))
+    report.target(
+        "CPU of usage, listeners and traces with nobody listening",
+        (seen / blind - 1) * 100,
+        3,
+        unit="%",
+    )
     cpu = {e.name: middle([s.cpu for s in samples[e.name]]) / runs / e.calls * 1e3 for e in entries}
     plain = cpu[entries[0].name]
     report.table(
