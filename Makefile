@@ -126,6 +126,10 @@ bench: $(VENV)/.developing ## the benchmarks, as ratios from one run
 bench-quick: $(VENV)/.developing ## the same, in under a minute
 	@"$(PY)" benchmarks/run.py --quick $(ARGS)
 
+.PHONY: picture
+picture: $(VENV)/.developing ## draw the README's picture of a run anew
+	@"$(PY)" tools/picture.py
+
 .PHONY: pin
 pin: ## resolve constraints/*.txt anew, for every Python found
 	@"$$(tools/find_python.sh)" tools/pin.py $$(for v in 10 11 12 13; do tools/find_python.sh 3.$$v; done)
