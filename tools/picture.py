@@ -1,4 +1,4 @@
-"""Draws the README's picture of a run: `moa demo`'s mixture, answering in a terminal. usage: picture.py [FILE]"""
+"""Draws the README's picture of a run: the mixture of `moa demo`, answering in a terminal."""
 
 import io
 import re
