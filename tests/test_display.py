@@ -18,7 +18,7 @@ from llama_index.packs.mixture_of_agents import (
     moa,
 )
 from llama_index.packs.mixture_of_agents.display.mermaid import mermaid
-from llama_index.packs.mixture_of_agents.display.terminal import live
+from llama_index.packs.mixture_of_agents.display.terminal import live, table
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -176,6 +176,26 @@ def test_the_live_view_tells_why_there_is_no_answer():
     ):
         llm.chat(QUESTION)
     assert "No answer: layer 1 needed 1 of 1 proposals and got 0" in screen.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_no_number(hostile: MixtureResult, width: int):
+    screen = StringIO()
+    Console(file=screen, width=width).print(table(hostile))
+    head, *lines = screen.getvalue().splitlines()
+    assert "\u2026" not in screen.getvalue()
+    total = next(line for line in lines if line.startswith("total")).split()
+    assert ("tokens in" in head) == (width == 80)
+    assert total[1] == f"{hostile.elapsed:.2f}"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_each_call_has_one_line_of_the_live_view(width: int):
+    screen = StringIO()
+    with live(llm := hostile_mixture(), Console(file=screen, width=width), answer=False):
+        list(llm.stream_chat(QUESTION))
+    calls = screen.getvalue().splitlines()[1:]
+    assert len(calls) == len([line for line in calls if re.search(r"\d\.\d s", line)]) == 3
 
 
 def test_the_live_view_is_safe_too():

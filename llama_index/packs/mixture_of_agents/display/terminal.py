@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.rule import Rule
 from rich.spinner import Spinner
@@ -24,29 +25,58 @@ from llama_index.packs.mixture_of_agents.events import (
     RunStarted,
 )
 
-from .rows import COLUMNS, footnotes, name_of, printable, problems, remark, rows, tokens
+from .rows import COLUMNS, Row, footnotes, name_of, printable, problems, remark, rows, tokens
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 _DIM, _GOOD, _BAD = "dim", "green", "red"
+_AGENT, _TOKENS_IN, _TOKENS_OUT, _COST, _REMARK = 1, 3, 4, 5, 6
+_LEFT_OUT = (_TOKENS_IN, _TOKENS_OUT, _COST)
+"""Columns that a narrow screen does without, the first one first."""
+_FOLDED = 10
+"""Characters a line that a folded text has at least."""
+_NARROW = 72
+"""Characters a line that the live view needs to tell tokens."""
 _FRAME = 8
 """Lines of the screen that the streaming answer leaves to the rest."""
 
 
 def table(result: "MixtureResult") -> RenderableType:
     """The table of ``MixtureResult.summary`` for rich, with its footnotes."""
-    drawn = Table(box=None, padding=(0, 1), header_style=_DIM)
-    for number, title in enumerate(COLUMNS):
-        drawn.add_column(
-            title, justify="right" if 2 <= number <= 5 else "left", no_wrap=number != 6
-        )
-    for row in rows(result):
-        style = _BAD if row.failed else "bold" if row.critical or row.place == "total" else ""
-        drawn.add_row(*(Text(printable(cell)) for cell in row.cells), style=style)
     warnings = [Text(printable(problem), style=_BAD) for problem in problems(result)]
     notes = [Text(printable(note), style=_DIM) for note in footnotes(result)]
-    return Group(drawn, Text(), *warnings, *notes)
+    return Group(_Calls(list(rows(result))), Text(), *warnings, *notes)
+
+
+@dataclass
+class _Calls:
+    """A table of calls that leaves out what a narrow screen has no room for, and cuts no number."""
+
+    rows: list[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = self._shown(options.max_width)
+        drawn = Table(box=None, padding=(0, 1), pad_edge=False, header_style=_DIM)
+        for number in shown:
+            justify = "right" if 2 <= number <= 5 else "left"
+            folds = number in (_AGENT, _REMARK)
+            drawn.add_column(COLUMNS[number], justify=justify, no_wrap=not folds, overflow="fold")
+        for row in self.rows:
+            style = _BAD if row.failed else "bold" if row.critical or row.place == "total" else ""
+            drawn.add_row(*(Text(printable(row.cells[n])) for n in shown), style=style)
+        yield drawn
+
+    def _shown(self, width: int) -> list[int]:
+        shown = list(range(len(COLUMNS) if any(row.remark for row in self.rows) else _REMARK))
+        for number in _LEFT_OUT:
+            if sum(self._needs(n) + 2 for n in shown) - 2 > width:
+                shown.remove(number)
+        return shown
+
+    def _needs(self, number: int) -> int:
+        longest = max(map(cell_len, (COLUMNS[number], *(row.cells[number] for row in self.rows))))
+        return min(longest, _FOLDED) if number in (_AGENT, _REMARK) else longest
 
 
 def whole(result: "MixtureResult") -> RenderableType:
@@ -137,7 +167,9 @@ class LiveView:
         room = max(10, self._console.width - 10)
         title = question if len(question) <= room else f"{question[: room - 3]}..."
         yield Text.assemble((title, "bold"), (f"  {seen.elapsed:.1f} s", _DIM))
-        calls = Table(box=None, padding=(0, 1), show_header=False)
+        calls = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
+        for shrinks in (False, False, True, False, False, True):
+            calls.add_column(no_wrap=not shrinks)
         place = ""
         for call in sorted(seen.started.values(), key=lambda one: (one.layer, one.call)):
             role = f"layer {call.layer}" if call.role == "proposer" else call.role
@@ -157,13 +189,13 @@ class LiveView:
         if done is None:
             said = f"{retried.failure.kind.value}, trying again" if retried else ""
             seconds = f"{max(0.0, seen.elapsed - call.at):.1f} s"
-            return self._spinner, Text(printable(call.agent)), seconds, "", Text(said, style=_DIM)
+            return self._spinner, _line(call.agent), seconds, "", _line(said, _DIM)
         style = _BAD if done.failure else _GOOD
         mark = Text(bad if done.failure else good, style=style)
         sent, received = tokens(done.usage)
-        used = Text(f"{sent} > {received} tokens", style=_DIM)
-        name = Text(printable(name_of(done)))
-        return mark, name, f"{done.elapsed:.1f} s", used, Text(printable(remark(done)), style=style)
+        used = f"{sent} > {received} tokens" if self._console.width >= _NARROW else ""
+        seconds = f"{done.elapsed:.1f} s"
+        return mark, _line(name_of(done)), seconds, Text(used, _DIM), _line(remark(done), style)
 
     def _of_answer(self, seen: _Seen) -> Generator[RenderableType, None, None]:
         text = printable("".join(seen.pieces))
@@ -174,6 +206,11 @@ class LiveView:
             room = max(4, self._console.height - len(seen.started) - _FRAME)
             lines = Text(text).wrap(self._console, self._console.width)
             yield Group(*lines[-room:])
+
+
+def _line(text: str, style: str = "") -> Text:
+    """A text that is cut where it has no room: each call has one line, so that the answer keeps its place."""
+    return Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
