@@ -66,6 +66,17 @@ async def test_a_not_given_parameter_is_not_sent(providers: SimulatedProviders) 
     assert not {"temperature", "top_p"} & body(providers).keys()
 
 
+async def test_a_large_request_is_sent_in_pieces_that_let_others_have_the_event_loop(
+    providers: SimulatedProviders,
+) -> None:
+    (llm,) = share_clients(providers.openai("gpt-4.1"))
+    question = "All work and no play. " * 95_000
+    # aiohttp would warn of it sent as a whole, and warnings are errors here
+    assert (await llm.achat([ChatMessage(role="user", content=question)])).message.content
+    (message,) = body(providers)["messages"]  # type: ignore[misc]
+    assert message["content"] == question
+
+
 async def test_an_error_of_the_provider_reads_as_without(providers: SimulatedProviders) -> None:
     providers.configure("gpt-4.1", script=[failure(400, "no such thing")])
     (llm,) = share_clients(providers.openai("gpt-4.1"))

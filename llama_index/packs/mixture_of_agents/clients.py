@@ -7,7 +7,7 @@ that are dropped after 5 idle seconds, which is sooner than the next layer begin
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,6 +22,9 @@ AnyLLM = TypeVar("AnyLLM", bound=LLM)
 
 KEEP_ALIVE = 60.0
 """Seconds that an idle connection is kept: a layer's slowest answer takes about as long."""
+
+PIECE = 2**18
+"""Bytes of a request that are written in one go."""
 
 
 def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]:
@@ -58,11 +61,9 @@ class SharedClients:
 
     def given_to(self, llm: AnyLLM) -> AnyLLM:
         """A copy of an LLM with the shared clients; the LLM itself where it has no use for them."""
-        if not _is_openai(llm) or not getattr(
-            llm, "reuse_client", True
-        ):  # it closes what it has used
+        if not _is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
             return llm
-        if any(getattr(llm, name, None) for name in _CLIENTS):
+        if not getattr(llm, "reuse_client", True):  # it closes what it has used
             return llm
         from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
@@ -136,7 +137,7 @@ class _Pools(httpx.AsyncBaseTransport):
             # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
             life = self._life()
             self._pools[loop] = (await anext(life), life)
-        return await self._pools[loop][0].handle_async_request(request)
+        return await self._pools[loop][0].handle_async_request(_in_pieces(request))
 
     async def _life(self) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
         import aiohttp
@@ -156,6 +157,28 @@ class _Pools(httpx.AsyncBaseTransport):
         _, life = self._pools.pop(asyncio.get_running_loop(), (None, None))
         if life:
             await life.aclose()
+
+
+def _in_pieces(request: httpx.Request) -> httpx.Request:
+    """A request that lets others have the event loop while it is sent: aiohttp writes one piece of bytes in one go."""
+    if len(request.content) <= PIECE:
+        return request
+    return httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=_Pieces(request.content),
+        extensions=request.extensions,
+    )
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._content), PIECE):
+            yield self._content[at : at + PIECE]
 
 
 class _PlainCompletions:
