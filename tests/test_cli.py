@@ -381,14 +381,23 @@ def test_the_help_in_the_documents_is_what_moa_says():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/cli.md"])
-def test_every_command_of_the_documents_runs(moa, providers, page):
+def blocks_of_commands() -> list[list[str]]:
+    """Those of the documents, the longest first, without those whose every command is in another one."""
+    text = "\n".join((ROOT / page).read_text() for page in ("README.md", "docs/cli.md"))
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = ([one for one in block.splitlines() if one.startswith("moa ")] for block in blocks)
+    kept: list[list[str]] = []
+    for block in sorted(commands, key=len, reverse=True):
+        if not set(block) <= {command for other in kept for command in other}:
+            kept.append(block)
+    return kept
+
+
+@pytest.mark.parametrize("commands", blocks_of_commands(), ids="; ".join)
+def test_every_command_of_the_documents_runs(moa, providers, commands):
     providers.configure("gpt-4.1", reply="42")
     (moa.folder / "moa").write_text(f'#!/bin/sh\nexec {sys.executable} -m {MODULE} "$@"\n')
     (moa.folder / "moa").chmod(0o700)
-    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines() if line.startswith("moa ")]
-    assert commands
     for command in commands:
         if not set("|<>") & set(command):
             moa(*shlex.split(command, comments=True)[1:])
