@@ -1,8 +1,12 @@
 """LlamaIndex's OpenAI class: a mixture by hand, and ours, over the same LLM objects."""
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from contestants.by_hand import prompt
@@ -13,17 +17,9 @@ from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
 
 def make(setup: Any) -> dict[str, Any]:
     """A gather and the mixture, and the mixture's other doors."""
-    from llama_index.packs.mixture_of_agents import MixtureOfAgents
-
     llms = _llms(setup)
     *proposers, aggregator = llms
-    mixture = MixtureOfAgents(
-        llm=aggregator, proposers=proposers, num_layers=setup.layers, **_policies(setup.options)
-    )
-    if setup.options.get("listener"):
-        mixture.listen(lambda _run, _event: None)
-    if setup.options.get("handlers"):
-        _listen()
+    mixture = _mixture(setup, proposers, aggregator)
     sampling: dict[str, Any] = {"temperature": 0.7, "max_tokens": 2048}
 
     async def gather(question: str) -> str:
@@ -85,6 +81,25 @@ def _unseen(ask: Callable[[str], Awaitable[str]]) -> Callable[[str], Awaitable[s
     return blind
 
 
+def _mixture(setup: Any, proposers: list[OpenAI], aggregator: OpenAI) -> Any:
+    from llama_index.packs.mixture_of_agents import MixtureOfAgents
+    from llama_index.packs.mixture_of_agents.cache import cached
+    from llama_index.packs.mixture_of_agents.trace_files import trace_to
+
+    mixture = MixtureOfAgents(
+        llm=aggregator, proposers=proposers, num_layers=setup.layers, **_policies(setup.options)
+    )
+    if setup.options.get("listener"):
+        mixture.listen(lambda _run, _event: None)
+    if setup.options.get("trace file"):
+        mixture.listen(trace_to(_new_file("runs.jsonl")))
+    if setup.options.get("cache"):
+        mixture = cached(mixture, _new_file("answers.sqlite3"))
+    if setup.options.get("handlers"):
+        _listen()
+    return mixture
+
+
 def _policies(options: dict[str, Any]) -> dict[str, Any]:
     """What is written as JSON, as the objects that a recipe takes."""
     from llama_index.packs.mixture_of_agents.recipe import Budget, CallPolicy, Limits
@@ -93,6 +108,12 @@ def _policies(options: dict[str, Any]) -> dict[str, Any]:
     made = {name: kinds[name](**value) for name, value in options.items() if name in kinds}
     plain = {name: value for name, value in options.items() if name in ("quorum", "grace")}
     return {**plain, **made}
+
+
+def _new_file(name: str) -> Path:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder, name)
 
 
 def _listen() -> None:

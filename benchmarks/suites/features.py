@@ -11,6 +11,8 @@ REPLY = "An answer of some words, as models give them. " * 12
 FEATURES: dict[str, dict[str, Any]] = {
     "nothing switched on": {},
     "a listener": {"listener": True},
+    "a trace file": {"trace file": True},
+    "a cache that has every answer": {"cache": True},
     "limits": {"limits": {"in_flight": 100, "per_endpoint": 100}},
     "a budget": {"budget": {"tokens": 10_000_000}},
     "quorum and grace": {"quorum": 6, "grace": 10.0},
