@@ -23,6 +23,7 @@ from llama_index.packs.mixture_of_agents.presets import (
     rank,
     residual,
     self_moa,
+    sparse,
     vote,
 )
 from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
@@ -80,6 +81,8 @@ A, B, G = llm("a"), llm("b"), llm("g")
         (lambda: moa([A], None, select=Gate(G, afresh=True)), "Layer.select", "Gate"),
         (lambda: cascade([A], moa_lite([B], G)), "cheap", 1),
         (lambda: cascade(A, moa_lite([B], G), samples=1), "samples", 1),
+        (lambda: residual([A, B], G, keep=0), "keep", 0),
+        (lambda: sparse([A, B], G, keep=0), "keep", 0),
         (lambda: cascade(A, G), "mixture", "ScriptedLLM"),  # type: ignore[arg-type]
         (lambda: CallPolicy(timeout=0), "CallPolicy.timeout", 0),
         (lambda: CallPolicy(retries=-1), "CallPolicy.retries", -1),

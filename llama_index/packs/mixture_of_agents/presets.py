@@ -13,7 +13,7 @@ from llama_index.core.llms.llm import LLM
 
 from .agents import Agent, Aggregator, Proposer
 from .paper import OneAggregator, Proposers, moa
-from .policies import of_kind, require
+from .policies import of_kind, require, whole
 from .recipe import Layer, Recipe
 from .selection import (
     Agreed,
@@ -65,7 +65,7 @@ def self_moa_seq(
     window: int = 6,
     **policies: Any,
 ) -> Recipe:
-    """Self-MoA-Seq (arXiv 2502.00674, its section of that name): Self-MoA in a sliding window, for more samples than fit a context window.
+    """Self-MoA-Seq (arXiv 2502.00674, its section of that name): Self-MoA for more samples than fit a context window.
 
     The first ``window`` samples become one synthesis, which leads the next window of samples, and so on; the
     aggregator writes the answer from the last window. All samples are drawn at once, and the synthesis so far takes
@@ -197,6 +197,7 @@ def residual(
         patience: after how many layers in a row without a change it ends.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
+    whole("", 1, keep=keep)
     finds = extractor or _llm_of(aggregator)
     select = (Diverse(keep, embedding), Residuals(finds, patience))
     return moa(
@@ -226,6 +227,7 @@ def sparse(
         keep: how many answers the judge picks.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
+    whole("", 1, keep=keep)
     writer = aggregator or _llm_of(judge)
     policies.setdefault("name", "sparse")
     return moa(proposers, writer, layers=layers, select=Pick(judge, keep), **policies)
