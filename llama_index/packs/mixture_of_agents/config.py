@@ -2,25 +2,24 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
-from inspect import signature
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, cast, get_args, get_origin
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 from pydantic import TypeAdapter, ValidationError
 
-from .agents import Agent
 from .describing import to_data
 from .documents import NONE, Document, Format, Place, read_file, read_text, write
 from .errors import ConfigError, RecipeError
 from .llm import MixtureOfAgents
 from .models import SECRET, ModelSpec, make_embedding, make_llm
+from .parameters import is_agent, is_object, kinds_of, parameters_of, required_by
 from .presets import PRESETS
-from .recipe import Layer, Recipe
+from .recipe import Recipe
 from .selection import SELECTIONS, Selection
 
 _MODEL_FIELDS = ("model", "class", "api_base", "api_key", "settings")
@@ -133,16 +132,16 @@ class _Reader:
 
     def value(self, hint: Any, value: Any, place: Place) -> Any:
         """A value of the file as the type that is wanted there."""
-        kinds = _kinds(hint)
+        kinds = kinds_of(hint)
         several = next((one for one in kinds if get_origin(one) in (tuple, Sequence)), None)
         if (
             several
-            and _is_object(element := get_args(several)[0])
+            and is_object(element := get_args(several)[0])
             and (isinstance(value, list) or len(kinds) == 1)
         ):
             many = cast("list[Any]", value if isinstance(value, list) else [value])
             return tuple(self.value(element, one, (*place, i)) for i, one in enumerate(many))
-        wanted = next((one for one in kinds if _is_object(one)), None)
+        wanted = next((one for one in kinds if is_object(one)), None)
         if value in (None, NONE) and (NoneType in get_args(hint)):
             return None
         if wanted is Selection:
@@ -151,7 +150,7 @@ class _Reader:
             return self.recipe(self.table(value, place), place)
         if wanted is BaseEmbedding:
             return self.embedding(self.table(value, place), place)
-        if _is_agent(wanted):
+        if is_agent(wanted):
             return self.agent(
                 wanted,
                 {"model": value} if isinstance(value, str) else value,
@@ -276,10 +275,10 @@ def _meant(name: str, known: Collection[str]) -> str:
 
 
 def _example(name: str, hint: Any) -> str:
-    kinds = _kinds(hint)
+    kinds = kinds_of(hint)
     if Recipe in kinds:
         return f": it is a recipe of its own, [{name}]"
-    model = '"openai:gpt-4.1-mini"' if LLM in kinds or any(map(_is_agent, kinds)) else ""
+    model = '"openai:gpt-4.1-mini"' if LLM in kinds or any(map(is_agent, kinds)) else ""
     several = any(get_origin(one) in (tuple, Sequence) for one in kinds)
     return (
         f': say {name} = ["openai:gpt-4.1-mini", ...]'
@@ -288,42 +287,3 @@ def _example(name: str, hint: Any) -> str:
         if model
         else ""
     )
-
-
-def required_by(make: Callable[..., Any]) -> list[str]:
-    """The parameters that a function or a dataclass must be given, but for an agent's LLM."""
-    parameters = signature(make).parameters.values()
-    return [
-        one.name
-        for one in parameters
-        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
-    ]
-
-
-def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
-    """What a preset or a dataclass can be given by name, with the types; a preset's ``**policies`` among them."""
-    hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
-    parameters = signature(make).parameters.values()
-    named = {one.name: hints[one.name] for one in parameters if one.kind is not one.VAR_KEYWORD}
-    if len(named) == len(parameters):
-        return named
-    further = {**parameters_of(Recipe), **parameters_of(Layer)}
-    # a preset's own matter, unless it names them
-    own = ("layers", "proposers", "aggregator", "select")
-    policies = {name: hint for name, hint in further.items() if name not in own}
-    return {**policies, "deadline": parameters_of(Recipe)["deadline"], **named}
-
-
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    """The types that a hint allows, but for None."""
-    several = get_origin(hint) in (Union, UnionType)
-    return tuple(one for one in (get_args(hint) if several else (hint,)) if one is not NoneType)
-
-
-def _is_agent(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Agent)
-
-
-def _is_object(hint: Any) -> bool:
-    """Whether values of a type are read field by field."""
-    return any(is_dataclass(one) or one in (Selection, BaseEmbedding) for one in _kinds(hint))
