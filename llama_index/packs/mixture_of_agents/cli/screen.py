@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from llama_index.packs.mixture_of_agents.display.rows import name_of, printable, problems, rows
+from llama_index.packs.mixture_of_agents.display.rows import name_of, printable, problems
 from llama_index.packs.mixture_of_agents.display.terminal import LiveView, table
 from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
@@ -24,7 +23,6 @@ from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 _INDENT = 4
-_TABLE = 72
 """Columns that the whole table takes."""
 
 
@@ -98,18 +96,7 @@ class Screen:
 
     def show(self, result: MixtureResult) -> None:
         """What the run took, call by call."""
-        if self._console.width >= _TABLE:
-            self._console.print(table(result))
-            return
-        calls = Table(box=None, pad_edge=False, show_header=False)
-        for row in rows(result):
-            who = Text(printable(row.agent or row.place), overflow="fold")
-            calls.add_row(
-                who, f"{row.seconds} s", f"${row.cost}", style="red" if row.failed else ""
-            )
-        self._console.print(
-            calls, *(Text(printable(one), style="red") for one in problems(result)), sep="\n"
-        )
+        self._console.print(table(result))
 
     def sum_up(self, results: Iterable[MixtureResult]) -> None:
         """What runs took together, in a line."""
