@@ -192,11 +192,11 @@ def provider() -> Iterator[Provider]:
 def make(name: str, base: str, **more: Any) -> Any:
     module = importlib.import_module(f"llama_index.llms.{name}")
     if name == "anthropic":
-        return module.Anthropic(model="claude-sonnet-4-5", api_key="k", base_url=base, **more)
+        return module.Anthropic(model="claude-sonnet-4-5", api_key=KEY, base_url=base, **more)
     if name == "google_genai":
         return module.GoogleGenAI(
             model="gemini-2.5-flash",
-            api_key="k",
+            api_key=KEY,
             http_options={"base_url": base},
             context_window=9000,
             **more,
@@ -204,7 +204,7 @@ def make(name: str, base: str, **more: Any) -> Any:
     if name == "ollama":
         return module.Ollama(model="llama3.2", base_url=base, context_window=9000, **more)
     return module.OpenAILike(
-        model="m", api_key="k", api_base=f"{base}/like", is_chat_model=True, **more
+        model="m", api_key=KEY, api_base=f"{base}/like", is_chat_model=True, **more
     )
 
 
@@ -212,6 +212,7 @@ class Number(BaseModel):
     value: int
 
 
+KEY = "a-secret-key"
 KEEP = CallPolicy(truncated="keep", retries=0)
 QUESTION = [ChatMessage(role="user", content="What is 6 times 7?")]
 EXPECTED = {
@@ -299,6 +300,15 @@ async def test_a_failed_request_is_repeated_by_the_mixture_alone(name: str, prov
     with pytest.raises(QuorumNotMet, match="server_error 503 after 2 attempts"):
         await mixture.achat(QUESTION)
     assert len(provider.asked) == 2
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google_genai", "openai_like"])
+async def test_a_key_in_a_providers_error_is_not_passed_on(name: str, provider: Provider):
+    llm = make(name, provider.base)
+    provider.refusals.append((401, f"Incorrect API key provided: {KEY}"))
+    with pytest.raises(QuorumNotMet, match="Incorrect API key provided") as raised:
+        await MixtureOfAgents(moa([llm], llm, layers=1, call=KEEP)).achat(QUESTION)
+    assert KEY not in str(raised.value)
 
 
 def test_an_ollama_is_held_to_a_schema(provider: Provider):
