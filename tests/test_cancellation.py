@@ -348,7 +348,13 @@ def test_ctrl_c_in_a_script_ends_it_and_its_requests(
         providers.wait_for(held=len(held), timeout=50)
         pressed = time.monotonic()
         script.send_signal(signal.SIGINT)
-        _, errors = script.communicate(timeout=20)
+        try:
+            _, errors = script.communicate(timeout=20)
+        except subprocess.TimeoutExpired as never:
+            if b"Exception ignored in" in (never.stderr or b""):
+                problem = "Python lost the interrupt, which came while it ran a finalizer"
+                raise TooSlowError(problem) from never
+            raise
     assert "KeyboardInterrupt" in errors
     assert "Traceback" in errors
     assert "never retrieved" not in errors
