@@ -224,9 +224,9 @@ def _unknown_model(name: str, owner: str, known: list[str]) -> str:
     near = (
         [name.lower()] if name.lower() in known else get_close_matches(name.lower(), known, 3, 0.6)
     )
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    newer = 'A model newer than the class can be had as "openai-like:<name>" with its api_base'
-    return f'{owner} knows no model "{name}"; {meant}{newer}'
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    newer = 'A model newer than the class can be had with OpenAILike (in a file "openai-like:<name>") and its api_base'
+    return f'{owner} knows no model "{name}"{meant} {newer}'
 
 
 def _brief(error: Exception, secrets: Mapping[str, Any]) -> str:

@@ -222,7 +222,10 @@ class MixtureResult:
         Raises:
             ValueError: the text is not such a result.
         """
-        document = json.loads(text)
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"this is no saved result, since it is no JSON: {error}") from None
         if not isinstance(document, dict) or document.get("format") != _FORMAT:  # type: ignore[reportUnknownMemberType]
             raise ValueError(f'this is no saved result: it does not say "format": "{_FORMAT}"')
         return cls(_adapter().validate_json(json.dumps(document.get("events"))))  # type: ignore[reportUnknownMemberType]
