@@ -85,6 +85,16 @@ async def test_an_error_of_the_provider_reads_as_without(providers: SimulatedPro
     assert getattr(error.value, "status_code", None) == 400
 
 
+async def test_a_server_that_nobody_runs_is_told_as_without(providers: SimulatedProviders) -> None:
+    alone = providers.openai("gpt-4.1", api_base="http://127.0.0.1:1/v1", max_retries=0)
+    told: list[str] = []
+    for llm in (alone, *share_clients(alone)):
+        with pytest.raises(Exception, match=r"Connection error\.") as error:
+            await llm.achat(ASKED)
+        told.append(repr(error.value))
+    assert told[0] == told[1]
+
+
 def test_a_mixture_of_shared_llms_answers_on_one_loop_after_another_and_without_one(
     providers: SimulatedProviders,
 ) -> None:

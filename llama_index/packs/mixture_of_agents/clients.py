@@ -137,7 +137,13 @@ class _Pools(httpx.AsyncBaseTransport):
             # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
             life = self._life()
             self._pools[loop] = (await anext(life), life)
-        return await self._pools[loop][0].handle_async_request(_in_pieces(request))
+        try:
+            return await self._pools[loop][0].handle_async_request(_in_pieces(request))
+        except httpx.ConnectTimeout as error:
+            # httpx-aiohttp says so of every connection that could not be made
+            if isinstance(error.__cause__, asyncio.TimeoutError):
+                raise
+            raise httpx.ConnectError(str(error)) from error.__cause__
 
     async def _life(self) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
         import aiohttp
