@@ -5,8 +5,10 @@ What a command needs is imported when it runs: ``moa --help`` must not wait for 
 
 import atexit
 import gc
+import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 
 def main() -> None:
@@ -14,6 +16,9 @@ def main() -> None:
     if not all(map(find_spec, ("platformdirs", "pydantic_settings", "rich", "typer"))):
         sys.exit('moa needs more: pip install "llama-index-packs-mixture-of-agents[cli]"')
     _calm_the_collector()
+    for name in ("stdout", "stderr"):  # None where it was closed, as by >&-
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     from .app import app
 
     app(prog_name="moa")
