@@ -133,6 +133,7 @@ def main(cpu: str, loop: str) -> None:
         made = uvloop.new_event_loop()
         asyncio.set_event_loop(made)
         made.run_until_complete(serve(answers, calm=loop.endswith("+gc")))
+    os._exit(0)  # tidying up what was imported would take a second
 
 
 if __name__ == "__main__":

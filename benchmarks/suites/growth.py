@@ -15,7 +15,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     report = Report("growth")
     rounds = 3 if quick else 9
     width = (20,) if quick else (2, 6, 20, 60)
-    depth = (4,) if quick else (1, 2, 4, 8)
+    depth = () if quick else (1, 2, 4, 8)
     sizes = (10,) if quick else (1, 10, 100)
     cases = [
         *(

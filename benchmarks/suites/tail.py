@@ -31,7 +31,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         },
     }
     if quick:
-        policies = dict(list(policies.items())[:3])
+        policies = dict(list(policies.items())[:3:2])
     rows: list[tuple[str, float, float, float, float]] = []
     for name, options in policies.items():
         with ExitStack() as stack:
@@ -55,9 +55,8 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         f"Log-normal latencies with a median of {LATENCY * 1e3:.0f} ms and sigma {SIGMA:g}; {runs} runs, {in_flight} at "
         f"once. The time to the quorum is {to_quorum * 1e3:.0f} ms in the middle.",
     )
-    report.target(
-        "p99 with quorum and grace over that of waiting for all", rows[2][3] / rows[0][3], 0.6
-    )
+    grace = rows[1 if quick else 2][3]
+    report.target("p99 with quorum and grace over that of waiting for all", grace / rows[0][3], 0.6)
     return report
 
 
