@@ -5,7 +5,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -35,12 +35,15 @@ from .calls import Caller
 from .errors import RecipeError
 from .events import AnswerDelta
 from .forming import FormingLLM
+from .jobs import Finished, Job
 from .listeners import Listener
 from .paper import moa
 from .recipe import Recipe, recipe_metadata
-from .runner import Finished, Happening, Job, run
 from .threads import iterate_blocking
 from .tracing import SpanTracer, anybody_listens
+
+if TYPE_CHECKING:
+    from .runner import Happening
 
 RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
@@ -147,9 +150,9 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)
 
-    def happening(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Happening:
+    def happening(self, messages: Sequence[ChatMessage], **kwargs: Any) -> "Happening":
         """The events of one run as they happen, for async code: its answer's pieces among them, and at the end what it gave."""
-        return Happening(self._job(messages, kwargs, stream=True, threaded=False))
+        return _happening(self._job(messages, kwargs, stream=True, threaded=False))
 
     def _job(
         self,
@@ -168,11 +171,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return _response(finished)
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return _response(await run(self._job(messages, kwargs, stream=False, threaded=False)))
+        return _response(await _run(self._job(messages, kwargs, stream=False, threaded=False)))
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         job = self._job(messages, kwargs, stream=True, threaded=True)
-        happening = iterate_blocking(lambda: Happening(job))
+        happening = iterate_blocking(lambda: _happening(job))
 
         def gen() -> ChatResponseGen:
             text = ""
@@ -267,7 +270,21 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
 async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
     """What a run gave, without its events on the way: nobody listens."""
-    yield await run(job)
+    yield await _run(job)
+
+
+async def _run(job: Job) -> Finished:
+    from .runner import (
+        run,
+    )  # with the first run, since whoever imports the package may not want one
+
+    return await run(job)
+
+
+def _happening(job: Job) -> "Happening":
+    from .runner import Happening
+
+    return Happening(job)
 
 
 def _response(finished: Finished, delta: str | None = None) -> ChatResponse:
