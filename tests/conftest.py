@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import no_network
 import openai
 import pytest
 import pytest_asyncio
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 # Processes that tests start are guarded too: their sitecustomize is the one beside no_network.
 _OFFLINE = str(Path(__file__).parent / "offline")

@@ -48,6 +48,7 @@ def run_python(
 def _run(
     arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], streams: list[Path]
 ) -> None:
+    atexit._clear()  # what the process that this is a fork of does at its end
     for number, stream in enumerate(streams):
         os.dup2(os.open(stream, os.O_RDWR | os.O_APPEND), number)
     sys.stdin, sys.stdout, sys.stderr = (
