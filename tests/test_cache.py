@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,16 @@ from {SqliteKVStore.__module__} import SqliteKVStore
 fill(Path(sys.argv[1]), sys.argv[2])
 """
     return subprocess.Popen([sys.executable, "-c", code, str(path), name]).wait
+
+
+def test_threads_that_read_at_once_each_get_what_they_asked_for(tmp_path: Path):
+    store = SqliteKVStore(tmp_path / "x.sqlite3")
+    keys = [f"k{number}" for number in range(8)]
+    for key in keys:
+        store.put(key, {"key": key})
+    asked = keys * 500
+    with ThreadPoolExecutor(8) as threads:
+        assert [found and found["key"] for found in threads.map(store.get, asked)] == asked
 
 
 @pytest.mark.parametrize("start", [started, forked])

@@ -47,27 +47,28 @@ class SqliteKVStore(BaseKVStore):
         """Close the file; the store is of no use any more."""
         self._close()
 
-    def _do(self, statement: str, *values: str) -> sqlite3.Cursor:
+    def _do(self, statement: str, *values: str) -> tuple[list[Any], int]:
+        """The rows that it finds and how many it changes, read under the lock: threads share its prepared statement."""
         self._connect()
         with self._lock, self._connection:
-            return self._connection.execute(statement, values)
+            done = self._connection.execute(statement, values)
+            return done.fetchall(), done.rowcount
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         self._do(_PUT, collection, key, json.dumps(val, ensure_ascii=False))
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        found = self._do(
-            "SELECT value FROM entries WHERE collection = ? AND key = ?", collection, key
-        ).fetchone()
-        return json.loads(found[0]) if found else None
+        where = "SELECT value FROM entries WHERE collection = ? AND key = ?"
+        found, _ = self._do(where, collection, key)
+        return json.loads(found[0][0]) if found else None
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        found = self._do("SELECT key, value FROM entries WHERE collection = ?", collection)
-        return {key: json.loads(value) for key, value in found.fetchall()}
+        found, _ = self._do("SELECT key, value FROM entries WHERE collection = ?", collection)
+        return {key: json.loads(value) for key, value in found}
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         where = "DELETE FROM entries WHERE collection = ? AND key = ?"
-        return self._do(where, collection, key).rowcount > 0
+        return self._do(where, collection, key)[1] > 0
 
     # In a thread: another process may be writing.
 
