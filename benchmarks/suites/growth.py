@@ -13,7 +13,7 @@ MODEL = "gpt-4.1"  # its context window holds a million tokens
 def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     """The mixture beside a gather that sends the same bytes."""
     report = Report("growth")
-    rounds = 3 if quick else 9
+    rounds = 3 if quick else 15
     width = (20,) if quick else (2, 6, 20, 60)
     depth = () if quick else (1, 2, 4, 8)
     sizes = (10,) if quick else (1, 10, 100)

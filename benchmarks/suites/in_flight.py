@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from peers import Peer
 from report import Report
-from rig import Entry, Rig, Sample, Setup
+from rig import KIB, Entry, Rig, Sample, Setup
 
 LATENCY = 0.1
 REPLY = "An answer of some words, as models give them. " * 12
@@ -114,6 +114,13 @@ def _memory(sample: Sample, level: int) -> float:
     return (sample.memory_peak - sample.memory_before) / level
 
 
+def _texts() -> float:
+    """KiB of answers that one run receives, and sends on as references."""
+    setup = Setup()
+    width = len(setup.proposers)
+    return len(REPLY) * (setup.calls + width * (setup.calls - width)) / KIB
+
+
 def _targets(report: Report, found: dict[tuple[str, int], Sample], levels: list[int]) -> None:
     for level in levels:
         mine = found[BEST, level]
@@ -127,7 +134,10 @@ def _targets(report: Report, found: dict[tuple[str, int], Sample], levels: list[
                     at_least=True,
                 )
         report.target(
-            f"memory per run, {level} at once, own clients", _memory(mine, level), 400.0, unit="KiB"
+            f"memory per run, {level} at once, own clients",
+            _memory(mine, level),
+            400.0 + _texts(),
+            unit="KiB",
         )
         report.target(
             f"errors, {level} at once, own clients", float(len(mine.errors)), 0.0, unit=""

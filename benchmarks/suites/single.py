@@ -17,7 +17,7 @@ OURS = f"{SHARED}, uvloop, calm collector"  # as in a process of one's own that 
 def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
     """CPU without latency, then wall time with it."""
     report = Report("single")
-    rounds, runs = (2, 1) if quick else (20, 3)
+    rounds, runs = (2, 1) if quick else (20, 8)
     with ExitStack() as stack:
         entries = _entries(rig, peers, stack, quick=quick)
         first = [

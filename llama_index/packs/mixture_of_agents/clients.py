@@ -96,7 +96,7 @@ _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
 
 
 def _is_openai(llm: LLM) -> bool:
-    """Whether its class is OpenAI or derived from it; another LLM's sake is no reason to import that."""
+    """Whether its class is OpenAI or derived from it; asked without importing that."""
     return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
 
 

@@ -273,10 +273,11 @@ async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
     yield await _run(job)
 
 
+# The engine is imported with the first run: whoever imports the package may not want one.
+
+
 async def _run(job: Job) -> Finished:
-    from .runner import (
-        run,
-    )  # with the first run, since whoever imports the package may not want one
+    from .runner import run
 
     return await run(job)
 

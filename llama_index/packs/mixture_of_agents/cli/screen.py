@@ -23,7 +23,6 @@ from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 _INDENT = 4
-"""Columns that the whole table takes."""
 
 
 class Screen:
