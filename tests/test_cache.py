@@ -230,7 +230,8 @@ def test_no_key_and_no_address_of_the_caller_is_in_the_store(
     key = "sk-very-secret-key-1234567890"
     file = tmp_path / "answers.sqlite3"
     llm = providers.openai("gpt-4.1", api_key=key)
-    cached(moa([llm], llm), file).chat(QUESTION)
+    mixture = cached(moa([llm], llm), file)  # while it is there, SQLite does not tidy its files up
+    mixture.chat(QUESTION)
     stored = b"".join(part.read_bytes() for part in tmp_path.iterdir())
     assert b"simulated gpt-4.1" in stored
     assert key.encode() not in stored
