@@ -283,7 +283,8 @@ async def test_openinference_is_not_sent_events_that_it_would_warn_of(
 ):
     await ask(MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("b"))), "achat")
     assert exported.get_finished_spans()
-    assert not caplog.records
+    # asyncio tells of clients that other tests have left to the garbage collector
+    assert not [record for record in caplog.records if record.name != "asyncio"]
 
 
 async def test_nobody_listens_by_default(handlers: tuple[Spans, Events]):
