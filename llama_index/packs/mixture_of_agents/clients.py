@@ -8,8 +8,7 @@ that are dropped after 5 idle seconds, which is sooner than the next layer begin
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from functools import cache, cached_property
-from importlib import import_module
+from functools import cached_property
 from importlib.util import find_spec
 from ssl import SSLContext
 from typing import Any, TypeVar
@@ -17,6 +16,8 @@ from urllib.request import getproxies
 
 import httpx
 from llama_index.core.llms.llm import LLM
+
+from .completions import plain_clients
 
 AnyLLM = TypeVar("AnyLLM", bound=LLM)
 
@@ -70,7 +71,7 @@ class SharedClients:
         blocking = DefaultHttpxClient(verify=self._ssl)
         awaited = self._awaited or DefaultAsyncHttpxClient(verify=self._ssl)
         copy = llm.model_copy()
-        clients = (*_plain(llm, blocking, awaited), blocking, awaited)
+        clients = (*self._plain(llm, blocking, awaited), blocking, awaited)
         for name, client in zip(_CLIENTS, clients, strict=True):
             setattr(copy, name, client)
         return copy
@@ -84,11 +85,33 @@ class SharedClients:
         """The one client of all; None where each LLM needs one of its own, since httpx's knows one event loop."""
         from openai import DefaultAsyncHttpxClient
 
+        return DefaultAsyncHttpxClient(transport=self._pools) if self._pools else None
+
+    @cached_property
+    def _pools(self) -> "_Pools | None":
         # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
         proxied = getproxies().keys() & {"http", "https", "all"}
         if proxied or not find_spec("httpx_aiohttp"):
             return None
-        return DefaultAsyncHttpxClient(transport=_Pools(self._ssl, self._connections or 0))
+        return _Pools(self._ssl, self._connections or 0)
+
+    @cached_property
+    def _sdk(self) -> tuple[Any, Any]:
+        return plain_clients(self._pools)
+
+    def _plain(
+        self, llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient
+    ) -> tuple[Any, Any]:
+        """The SDK's clients with plain completions; None where the LLM's class makes another kind."""
+        if not _makes_plain_clients(llm):
+            return None, None
+        names = ("api_key", "max_retries", "timeout", "default_headers")
+        settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
+        plain, async_plain = self._sdk
+        return (
+            plain(http_client=blocking, **settings),
+            async_plain(http_client=awaited, **settings),
+        )
 
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
@@ -98,19 +121,6 @@ _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
 def _is_openai(llm: LLM) -> bool:
     """Whether its class is OpenAI or derived from it; asked without importing that."""
     return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
-
-
-def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:
-    """The SDK's clients with plain completions, sync and async; None where the LLM's class makes another kind."""
-    if not _makes_plain_clients(llm):
-        return None, None
-    names = ("api_key", "max_retries", "timeout", "default_headers")
-    settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
-    plain, async_plain = _plain_clients()
-    return (
-        plain(http_client=blocking, **settings),
-        async_plain(http_client=awaited, **settings),
-    )
 
 
 def _makes_plain_clients(llm: Any) -> bool:
@@ -138,7 +148,7 @@ class _Pools(httpx.AsyncBaseTransport):
             life = self._life()
             self._pools[loop] = (await anext(life), life)
         try:
-            return await self._pools[loop][0].handle_async_request(_in_pieces(request))
+            return await self._pools[loop][0].handle_async_request(await _in_pieces(request))
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp says so of every connection that could not be made
             if isinstance(error.__cause__, asyncio.TimeoutError):
@@ -165,9 +175,9 @@ class _Pools(httpx.AsyncBaseTransport):
             await life.aclose()
 
 
-def _in_pieces(request: httpx.Request) -> httpx.Request:
+async def _in_pieces(request: httpx.Request) -> httpx.Request:
     """A request that lets others have the event loop while it is sent: aiohttp writes one piece of bytes in one go."""
-    if len(request.content) <= PIECE:
+    if len(await request.aread()) <= PIECE:  # to be read first where it follows a redirection
         return request
     return httpx.Request(
         request.method,
@@ -185,74 +195,3 @@ class _Pieces(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for at in range(0, len(self._content), PIECE):
             yield self._content[at : at + PIECE]
-
-
-class _PlainCompletions:
-    """``chat.completions`` of an OpenAI client, for requests that are plain data already.
-
-    The SDK walks through every request to translate its typed parameters, which takes as long as all the rest of a
-    call together; LlamaIndex sends dicts and lists that need no translation.
-    """
-
-    stream_cls: Any
-    _client: Any
-
-    def create(self, *, stream: bool = False, **parameters: Any) -> Any:
-        """As the SDK's; of an async client it is awaited."""
-        from openai import NotGiven, Omit
-        from openai.types.chat import ChatCompletion
-
-        if not _OPTIONS.isdisjoint(parameters):
-            return super().create(stream=stream, **parameters)  # type: ignore[misc]
-        body = {
-            name: value
-            for name, value in parameters.items()
-            if not isinstance(value, (NotGiven, Omit))
-        }
-        return self._client.post(
-            "/chat/completions",
-            body={**body, "stream": stream},
-            cast_to=ChatCompletion,
-            stream=stream,
-            stream_cls=self.stream_cls,
-        )
-
-
-_OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
-"""Parameters of ``create`` that do not go into the request's body."""
-
-
-@cache
-def _plain_clients() -> tuple[Any, Any]:
-    """OpenAI's sync and async client with plain completions, under their own names: they say them to the server."""
-    sdk: Any = import_module("openai")
-    resources: Any = import_module("openai.resources.chat")
-    chunk: Any = import_module("openai.types.chat").ChatCompletionChunk
-
-    class Completions(_PlainCompletions, resources.Completions):
-        stream_cls = sdk.Stream[chunk]
-
-    class AsyncCompletions(_PlainCompletions, resources.AsyncCompletions):
-        stream_cls = sdk.AsyncStream[chunk]
-
-    class Chat(resources.Chat):
-        @cached_property
-        def completions(self) -> Any:
-            return Completions(self._client)  # pyright: ignore[reportCallIssue]
-
-    class AsyncChat(resources.AsyncChat):
-        @cached_property
-        def completions(self) -> Any:
-            return AsyncCompletions(self._client)  # pyright: ignore[reportCallIssue]
-
-    class OpenAI(sdk.OpenAI):
-        @cached_property
-        def chat(self) -> Any:
-            return Chat(self)
-
-    class AsyncOpenAI(sdk.AsyncOpenAI):
-        @cached_property
-        def chat(self) -> Any:
-            return AsyncChat(self)
-
-    return OpenAI, AsyncOpenAI
