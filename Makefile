@@ -131,7 +131,7 @@ bench: $(VENV)/.developing ## the benchmarks, as ratios from one run
 	@"$(PY)" benchmarks/run.py $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: $(VENV)/.developing ## the same, in about a minute
+bench-quick: $(VENV)/.developing ## the same, in under a minute
 	@"$(PY)" benchmarks/run.py --quick $(ARGS)
 
 .PHONY: picture

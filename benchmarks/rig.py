@@ -161,7 +161,7 @@ class Rig:
     def interleave(
         self, entries: Sequence[Entry], rounds: int, runs: int = 1, in_flight: int = 1
     ) -> dict[str, list[Sample]]:
-        """Let all run in turn, so many times, each first in turn; what each gave, by name."""
+        """Let all run in turn, so many times, each first in turn; what each gave, by name. None may fail."""
         for entry in entries:
             self.run(
                 entry, in_flight=in_flight, runs=in_flight
@@ -170,7 +170,10 @@ class Rig:
         for number in range(rounds):
             shift = number % len(entries)
             for entry in (*entries[shift:], *entries[:shift]):
-                samples[entry.name].append(self.run(entry, runs, in_flight))
+                sample = self.run(entry, runs, in_flight)
+                if sample.errors:
+                    raise RuntimeError(f"{entry.name}: {sample.errors[0]}")
+                samples[entry.name].append(sample)
         return samples
 
 

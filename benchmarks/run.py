@@ -1,7 +1,7 @@
 """The benchmarks: everything that is compared takes turns in one run, and only ratios within it count.
 
-python benchmarks/run.py                    all of it (20 minutes)
-python benchmarks/run.py --quick            the same in small (a minute)
+python benchmarks/run.py                    all of it (half an hour)
+python benchmarks/run.py --quick            the same in small (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
 python benchmarks/run.py --save             the results also to results.json and docs/performance.md

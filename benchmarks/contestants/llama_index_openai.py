@@ -150,7 +150,8 @@ def _llms(setup: Any) -> list[OpenAI]:
     if setup.client == "ours":
         from llama_index.packs.mixture_of_agents.clients import share_clients
 
-        return share_clients(*(OpenAI(name, **where) for name in names))
+        # Without retries, as the mixture asks them: LLMs that retry by themselves go the SDK's longer way.
+        return share_clients(*(OpenAI(name, **where, max_retries=0) for name in names))
     client = None
     if setup.client == "httpx":
         client = DefaultAsyncHttpxClient()

@@ -37,9 +37,9 @@ CONTESTANTS = (
         50,
         "aiohttp",
     ),
-    Contestant("mixture", "llama_index_openai", "mixture"),
+    Contestant("mixture", "llama_index_openai", "mixture", 200),
     Contestant(OURS, "llama_index_openai", "mixture", 1000, "ours"),
-    Contestant(f"{OURS}, uvloop", "llama_index_openai", "mixture", 1000, "ours", "uvloop"),
+    Contestant(f"{OURS}, uvloop", "llama_index_openai", "mixture", 200, "ours", "uvloop"),
     Contestant(
         BEST,
         "llama_index_openai",
@@ -60,7 +60,7 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         for p, python in peers.items()
     ]
     contestants = [one for one in (*CONTESTANTS, *others) if not quick or one.name in (BARE, BEST)]
-    levels = {20: (20, 1)} if quick else {50: (200, 3), 200: (400, 3), 1000: (1000, 1)}
+    levels = {20: (60, 1)} if quick else {50: (200, 3), 200: (400, 3), 1000: (2000, 1)}
     found: dict[tuple[str, int], Sample] = {}
     rig.sim.configure("*", reply=REPLY, latency=LATENCY)
     for level, (runs, rounds) in levels.items():

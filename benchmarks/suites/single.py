@@ -23,17 +23,17 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         first = [
             Entry(f"{entry.name}, first token", entry.worker, "first_token")
             for entry in entries
-            if entry.name in _STREAMING
+            if entry.name in (_STREAMING[::3] if quick else _STREAMING)
         ]
         rig.sim.configure("*", reply=REPLY)
         cpu = {
-            name: middle([s.cpu for s in all_]) / runs
-            for name, all_ in rig.interleave(entries, rounds, runs).items()
+            name: middle([sample.cpu / sample.arrived for sample in samples])
+            for name, samples in rig.interleave(entries, rounds, runs).items()
         }
         # A stream that comes all at once is read all at once: its words come apart, as a provider's do.
         rig.sim.configure("*", reply=REPLY, latency=LATENCY, per_token=0.002)
         walls = rig.interleave([*entries, *first], rounds)
-    calls, path = entries[0].calls, LATENCY * (entries[0].worker.setup.layers + 1)
+    path = LATENCY * (entries[0].worker.setup.layers + 1)
     wall = {name: _seconds(samples) for name, samples in walls.items()}
     baseline = "gather of OpenAI.achat"
     report.table(
@@ -43,7 +43,7 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
             (
                 e.name,
                 wall[e.name] / path,
-                cpu[e.name] / calls * 1e3,
+                cpu[e.name] * 1e3,
                 wall[e.name] / wall[baseline],
                 cpu[e.name] / cpu[baseline],
             )
@@ -51,7 +51,8 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         ]
         + [(f.name, wall[f.name] / path, None, None, None) for f in first],
         f"6 proposers x 2 layers + aggregator; wall time at {LATENCY * 1e3:.0f} ms a call (critical path "
-        f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved.",
+        f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved. optillm asks one model three times in "
+        "turn instead.",
     )
     report.target(
         "wall time over a gather of the same LLM objects", wall["mixture"] / wall[baseline], 1.02

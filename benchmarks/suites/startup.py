@@ -37,14 +37,15 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         [(name, cpu[name], middle(walls[name])) for name in COMMANDS],
         f"Medians of {rounds}, interleaved.",
     )
-    first = {client: _first(rig, client, rounds) for client in ("default", "ours")}
-    report.table(
-        "The first run",
-        ("seven LLM objects", "CPU of making them, ms", "CPU of the first run, ms"),
-        [(name, *(part * 1e3 for part in first[name])) for name in first],
-        '"ours" is `share_clients`; "default" makes its clients at the first call.',
-    )
-    for what, statement in (("package", PACKAGE), ("pack", PACK)):
+    if not quick:
+        first = {client: _first(rig, client, rounds) for client in ("default", "ours")}
+        report.table(
+            "The first run",
+            ("seven LLM objects", "CPU of making them, ms", "CPU of the first run, ms"),
+            [(name, *(part * 1e3 for part in first[name])) for name in first],
+            '"ours" is `share_clients`; "default" makes its clients at the first call.',
+        )
+    for what, statement in (("pack", PACK), ("package", PACKAGE))[: 1 if quick else 2]:
         more = middle([_after_core(statement) for _ in range(rounds)])
         report.target(f"importing the {what} over importing core", more * 1e3, 50.0, unit="ms")
     report.target("moa --help", cpu["moa --help"], 0.4, unit="s of CPU")

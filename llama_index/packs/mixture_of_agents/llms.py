@@ -1,6 +1,7 @@
 """What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata
@@ -66,8 +67,13 @@ def output_room(llm: LLM) -> int:
 
 def derives_from(llm: LLM, integration: str) -> bool:
     """Whether its class is of that integration of LlamaIndex's, or derived from one that is."""
+    return _derives(type(llm), integration)
+
+
+@lru_cache(maxsize=256)  # asked several times for every call
+def _derives(kind: type[LLM], integration: str) -> bool:
     start = f"llama_index.llms.{integration}."
-    return any(cls.__module__.startswith(start) for cls in type(llm).__mro__)
+    return any(cls.__module__.startswith(start) for cls in kind.__mro__)
 
 
 def is_openai(llm: LLM) -> bool:
