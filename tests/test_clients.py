@@ -1,6 +1,7 @@
 """Connections that LLMs share: the same answers, fewer connections, nothing left open, nothing changed."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -139,6 +140,20 @@ def test_the_llms_given_are_not_changed_and_what_is_not_openai_or_has_a_client_c
 def connections_to(providers: SimulatedProviders) -> set[object]:
     found = psutil.Process().net_connections()
     return {one.laddr for one in found if one.raddr[1:] == (providers.port,)}
+
+
+async def test_connections_of_llms_that_nobody_has_any_more_are_closed(
+    providers: SimulatedProviders,
+) -> None:
+    before = connections_to(providers)
+    llms: list[Any] = share_clients(providers.openai("gpt-4.1"))
+    assert (await llms[0].achat(ASKED)).message.content
+    assert connections_to(providers) != before
+    llms.append(llms)  # only the garbage collector finds them, all at once
+    del llms
+    gc.collect()
+    while connections_to(providers) != before:  # noqa: ASYNC110 - nobody tells when a socket is closed
+        await asyncio.sleep(0)
 
 
 FILE = """

@@ -8,11 +8,14 @@ that are dropped after 5 idle seconds, which is sooner than the next layer begin
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from ssl import SSLContext
 from typing import Any, TypeVar
 from urllib.request import getproxies
+from weakref import finalize
 
 import httpx
 from llama_index.core.llms.llm import LLM
@@ -136,43 +139,64 @@ class _Pools(httpx.AsyncBaseTransport):
 
     def __init__(self, ssl: SSLContext, connections: int) -> None:
         self._ssl, self._connections = ssl, connections
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncBaseTransport, Any]] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
-            self._pools = {
-                known: pool for known, pool in self._pools.items() if not known.is_closed()
-            }
-            # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
-            life = self._life()
-            self._pools[loop] = (await anext(life), life)
+            self._forget_ended_loops()
+            self._pools[loop] = await self._opened(loop)
         try:
-            return await self._pools[loop][0].handle_async_request(await _in_pieces(request))
+            return await self._pools[loop].transport.handle_async_request(await _in_pieces(request))
         except httpx.ConnectTimeout as error:
             # httpx-aiohttp says so of every connection that could not be made
             if isinstance(error.__cause__, asyncio.TimeoutError):
                 raise
             raise httpx.ConnectError(str(error)) from error.__cause__
 
-    async def _life(self) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
-        import aiohttp
-        from httpx_aiohttp import AiohttpTransport
+    async def _opened(self, loop: asyncio.AbstractEventLoop) -> "_Pool":
+        # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
+        life = _life(self._ssl, self._connections)
+        return _Pool(await anext(life), life, finalize(self, _end, loop, life))
 
-        connector = aiohttp.TCPConnector(
-            limit=self._connections, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE
-        )
-        cookies = aiohttp.DummyCookieJar()  # httpx has a jar of its own
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
-        try:
-            yield AiohttpTransport(verify=self._ssl, client=session)
-        finally:
-            await session.close()
+    def _forget_ended_loops(self) -> None:
+        for loop in [known for known in self._pools if known.is_closed()]:
+            self._pools.pop(loop).unused.detach()
 
     async def aclose(self) -> None:
-        _, life = self._pools.pop(asyncio.get_running_loop(), (None, None))
-        if life:
-            await life.aclose()
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool:
+            pool.unused.detach()
+            await pool.life.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """One loop's connections; ``unused`` ends them where nobody can ask for them any more."""
+
+    transport: httpx.AsyncBaseTransport
+    life: AsyncGenerator[httpx.AsyncBaseTransport, None]
+    unused: "finalize[Any, Any]"
+
+
+async def _life(
+    ssl: SSLContext, connections: int
+) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+
+    connector = aiohttp.TCPConnector(limit=connections, ssl=ssl, keepalive_timeout=KEEP_ALIVE)
+    cookies = aiohttp.DummyCookieJar()  # httpx has a jar of its own
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
+    try:
+        yield AiohttpTransport(verify=ssl, client=session)
+    finally:
+        await session.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, life: AsyncGenerator[Any, None]) -> None:
+    with suppress(RuntimeError):  # a loop that has ended has closed them itself
+        loop.call_soon_threadsafe(lambda: loop.create_task(life.aclose()))
 
 
 async def _in_pieces(request: httpx.Request) -> httpx.Request:
