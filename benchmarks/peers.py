@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from report import python_of, quietly
@@ -27,6 +28,13 @@ class Peer:
 
 KNOWN = (
     Peer("mixture-llm", ("mixture-llm[openai]==0.1.3",), "mixture_llm"),
+    # LlamaIndex's class does not work with the newest OpenAI SDK, which the one before is installed with.
+    Peer(
+        "mixture-llm over our OpenAI SDK",
+        ("mixture-llm==0.1.3", f"openai=={version('openai')}", f"httpx=={version('httpx')}"),
+        "mixture_llm",
+        most_in_flight=50,
+    ),
     Peer("swarms", ("swarms==16.0.3",), "swarms_moa", most_in_flight=50),
     # Its mixture makes 3 requests where the others make 13, so its queries a second do not compare with theirs. It
     # imports little of what its package asks for, which is gigabytes.

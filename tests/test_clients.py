@@ -129,11 +129,14 @@ def test_the_llms_given_are_not_changed_and_what_is_not_openai_or_has_a_client_c
     plain, mistral = providers.openai("gpt-4.1"), providers.mistral()
     (owner,) = share_clients(providers.openai("gpt-4o"))
     closing = providers.openai("gpt-4o", reuse_client=False)
+    locked = providers.openai("gpt-4o", api_base="http://me:secret@127.0.0.1:1/v1")
     before = plain.__dict__.copy(), dict(plain.__pydantic_private__ or {})
-    shared, *same = share_clients(plain, mistral, owner, closing)
+    shared, *same = share_clients(plain, mistral, owner, closing, locked)
     assert shared is not plain
     assert isinstance(shared, OpenAI)
-    assert all(one is given for one, given in zip(same, (mistral, owner, closing), strict=True))
+    assert all(
+        one is given for one, given in zip(same, (mistral, owner, closing, locked), strict=True)
+    )
     assert (plain.__dict__, plain.__pydantic_private__) == before
 
 
@@ -148,12 +151,25 @@ async def test_connections_of_llms_that_nobody_has_any_more_are_closed(
     before = connections_to(providers)
     llms: list[Any] = share_clients(providers.openai("gpt-4.1"))
     assert (await llms[0].achat(ASKED)).message.content
-    assert connections_to(providers) != before
+    assert connections_to(providers) - before
     llms.append(llms)  # only the garbage collector finds them, all at once
     del llms
     gc.collect()
-    while connections_to(providers) != before:  # noqa: ASYNC110 - nobody tells when a socket is closed
+    while connections_to(providers) - before:  # noqa: ASYNC110 - nobody tells when a socket is closed
         await asyncio.sleep(0)
+
+
+def test_a_loop_that_is_closed_without_more_leaves_no_word(
+    providers: SimulatedProviders, caplog: pytest.LogCaptureFixture
+) -> None:
+    (llm,) = share_clients(providers.openai("gpt-4.1"))
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        assert loop.run_until_complete(llm.achat(ASKED)).message.content
+        loop.close()  # nobody has told the loop's generators
+    del llm
+    gc.collect()
+    assert not caplog.records
 
 
 FILE = """

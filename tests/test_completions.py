@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
@@ -222,6 +223,56 @@ async def test_tools_and_choices_are_sent_as_by_the_sdk(providers: SimulatedProv
         response = await llm.achat(ASKED, tools=[tool], tool_choice="required", temperature=0.5)
         gave.append((response.message.model_dump(), providers.log()[-1].body))
     assert gave[0] == gave[1]
+
+
+async def test_a_message_that_keeps_the_sdks_own_objects_is_sent(
+    providers: SimulatedProviders,
+) -> None:
+    gave: list[Any] = []
+    for llm in llms(providers.openai_base):
+        providers.reset()
+        providers.configure("gpt-4.1", reply=call_tools(ToolCall("look", {"where": "here"})))
+        tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+        said = (await llm.achat(ASKED, tools=[tool])).message.additional_kwargs
+        kept = ChatMessage(role="assistant", additional_kwargs=said)
+        called = {"tool_call_id": said["tool_calls"][0].id}
+        result = ChatMessage(role="tool", content="Seen.", additional_kwargs=called)
+        await llm.achat([*ASKED, kept, result], tools=[tool])
+        gave.append(providers.log()[-1].body["messages"])
+    assert gave[0] == gave[1]
+    assert gave[0][2]["tool_calls"][0]["function"]["name"] == "look"
+
+
+async def test_an_administrators_key_goes_nowhere(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-secret")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server.say(ANSWER)
+    (llm,) = share_clients(OpenAI("gpt-4.1", api_key="", api_base=server.base, max_retries=0))
+    for way in (llm.achat, lambda asked: asyncio.to_thread(llm.chat, asked)):
+        with pytest.raises(TypeError, match="authentication"):
+            await way(ASKED)
+    assert not server.asked
+
+
+async def test_cookies_are_kept_and_sent_as_by_the_sdk(server: Server) -> None:
+    sent: list[Any] = []
+    for llm in llms(server.base):
+        server.say(ANSWER, Set_Cookie="lb=a")
+        await llm.achat(ASKED)
+        await llm.achat(ASKED)
+        sent.append([headers.get("cookie") for _, headers, _ in server.asked])
+    assert sent == [[None, "lb=a"]] * 2
+
+
+async def test_a_client_that_is_given_another_transport_uses_that(server: Server) -> None:
+    server.say(ANSWER)
+    mocked = httpx.MockTransport(lambda _: httpx.Response(200, json={**ANSWER, "id": "mocked"}))
+    client = llms(server.base)[1]._get_aclient()  # type: ignore[attr-defined]
+    other = client.with_options(http_client=httpx.AsyncClient(transport=mocked))
+    said = await other.chat.completions.create(model="gpt-4.1", messages=[])
+    assert (said.id, server.asked) == ("mocked", [])
 
 
 async def test_a_client_that_retries_does_so_as_the_sdk(server: Server) -> None:

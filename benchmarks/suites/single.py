@@ -52,7 +52,8 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         + [(f.name, wall[f.name] / path, None, None, None) for f in first],
         f"6 proposers x 2 layers + aggregator; wall time at {LATENCY * 1e3:.0f} ms a call (critical path "
         f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved. optillm asks one model three times in "
-        "turn instead.",
+        "turn instead. LLMs over shared clients are made without retries, as the mixture asks them; the others with "
+        "those they have by default.",
     )
     report.target(
         "wall time over a gather of the same LLM objects", wall["mixture"] / wall[baseline], 1.02

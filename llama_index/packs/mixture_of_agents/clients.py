@@ -40,7 +40,8 @@ def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]
 
     Args:
         llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), that was given a client by
-            its maker, or that makes a new one for every call (``reuse_client=False``), is returned as it is.
+            its maker, that makes a new one for every call (``reuse_client=False``), or whose address has a password
+            in it, is returned as it is.
         connections: how many there may be at once: as many as the widest layer has proposers, times the runs at
             once. A call that finds none free waits. None is no bound.
 
@@ -69,12 +70,14 @@ class SharedClients:
             return llm
         if not getattr(llm, "reuse_client", True):  # it closes what it has used
             return llm
+        if "@" in str(getattr(llm, "api_base", None)):  # aiohttp takes no password beside a key
+            return llm
         from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
         blocking = DefaultHttpxClient(verify=self._ssl)
         awaited = self._awaited or DefaultAsyncHttpxClient(verify=self._ssl)
         copy = llm.model_copy()
-        clients = (*self._plain(llm, blocking, awaited), blocking, awaited)
+        clients = (*_plain(llm, blocking, awaited), blocking, awaited)
         for name, client in zip(_CLIENTS, clients, strict=True):
             setattr(copy, name, client)
         return copy
@@ -88,33 +91,19 @@ class SharedClients:
         """The one client of all; None where each LLM needs one of its own, since httpx's knows one event loop."""
         from openai import DefaultAsyncHttpxClient
 
-        return DefaultAsyncHttpxClient(transport=self._pools) if self._pools else None
+        pools = self._pools()
+        if pools is None:
+            return None
+        client: Any = DefaultAsyncHttpxClient(transport=pools)
+        client.connections = pools  # completions.py takes them from here
+        return client
 
-    @cached_property
     def _pools(self) -> "_Pools | None":
         # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
         proxied = getproxies().keys() & {"http", "https", "all"}
         if proxied or not find_spec("httpx_aiohttp"):
             return None
         return _Pools(self._ssl, self._connections or 0)
-
-    @cached_property
-    def _sdk(self) -> tuple[Any, Any]:
-        return plain_clients(self._pools)
-
-    def _plain(
-        self, llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient
-    ) -> tuple[Any, Any]:
-        """The SDK's clients with plain completions; None where the LLM's class makes another kind."""
-        if not _makes_plain_clients(llm):
-            return None, None
-        names = ("api_key", "max_retries", "timeout", "default_headers")
-        settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
-        plain, async_plain = self._sdk
-        return (
-            plain(http_client=blocking, **settings),
-            async_plain(http_client=awaited, **settings),
-        )
 
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
@@ -124,6 +113,19 @@ _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
 def _is_openai(llm: LLM) -> bool:
     """Whether its class is OpenAI or derived from it; asked without importing that."""
     return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
+
+
+def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:
+    """The SDK's clients with plain completions, sync and async; None where the LLM's class makes another kind."""
+    if not _makes_plain_clients(llm):
+        return None, None
+    names = ("api_key", "max_retries", "timeout", "default_headers")
+    settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
+    plain, async_plain = plain_clients()
+    return (
+        plain(http_client=blocking, **settings),
+        async_plain(http_client=awaited, **settings),
+    )
 
 
 def _makes_plain_clients(llm: Any) -> bool:
@@ -157,26 +159,30 @@ class _Pools(httpx.AsyncBaseTransport):
     async def _opened(self, loop: asyncio.AbstractEventLoop) -> "_Pool":
         # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
         life = _life(self._ssl, self._connections)
-        return _Pool(await anext(life), life, finalize(self, _end, loop, life))
+        closing = finalize(self, _end, loop, life)
+        closing.atexit = False
+        return _Pool(await anext(life), life, closing)
 
     def _forget_ended_loops(self) -> None:
-        for loop in [known for known in self._pools if known.is_closed()]:
-            self._pools.pop(loop).unused.detach()
+        for loop in [known for known in tuple(self._pools) if known.is_closed()]:
+            pool = self._pools.pop(loop, None)  # None: another thread was faster
+            if pool:
+                pool.closing()
 
     async def aclose(self) -> None:
         pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool:
-            pool.unused.detach()
+            pool.closing.detach()
             await pool.life.aclose()
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """One loop's connections; ``unused`` ends them where nobody can ask for them any more."""
+    """One loop's connections, which end with ``life``; ``closing`` sees to that where nobody can use them any more."""
 
     transport: httpx.AsyncBaseTransport
     life: AsyncGenerator[httpx.AsyncBaseTransport, None]
-    unused: "finalize[Any, Any]"
+    closing: "finalize[Any, Any]"
 
 
 async def _life(
@@ -195,8 +201,11 @@ async def _life(
 
 
 def _end(loop: asyncio.AbstractEventLoop, life: AsyncGenerator[Any, None]) -> None:
-    with suppress(RuntimeError):  # a loop that has ended has closed them itself
+    try:
         loop.call_soon_threadsafe(lambda: loop.create_task(life.aclose()))
+    except RuntimeError:  # the loop has ended, maybe without a word to its generators
+        with suppress(StopIteration):
+            life.aclose().send(None)
 
 
 async def _in_pieces(request: httpx.Request) -> httpx.Request:

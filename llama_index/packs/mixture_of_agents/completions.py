@@ -4,32 +4,33 @@ For every request the SDK walks through the parameters to translate those that a
 anew, and puts the answer together field by field: three times the work of all the rest of a call. LlamaIndex sends
 dicts and lists that need no translation, and where a client is not to retry (the engine does) a request goes straight
 to the connections. Errors are the SDK's own, and so is whatever is unusual.
+
+Other than through the SDK: a parameter that it does not know is sent, an answer that is none is an error of the SDK's
+in place of a string, and a response does not know how long it took.
 """
 
 import json
 import logging
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from typing import Any
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 _PATH = "/chat/completions"
+_SECURITY = {"bearer_auth": True}  # and no key of an organisation's administrator
 _LOG = logging.getLogger("openai")
 _OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
 """Parameters of ``create`` that do not go into the request's body."""
 
 
-def plain_clients(connections: httpx.AsyncBaseTransport | None) -> tuple[Any, Any]:
+@cache
+def plain_clients() -> tuple[Any, Any]:
     """The SDK's sync and async client with plain completions, under their own names: they say them to the server.
 
-    Args:
-        connections: what async requests may be given to directly; None where they go the SDK's way.
-
-    Returns:
-        The two classes.
+    An async one gives its requests to the ``connections`` of its HTTP client, an httpx transport, where it has any.
     """
     sdk: Any = import_module("openai")
     resources: Any = import_module("openai.resources.chat")
@@ -40,7 +41,6 @@ def plain_clients(connections: httpx.AsyncBaseTransport | None) -> tuple[Any, An
 
     class AsyncCompletions(_Direct, resources.AsyncCompletions):
         stream_cls = sdk.AsyncStream[chunk]
-        transport = connections
 
     class Chat(resources.Chat):
         @cached_property
@@ -83,19 +83,18 @@ class _Plain:
             cast_to=ChatCompletion,
             stream=stream,
             stream_cls=self.stream_cls,
+            options={"security": _SECURITY},
         )
 
 
 class _Direct(_Plain):
-    """The same of an async client, given to its transport directly wherever the SDK has nothing to add."""
-
-    transport: Any
+    """The same of an async client, given to the connections directly wherever the SDK has nothing to add."""
 
     async def create(self, *, stream: bool = False, **parameters: Any) -> Any:
         """As the SDK's."""
-        if self._client.max_retries or not _OPTIONS.isdisjoint(parameters) or not self._may():
+        if not self._may() or not _OPTIONS.isdisjoint(parameters):
             return await super().create(stream=stream, **parameters)
-        response = await self._send(_body(parameters, stream=stream), stream=stream)
+        response = await self._send(self._request(_body(parameters, stream=stream)), stream=stream)
         if response.is_redirect:  # nobody has answered yet; the SDK knows how to follow
             await response.aclose()
             return await super().create(stream=stream, **parameters)
@@ -104,15 +103,20 @@ class _Direct(_Plain):
         return self._chunks(response) if stream else _completion(response)
 
     def _may(self) -> bool:
-        """Whether there is such a transport, and nobody reads what the SDK logs of a request (OPENAI_LOG=debug)."""
-        return bool(self.transport) and not _LOG.isEnabledFor(logging.DEBUG)
+        """Whether there are connections, nobody wants retries, or reads the SDK's log (OPENAI_LOG=debug)."""
+        if self._client.max_retries or _LOG.isEnabledFor(logging.DEBUG):
+            return False
+        return hasattr(self._http, "connections") and not self._http.is_closed
 
-    async def _send(self, body: Mapping[str, Any], *, stream: bool) -> httpx.Response:
+    @property
+    def _http(self) -> Any:
+        return self._client._client  # noqa: SLF001
+
+    async def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
         from openai import APIConnectionError, APITimeoutError
 
-        request = self._request(body)
         try:
-            response: httpx.Response = await self.transport.handle_async_request(request)
+            response: httpx.Response = await self._http.connections.handle_async_request(request)
             response.request = request
             if not stream or response.is_error:
                 await _read(response)
@@ -120,25 +124,34 @@ class _Direct(_Plain):
             raise APITimeoutError(request=request) from error
         except Exception as error:
             raise APIConnectionError(request=request) from error
+        if "set-cookie" in response.headers:
+            self._http.cookies.extract_cookies(response)
         return response
 
     def _request(self, body: Mapping[str, Any]) -> httpx.Request:
         like = self._example
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return httpx.Request(
+        content = json.dumps(
+            body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+        )
+        request = httpx.Request(
             like.method,
             like.url,
             headers=like.headers,
             content=content.encode(),
             extensions=like.extensions,
         )
+        if self._http.cookies:
+            self._http.cookies.set_cookie_header(request)
+        return request
 
     @cached_property
     def _example(self) -> httpx.Request:
         """A request as the SDK makes them: its address, headers and timeouts are those of all."""
         options = import_module("openai._models").FinalRequestOptions
-        request = self._client._build_request(options(method="post", url=_PATH, json_data={}))  # noqa: SLF001
-        del request.headers["Content-Length"]
+        asked = options(method="post", url=_PATH, json_data={}, security=_SECURITY)
+        request = self._client._build_request(asked)  # noqa: SLF001
+        for its_own in ("Content-Length", "Cookie"):
+            request.headers.pop(its_own, None)
         return request
 
     def _chunks(self, response: httpx.Response) -> Any:
@@ -169,6 +182,13 @@ def _completion(response: httpx.Response) -> Any:
             raise APIResponseValidationError(response, None) from error
     setattr(completion, "_request_id", response.headers.get("x-request-id"))  # noqa: B010 - the SDK's, for users
     return completion
+
+
+def _plain(thing: Any) -> Any:
+    """As the SDK sends its own objects: LlamaIndex keeps them in messages that call tools."""
+    if isinstance(thing, BaseModel):
+        return thing.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    raise TypeError(f"a {type(thing).__name__} cannot be sent as JSON")
 
 
 def _body(parameters: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:

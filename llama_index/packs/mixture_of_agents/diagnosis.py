@@ -96,7 +96,7 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
         The fault. Never raises.
     """
     chain = tuple(causes(error))
-    status = _status(chain)
+    status = next((found for one in chain if (found := _status(one))), None)
     text = _text(error)
     refused = _refused_parameters(error, status, text, sent)
     kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, text)
@@ -114,18 +114,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
-def _status(chain: Iterable[BaseException]) -> int | None:
-    for error in chain:
-        if status := _status_of(error):
-            return status
-        if (
-            _kind_of_class(error) is FailureKind.CONNECTION
-        ):  # aiohttp gives half an answer the code 400
-            return None
-    return None
-
-
-def _status_of(error: BaseException) -> int | None:
+def _status(error: BaseException) -> int | None:
+    # aiohttp says 400 of an answer that it cannot read to its end.
+    if any(cls.__name__ == "HttpProcessingError" for cls in type(error).__mro__):
+        return None
     candidates = (
         getattr(error, "status_code", None),
         getattr(getattr(error, "response", None), "status_code", None),
@@ -159,12 +151,8 @@ def _kind(chain: tuple[BaseException, ...], status: int | None, text: str) -> Fa
         return _kind_of_status(status, low)
     if isinstance(chain[0], ValueError) and "unknown model" in low:
         return FailureKind.CONFIGURATION
-    return next((kind for error in chain if (kind := _kind_of_class(error))), FailureKind.ERROR)
-
-
-def _kind_of_class(error: BaseException) -> FailureKind | None:
-    names = (cls.__name__ for cls in type(error).__mro__)
-    return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), None)
+    names = (cls.__name__ for error in chain for cls in type(error).__mro__)
+    return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), FailureKind.ERROR)
 
 
 def _kind_of_status(status: int, low: str) -> FailureKind:
