@@ -79,12 +79,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         sent = {name.lower(): value for name, value in self.headers.items()}
         self.server.asked.append((self.path, sent, json.loads(body)))
-        moved = "Location" in self.server.headers and not self.path.startswith("/moved")
-        self.send_response(self.server.status if moved or self.server.status != 307 else 200)
-        for name, value in {
-            **self.server.headers,
-            "Content-Length": str(len(self.server.body)),
-        }.items():
+        self.send_response(200 if self.path == "/moved" else self.server.status)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        for name, value in self.server.headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(self.server.body)

@@ -34,9 +34,10 @@ PIECE = 2**18
 def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]:
     """Copies of LLMs that share one HTTP client; the LLMs themselves are not changed.
 
-    With the extra ``fast`` it is one aiohttp client, which works on any number of event loops and closes with them;
-    without it, or where the environment names a proxy, every LLM gets httpx clients of its own that have at least
-    their SSL context in common.
+    With the extra ``fast`` it is one aiohttp client, which works on any number of event loops and closes with them, and
+    a mixture's requests go straight to it, past most of the OpenAI SDK (docs/performance.md says what differs).
+    Without it, or where the environment names a proxy, every LLM gets httpx clients of its own that have at least their
+    SSL context in common.
 
     Args:
         llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), that was given a client by

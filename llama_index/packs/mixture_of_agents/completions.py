@@ -92,7 +92,7 @@ class _Direct(_Plain):
 
     async def create(self, *, stream: bool = False, **parameters: Any) -> Any:
         """As the SDK's."""
-        if not self._may() or not _OPTIONS.isdisjoint(parameters):
+        if not self._goes_directly() or not _OPTIONS.isdisjoint(parameters):
             return await super().create(stream=stream, **parameters)
         response = await self._send(self._request(_body(parameters, stream=stream)), stream=stream)
         if response.is_redirect:  # nobody has answered yet; the SDK knows how to follow
@@ -102,7 +102,7 @@ class _Direct(_Plain):
             raise self._client._make_status_error_from_response(response)  # noqa: SLF001
         return self._chunks(response) if stream else _completion(response)
 
-    def _may(self) -> bool:
+    def _goes_directly(self) -> bool:
         """Whether there are connections, nobody wants retries, or reads the SDK's log (OPENAI_LOG=debug)."""
         if self._client.max_retries or _LOG.isEnabledFor(logging.DEBUG):
             return False
