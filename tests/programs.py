@@ -11,10 +11,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
+STREAMS = ("stdin", "stdout", "stderr")
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(
     ["llama_index.core", "llama_index.llms.openai", "llama_index.llms.mistralai", "aiohttp"]
@@ -33,16 +35,28 @@ def run_python(
         its exit code, and what it wrote.
     """
     with TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
-        for stream in streams:
-            stream.write_bytes(stdin if stream.name == "stdin" else b"")
-        where, around = cwd or Path.cwd(), dict(os.environ if env is None else env)
-        program = _forks.Process(target=_run, args=(arguments, where, around, streams))
-        program.start()
+        program = start_python(*arguments, folder=Path(folder), cwd=cwd, env=env, stdin=stdin)
         program.join()
         assert program.exitcode is not None
-        _, out, err = (stream.read_text(encoding="utf-8") for stream in streams)
+        out, err = (Path(folder, name).read_text(encoding="utf-8") for name in STREAMS[1:])
         return CompletedProcess(arguments, program.exitcode, out, err)
+
+
+def start_python(
+    *arguments: str,
+    folder: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> ForkServerProcess:
+    """The same while it runs; its standard streams are files of a folder."""
+    streams = [folder / name for name in STREAMS]
+    for stream in streams:
+        stream.write_bytes(stdin if stream.name == "stdin" else b"")
+    where, around = cwd or Path.cwd(), dict(os.environ if env is None else env)
+    program = _forks.Process(target=_run, args=(arguments, where, around, streams))
+    program.start()
+    return program
 
 
 def _run(

@@ -398,6 +398,7 @@ def test_every_command_of_the_documents_runs(moa, providers, commands):
     providers.configure("gpt-4.1", reply="42")
     (moa.folder / "moa").write_text(f'#!/bin/sh\nexec {sys.executable} -m {MODULE} "$@"\n')
     (moa.folder / "moa").chmod(0o700)
+    (moa.folder / "questions.jsonl").write_text(json.dumps({"question": QUESTION}))
     for command in commands:
         if not set("|<>") & set(command):
             moa(*shlex.split(command, comments=True)[1:])

@@ -1,8 +1,8 @@
 """What the documents show holds: code runs, links lead somewhere, commands exist.
 
 A fence says what is done with its block: `python` runs, each block seeing the names of those before it on its page;
-`toml`, `yaml` and `json` are read, and written to the file that the fence names, if it does (```toml team.toml); the
-commands of `sh` are checked. Without a language it is a picture.
+`toml`, `yaml`, `json` and `jsonl` are read, and written to the file that the fence names, if it does (```toml
+team.toml); the commands of `sh` are checked. Without a language it is a picture.
 """
 
 import json
@@ -38,7 +38,12 @@ DOCUMENTS = sorted(document for folder in FOLDERS for document in ROOT.glob(fold
 BLOCK = re.compile(r"^( *)```(\w+) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
-READ = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
+READ = {
+    "json": json.loads,
+    "jsonl": lambda text: [json.loads(line) for line in text.splitlines()],
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
 # Runs the blocks of one document in turn, and the tests that they define. As in a notebook, a block may await.
 RUN_BLOCKS = """
 import ast, asyncio, inspect, json, sys

@@ -32,6 +32,7 @@ OPTIONAL_PACKAGES = [
     "openinference",
     "platformdirs",
     "plotly",
+    "pyarrow",
     "pydantic_settings",
     "rich",
     "typer",

@@ -5,6 +5,7 @@
     MixtureError
     |-- RecipeError (ValueError)     a recipe that makes no sense
     |-- ConfigError (ValueError)     a configuration file that makes no sense
+    |-- BatchError (ValueError)      a batch that cannot begin, or not go on
     `-- RunError                     a run that ended without an answer
         |-- QuorumNotMet             a layer got too few proposals
         |-- AggregatorFailed         the aggregator and all its fallbacks failed
@@ -44,6 +45,10 @@ class RecipeError(MixtureError, ValueError):
 
 class ConfigError(MixtureError, ValueError):
     """A configuration file that makes no sense; the message names the file, the line and the remedy."""
+
+
+class BatchError(MixtureError, ValueError):
+    """A batch that cannot begin, or not go on; the message names the file, the line and the remedy."""
 
 
 class RunError(MixtureError):

@@ -5,6 +5,7 @@ from typing import Annotated
 from typer import Exit, Option, Typer
 
 from .ask import ask
+from .batch import batch
 from .chat import chat
 from .demo import demo
 from .estimate import estimate
@@ -41,5 +42,5 @@ def _of_all(
     pass
 
 
-for one in (demo, ask, chat, estimate, show, replay, models, init, pack):
+for one in (demo, ask, chat, batch, estimate, show, replay, models, init, pack):
     app.command()(one)

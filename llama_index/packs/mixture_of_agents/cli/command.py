@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 from typer import Exit, Option
 
 from llama_index.packs.mixture_of_agents.errors import (
+    BatchError,
     ConfigError,
     MixtureError,
     RecipeError,
@@ -124,7 +125,7 @@ def _ending(work: Callable[[], int | None], debug: bool) -> int:
         if debug:
             raise
         say(_told(error))
-        bad_usage = isinstance(error, (ConfigError, RecipeError, UsageError))
+        bad_usage = isinstance(error, (BatchError, ConfigError, RecipeError, UsageError))
         return BAD_USAGE if bad_usage else FAILED
     return code
 

@@ -1,0 +1,135 @@
+"""What became of a question: its answer, or why there is none, and the row of a file that says so."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.pricing import Cost
+
+from .question import Question
+
+COLUMNS = {
+    "id": "string",
+    "question": "string",
+    "messages": "string",
+    "system": "string",
+    "fields": "string",
+    "answer": "string",
+    "model": "string",
+    "finish_reason": "string",
+    "degraded": "string",
+    "input_tokens": "int64",
+    "output_tokens": "int64",
+    "requests": "int64",
+    "estimated": "bool",
+    "cost_usd": "double",
+    "seconds": "double",
+    "proposals": "string",
+}
+"""The columns of answers in Parquet, and their Arrow types; what is no text or number is there as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question.
+
+    Attributes:
+        question: the question.
+        text: the answer; "" where there is none.
+        model: who wrote it: a model, or an agent of a mixture.
+        finish_reason: the provider's word for why it stopped; "" where it gave none.
+        degraded: why it is less than a mixture's recipe asked for; empty when it is whole.
+        usage: tokens and requests, of a mixture those of all its calls.
+        cost: US dollars, or that they are unknown.
+        seconds: how long it took.
+        kind: what went wrong, where there is no answer.
+        error: that in words, without secrets; "" where there is an answer.
+        proposals: a mixture's proposals (``layer``, ``agent``, ``text``), where they were asked for.
+    """
+
+    question: Question
+    text: str = ""
+    model: str = ""
+    finish_reason: str = ""
+    degraded: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    seconds: float = 0.0
+    kind: FailureKind | None = None
+    error: str = ""
+    proposals: Sequence[Mapping[str, Any]] = ()
+
+    def row(self) -> dict[str, Any]:
+        """It as plain JSON data, an object of a file of answers."""
+        asked, usage = self.question, self.usage
+        row: dict[str, Any] = {"id": asked.id}
+        row |= {"messages": asked.messages} if asked.messages else {"question": asked.text}
+        row |= {"system": asked.system} if asked.system else {}
+        row |= {"fields": asked.fields} if asked.fields else {}
+        if self.kind is None:
+            row |= {"answer": self.text, "model": self.model, "finish_reason": self.finish_reason}
+            row |= {"degraded": self.degraded}
+        else:
+            row |= {"error": self.kind.value, "message": self.error}
+        row |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        row |= {"requests": usage.requests, "estimated": usage.estimated}
+        row |= {"cost_usd": None if self.cost.usd is None else float(self.cost.usd)}
+        row |= {"seconds": round(self.seconds, 3)}
+        row |= {"proposals": self.proposals} if self.proposals else {}
+        return row
+
+    def to_json(self) -> bytes:
+        """The row as a line of JSON in UTF-8, without its end."""
+        row = self.row()
+        try:
+            return json.dumps(row, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:  # a model may say half a character
+            return json.dumps(row, default=str).encode()
+
+
+def answer_of(row: Mapping[str, Any]) -> Answer:
+    """The answer that a row tells of.
+
+    Raises:
+        ValueError: it is no row of a file of answers.
+    """
+    try:
+        asked = Question(
+            row["id"],
+            row.get("question", ""),
+            row.get("messages", ()),
+            row.get("system", ""),
+            row.get("fields", {}),
+        )
+        usage = Usage(
+            row["input_tokens"],
+            row["output_tokens"],
+            requests=row["requests"],
+            estimated=row["estimated"],
+        )
+        kind = FailureKind(row["error"]) if "error" in row else None
+        return Answer(
+            asked,
+            row["answer"] if kind is None else "",
+            row.get("model", ""),
+            row.get("finish_reason", ""),
+            tuple(row.get("degraded", ())),
+            usage,
+            _cost(row["cost_usd"], usage.estimated),
+            row["seconds"],
+            kind,
+            row.get("message", ""),
+            row.get("proposals", ()),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is no row of a batch's answers ({error!r})") from None
+
+
+def _cost(usd: float | None, estimated: bool) -> Cost:
+    if usd is None:
+        return Cost(unpriced=("some models",), estimated=estimated)
+    return Cost(Decimal(str(usd)), estimated=estimated)

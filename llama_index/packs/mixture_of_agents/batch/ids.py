@@ -1,0 +1,29 @@
+"""What is known of each id, on disk rather than in memory: there may be a million."""
+
+import sqlite3
+from typing import Any
+
+
+class Ids:
+    """Ids with a value for each, in a temporary file that is gone with this object."""
+
+    def __init__(self) -> None:
+        # "" is a temporary file; one thread at a time uses it, but not always the same one
+        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._base.execute("PRAGMA journal_mode = OFF")
+        self._base.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, value) WITHOUT ROWID")
+        self._base.execute("BEGIN")
+
+    def get(self, name: str) -> Any:
+        """The value of an id; None where it is not known."""
+        found = self._base.execute("SELECT value FROM ids WHERE id = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def add(self, name: str, value: Any) -> bool:
+        """Keep an id's value; False, and nothing else, where it is known already."""
+        asked = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
+        return self._base.execute(asked, (name, value)).rowcount == 1
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._base.close()

@@ -1,0 +1,76 @@
+"""How far a batch is, on standard error."""
+
+import sys
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llama_index.packs.mixture_of_agents.batch import Report, read_questions
+from llama_index.packs.mixture_of_agents.pricing import Cost, dollars
+from llama_index.packs.mixture_of_agents.recipe import Recipe
+
+from .command import say
+
+_SAMPLE = 10
+"""Questions that an estimate for all is made from."""
+
+
+class Progress:
+    """Says what a batch begins with, then shows how far it is where there is a terminal. A context manager.
+
+    Attributes:
+        last: the last that was heard of it; None before it has begun.
+    """
+
+    def __init__(self, questions: Path, recipe: Recipe) -> None:
+        self.last: Report | None = None
+        self._questions, self._recipe = questions, recipe
+        self._bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, report: Report) -> None:
+        """Hear how far it is."""
+        if self.last is None:
+            self._begin(report)
+        self.last = report
+        if self._bar is not None:
+            cost = "" if report.spent.unpriced else f", {report.spent}"
+            self._bar.set_postfix_str(f"{report.failed} failed{cost}", refresh=False)
+            self._bar.update(report.skipped + report.answered + report.failed - self._bar.n)
+
+    def close(self) -> None:
+        """Leave what is shown as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _begin(self, report: Report) -> None:
+        if report.mended:
+            say(f"An answer that was cut off ({report.mended} bytes) is gone; it is asked again.")
+        if report.total is not None:
+            say(f"{report.total:,} questions, {report.skipped:,} of them answered already.")
+            if report.total > report.skipped:
+                say(self._outlook(report.total - report.skipped))
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=report.total, initial=report.skipped, unit="", dynamic_ncols=True
+            )
+
+    def _outlook(self, left: int) -> str:
+        """What the questions that are left will cost, by the first ones of all."""
+        some = list(islice(read_questions(self._questions), _SAMPLE))
+        estimates = [self._recipe.estimate(one.conversation()) for one in some]
+        least = sum((one.least_cost for one in estimates), Cost())
+        if least.unpriced:
+            return f"What they cost is {Cost(unpriced=least.unpriced)}."
+        bounds = [one.most_cost for one in estimates]
+        most = sum((bound.at_least for bound in bounds if bound), Decimal(0))
+        from_to = [dollars(cost / len(some) * left) for cost in (least.at_least, most)]
+        return f"They cost {' to '.join(from_to) if all(bounds) else f'at least {from_to[0]}'}."

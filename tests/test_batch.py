@@ -1,0 +1,612 @@
+"""Many questions to an LLM: so many at a time, and a file that they go on with."""
+
+import asyncio
+import json
+import resource
+import threading
+import tracemalloc
+from contextlib import aclosing
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
+from llama_index.core.llms.custom import CustomLLM
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.batch import (
+    Answer,
+    Question,
+    answers,
+    arun_batch,
+    read_questions,
+    run_batch,
+)
+from llama_index.packs.mixture_of_agents.batch.answered import answer_of
+from llama_index.packs.mixture_of_agents.batch.asking import Asker
+from llama_index.packs.mixture_of_agents.batch.store import Store
+from llama_index.packs.mixture_of_agents.batch.stream import flowing
+from llama_index.packs.mixture_of_agents.errors import BatchError
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.pricing import Cost
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+PRICES = {"scripted": (1.0, 2.0)}  # 10 tokens in and 5 out: 0.00002 dollars an answer
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def ids(path: Path) -> list[str]:
+    return [row["id"] for row in rows(path)]
+
+
+def asked(llm: ScriptedLLM) -> list[str | None]:
+    return [one.messages[-1].content for one in llm.asked]
+
+
+def echo(messages) -> str:
+    return f"{messages[-1].content}!"
+
+
+def failing_at(*texts: str):
+    def reply(messages):
+        text = messages[-1].content
+        return RuntimeError(f"no {text}") if text in texts else f"{text}!"
+
+    return reply
+
+
+# --- as a stream -------------------------------------------------------------------------------------------------
+
+
+async def test_so_many_are_asked_at_once_and_no_more_are_read():
+    gate, all_in_flight, read = asyncio.Event(), asyncio.Event(), count()
+
+    async def reply(_):
+        if len(llm.asked) == 3:
+            all_in_flight.set()
+        await gate.wait()
+        return "yes"
+
+    llm = ScriptedLLM(reply)
+    questions = (f"question {next(read)}" for _ in range(1_000_000))
+    async with aclosing(answers(llm, questions, in_flight=3)) as coming:
+        first = asyncio.ensure_future(anext(coming))
+        await all_in_flight.wait()
+        assert next(read) == 3
+        gate.set()
+        assert (await first).text == "yes"
+        async for _ in coming:
+            if len(llm.asked) > 10:
+                break
+    assert llm.high_water == 3
+    assert next(read) < 20
+
+
+async def test_answers_come_as_they_end():
+    slow = asyncio.Event()
+
+    async def reply(messages):
+        if messages[-1].content == "slow":
+            await slow.wait()
+        return "done"
+
+    ended = []
+    async for answer in answers(ScriptedLLM(reply), ["slow", "quick", "quicker"], in_flight=2):
+        ended.append(answer.question.text)
+        if len(ended) == 2:
+            slow.set()
+    assert ended == ["quick", "quicker", "slow"]
+
+
+@pytest.mark.parametrize("way", ["close", "cancel"])
+async def test_closing_or_cancelling_ends_the_questions_in_flight(way):
+    begun, ended = asyncio.Event(), []
+
+    async def reply(_):
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def read():
+        async with aclosing(coming):
+            await anext(coming)
+
+    coming = answers(ScriptedLLM("the first", reply), ["one", "two", "three"], in_flight=2)
+    reader = asyncio.create_task(read())
+    await begun.wait()
+    if way == "close":
+        await reader
+    else:
+        reader.cancel()
+        await asyncio.wait([reader])
+    assert ended == ["cancelled"] * len(ended)
+    assert ended
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_the_questions_raise_comes_after_the_answers_that_were_paid_for():
+    gate = asyncio.Event()
+
+    def questions():
+        yield "one"
+        yield "two"
+        gate.set()
+        raise OSError("the pipe broke")
+
+    async def reply(_):
+        await gate.wait()
+        return "paid for"
+
+    got = []
+    with pytest.raises(OSError, match="the pipe broke"):  # noqa: PT012
+        async for answer in answers(ScriptedLLM(reply), questions(), in_flight=5):
+            got += [answer.text]
+    assert got == ["paid for"] * 2
+
+
+async def test_a_failure_is_an_answer_too_and_shows_no_key():
+    llm = ScriptedLLM(RuntimeError("with api_key=sk-abcdefghijk"), "fine")
+    failed, fine = [one async for one in answers(llm, ["one", "two"], in_flight=1)]
+    assert (failed.kind, failed.text) == (FailureKind.ERROR, "")
+    assert failed.error == "RuntimeError: with api_key=***"
+    assert (fine.kind, fine.text, fine.usage) == (None, "fine", Usage(10, 5, requests=1))
+
+
+async def test_an_empty_answer_is_a_failure():
+    (answer,) = [one async for one in answers(ScriptedLLM(""), ["one"])]
+    assert (answer.kind, answer.error) == (FailureKind.EMPTY, "the answer was empty")
+
+
+class Sync(CustomLLM):
+    """Its async methods call its sync ones; two of those must run at the same time."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="sync")
+
+    def complete(self, *_, **__):
+        both.wait(timeout=30)
+        return CompletionResponse(text="both were asked")
+
+    def stream_complete(self, *_, **__):
+        raise NotImplementedError
+
+
+both = threading.Barrier(2)
+
+
+async def test_an_llm_that_is_not_async_is_asked_in_threads():
+    got = [one.text async for one in answers(Sync(), ["one", "two"], in_flight=2)]
+    assert got == ["both were asked"] * 2
+
+
+async def test_a_provider_that_has_worked_is_waited_for():
+    llm = ScriptedLLM("fine", RuntimeError(), RuntimeError(), "fine again", model="moody")
+    call, limits = CallPolicy(retries=0), Limits(breaker=Breaker(failures=2, cooldown=0.01))
+    mixture = MixtureOfAgents(
+        llm=ScriptedLLM("written"), proposers=[llm], num_layers=1, call=call, limits=limits
+    )
+    asker = Asker(mixture, waits=[0.0, 0.02, 0.02, 0.02])
+    texts = iter([Question(str(number), "Why?") for number in range(4)])
+    kinds = [answer.kind async for answer in flowing(asker.ask, texts, 1)]
+    assert kinds[0] is None
+    assert kinds[-1] is None
+    assert FailureKind.CIRCUIT_OPEN not in kinds
+
+
+async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
+    def reply(_):
+        llm._asked.clear()
+        return "an answer"
+
+    llm, sizes = ScriptedLLM(reply), {}
+
+    def watch(report):
+        if report.answered in (500, 2500):
+            sizes[report.answered] = tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        questions = (f"question {number}" for number in range(2500))
+        await arun_batch(llm, questions, tmp_path / "answers.jsonl", watch=watch)
+    finally:
+        tracemalloc.stop()
+    assert sizes[2500] - sizes[500] < 100_000  # 50 bytes a question
+
+
+# --- with a file -------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_goes_on_where_it_was_and_asks_again_what_failed(tmp_path):
+    out, texts = tmp_path / "answers.jsonl", ["one", "two", "three", "four"]
+    first = ScriptedLLM(failing_at("two"))
+    report = run_batch(first, texts, out, limit=3)
+    assert (report.total, report.answered, report.failed, report.skipped) == (4, 2, 1, 0)
+    assert ids(out) == ["1", "3"]
+    (failed,) = rows(tmp_path / "answers.failed.jsonl")
+    assert (failed["id"], failed["error"]) == ("2", "error")
+    assert failed["message"] == "RuntimeError: no two"
+    second = ScriptedLLM(echo)
+    report = run_batch(second, texts, out)
+    assert (report.answered, report.failed, report.skipped) == (2, 0, 2)
+    assert asked(second) == ["two", "four"]
+    assert ids(out) == ["1", "3", "2", "4"]
+    assert [row["answer"] for row in rows(out)] == ["one!", "three!", "two!", "four!"]
+    assert not (tmp_path / "answers.failed.jsonl").exists()
+
+
+def test_a_row_says_who_answered_and_what_it_took(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    mixture = MixtureOfAgents(
+        llm=ScriptedLLM("the answer", model="writer"),
+        proposers=[ScriptedLLM("a proposal", model="one"), ScriptedLLM(OSError(), model="two")],
+        num_layers=1,
+        prices={"one": (1, 1), "writer": (2, 2)},
+        call=CallPolicy(retries=0),
+    )
+    question = Question("q1", "Why?", system="Be brief.", fields={"answer": "42"})
+    report = run_batch(mixture, [question], out, details=True)
+    (row,) = rows(out)
+    assert row.pop("seconds") >= 0
+    assert row.pop("degraded")[0].startswith("layer 1 has 1 of 2 proposals")
+    assert row == {
+        "id": "q1",
+        "question": "Why?",
+        "system": "Be brief.",
+        "fields": {"answer": "42"},
+        "answer": "the answer",
+        "model": "writer",
+        "finish_reason": "stop",
+        "input_tokens": 20,
+        "output_tokens": 10,
+        "requests": 3,
+        "estimated": False,
+        "cost_usd": 0.000045,
+        "proposals": [{"layer": 1, "agent": "one", "text": "a proposal"}],
+    }
+    assert (report.degraded, report.cost.usd) == (1, Decimal("0.000045"))
+
+
+def test_a_cost_that_is_not_known_is_null(tmp_path):
+    report = run_batch(ScriptedLLM(), ["one"], tmp_path / "answers.jsonl")
+    assert rows(tmp_path / "answers.jsonl")[0]["cost_usd"] is None
+    assert str(report.cost) == "unknown (no price for scripted)"
+
+
+def test_the_part_of_a_row_that_a_failure_of_the_machine_left_is_cut_off(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    run_batch(ScriptedLLM(echo), ["one", "two"], out)
+    whole = out.read_bytes()
+    for left in (b'{"id": "3", "ques', b"\0" * 300):
+        out.write_bytes(whole + left)
+        report = run_batch(ScriptedLLM(echo), ["one", "two"], out)
+        assert (report.mended, report.skipped) == (len(left), 2)
+        assert out.read_bytes() == whole
+    out.write_bytes(whole[:-1])  # an editor, maybe
+    assert run_batch(ScriptedLLM(echo), ["one", "two"], out).skipped == 2
+    assert out.read_bytes() == whole
+
+
+def test_a_line_that_is_no_row_is_refused_and_left_alone(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    run_batch(ScriptedLLM(echo), ["one", "two"], out)
+    damaged = out.read_bytes().replace(b'"id"', b'"di"', 1)
+    out.write_bytes(damaged)
+    with pytest.raises(BatchError, match=r"answers\.jsonl, line 1: this is no row of a batch"):
+        run_batch(ScriptedLLM(echo), ["one", "two"], out)
+    assert out.read_bytes() == damaged
+
+
+def test_a_file_of_something_else_is_not_written_to(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    out.write_text("mine\n")
+    with pytest.raises(BatchError, match=r"no answers\.batch\.json says of what; name another"):
+        run_batch(ScriptedLLM(), ["one"], out)
+    assert out.read_text() == "mine\n"
+    with pytest.raises(BatchError, match=r"written to a \.jsonl or a \.parquet file"):
+        run_batch(ScriptedLLM(), ["one"], tmp_path / "answers.csv")
+
+
+@pytest.mark.parametrize(
+    ("llm", "changes"),
+    [(ScriptedLLM(model="another"), {}), (ScriptedLLM(), {"system": "Be brief."})],
+    ids=["model", "system"],
+)
+def test_answers_of_another_mixture_are_not_gone_on_with(tmp_path, llm, changes):
+    out = tmp_path / "answers.jsonl"
+    run_batch(ScriptedLLM(), ["one"], out)
+    with pytest.raises(BatchError, match=r"(?s)of another mixture.*before: .*now: .*name another"):
+        run_batch(llm, ["one", "two"], out, **changes)
+    assert ids(out) == ["1"]
+
+
+def test_where_nothing_is_answered_another_mixture_may_begin(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    with pytest.raises(OSError, match="No such file"):
+        run_batch(ScriptedLLM(), tmp_path / "questions.txt", out)
+    assert run_batch(ScriptedLLM(model="another"), ["one"], out).answered == 1
+
+
+def test_a_second_one_that_writes_is_refused(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    with (
+        Store(out, "a mixture"),
+        pytest.raises(BatchError, match="another process is writing answers here"),
+    ):
+        run_batch(ScriptedLLM(), ["one"], out, fingerprint="a mixture")
+    assert run_batch(ScriptedLLM(), ["one"], out, fingerprint="a mixture").answered == 1
+
+
+def test_a_question_that_was_changed_under_its_id_is_refused(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    run_batch(ScriptedLLM(), ["one", "two"], out)
+    llm = ScriptedLLM()
+    with pytest.raises(BatchError, match="an answer to another question of the id 2"):
+        run_batch(llm, ["one", "new", "two"], out)
+    assert llm.asked == ()
+
+
+def test_a_full_disk_is_told_and_what_was_written_is_whole(tmp_path):
+    out, texts = tmp_path / "answers.jsonl", [f"question {number}" for number in range(20)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            run_batch(ScriptedLLM(echo), texts, out, in_flight=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(out)
+    before = ids(out)
+    assert out.read_bytes().endswith(b"}\n")
+    assert 5 < len(before) < 12
+    llm = ScriptedLLM(echo)
+    assert run_batch(llm, texts, out).skipped == len(before)
+    assert ids(out) == [str(number) for number in range(1, 21)]
+    assert len(llm.asked) == 20 - len(before)
+
+
+def test_what_is_no_file_to_go_on_with_is_refused(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    out.symlink_to("/dev/full")
+    with pytest.raises(BatchError, match="no file that a batch can go on with"):
+        run_batch(ScriptedLLM(echo), ["one"], out)
+
+
+def test_it_stops_when_one_after_the_other_fails(tmp_path):
+    llm = ScriptedLLM(RuntimeError("wrong key"))
+    texts = [f"question {number}" for number in range(1000)]
+    out = tmp_path / "answers.jsonl"
+    report = run_batch(llm, texts, out, in_flight=2, max_failures=5)
+    assert report.failed == len(llm.asked) < 8
+    assert report.stopped == "5 questions failed one after the other: RuntimeError: wrong key"
+    llm = ScriptedLLM(failing_at(*texts[::2]))  # every other one
+    report = run_batch(llm, texts[:40], out, in_flight=2, max_failures=5)
+    assert (report.answered, report.failed, report.stopped) == (20, 20, "")
+
+
+def test_it_stops_before_it_costs_more_than_it_may(tmp_path):
+    out, texts = tmp_path / "answers.jsonl", [f"question {number}" for number in range(100)]
+    settings = {"prices": PRICES, "max_cost": 0.00021, "in_flight": 3}
+    report = run_batch(ScriptedLLM(echo), texts, out, **settings)
+    assert (report.answered, report.spent.usd) == (10, Decimal("0.0002"))
+    assert report.stopped == "another question would not fit into $0.00021 any more"
+    assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 0
+    settings["max_cost"] = 0.0003
+    assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 5
+
+
+def test_what_failed_questions_cost_is_not_forgotten(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    settings = {"prices": PRICES, "in_flight": 1}
+    run_batch(ScriptedLLM("fine", ""), ["one", "two"], out, **settings)
+    for _ in range(3):
+        report = run_batch(ScriptedLLM(""), ["one", "two"], out, **settings)
+        assert report.cost.usd == Decimal("0.00002")
+    assert report.spent.usd == Decimal("0.0001")
+    assert run_batch(ScriptedLLM("fine"), ["one", "two"], out, limit=1, **settings).answered == 1
+
+
+def test_without_prices_no_cost_can_be_kept_to(tmp_path):
+    out, texts = tmp_path / "answers.jsonl", ["one", "two", "three"]
+    report = run_batch(ScriptedLLM(echo), texts, out, max_cost=1, in_flight=1)
+    assert report.stopped.startswith("what question 1 took cannot be told in US dollars")
+    with pytest.raises(BatchError, match="what was spent before cannot be told in US dollars"):
+        run_batch(ScriptedLLM(echo), texts, out, max_cost=1)
+
+
+@pytest.mark.parametrize("name", ["in_flight", "limit", "max_cost", "max_failures"])
+def test_numbers_that_make_no_sense_are_refused(tmp_path, name):
+    with pytest.raises(BatchError, match=f"{name} = -1: it must be at least"):
+        run_batch(ScriptedLLM(), ["one"], tmp_path / "answers.jsonl", **{name: -1})
+    with pytest.raises(ValueError, match="at least one question"):
+        answers(ScriptedLLM(), ["one"], in_flight=0)
+
+
+async def test_the_sync_way_works_where_a_loop_is_running(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    mixture = MixtureOfAgents(
+        llm=ScriptedLLM(echo), proposers=[ScriptedLLM("proposal")], num_layers=1
+    )
+    assert run_batch(mixture, ["one"], out).answered == 1
+    assert (await arun_batch(mixture, ["one", "two"], out)).answered == 1
+    assert [row["answer"] for row in rows(out)] == ["one!", "two!"]
+
+
+def test_an_llm_can_be_asked_in_one_batch_after_the_other(providers, tmp_path):
+    providers.configure("*", reply="fine")
+    llm = providers.openai("gpt-4.1")
+    for number in range(2):
+        report = run_batch(llm, ["one", "two"], tmp_path / f"{number}.jsonl")
+        assert (report.answered, report.failed) == (2, 0)
+
+
+def test_an_id_that_is_there_twice_is_refused_before_anything_is_asked(tmp_path):
+    llm, twice = ScriptedLLM(), [Question("a", "one"), Question("b", "two"), Question("a", "three")]
+    with pytest.raises(BatchError, match="question 1 and question 3 have the same id, 'a'"):
+        run_batch(llm, twice, tmp_path / "answers.jsonl")
+    assert llm.asked == ()
+    with pytest.raises(BatchError, match="have the same id"):
+        run_batch(llm, iter(twice), tmp_path / "answers.jsonl")
+    assert len(llm.asked) == 2
+
+
+# --- files of questions ------------------------------------------------------------------------------------------
+
+FORMATS = {
+    "questions.jsonl": '{"id": 7, "question": "Warum\\u2028?", "level": 3}\r\n\n'
+    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "?"},'
+    ' {"role": "user", "content": [{"type": "text", "text": "\u00e9"}]}], "system": "Brief."}',
+    "batch.jsonl": '{"custom_id": "c1", "method": "POST", "url": "/v1/chat/completions", "body":'
+    ' {"model": "gpt-4.1", "messages": [{"role": "user", "content": "Why?"}], "temperature": 0}}\n',
+    "questions.txt": "\ufeffWhy?\r\n\r\n  \u00e9t\u00e9\u2028? \n",
+    "questions.csv": '\ufeffid,question,level\r\n7,"Why,\nso?",3\r\n,How?,\r\n',
+    "questions.tsv": "question\tlevel\nWhy, so?\t3\n",
+    "empty.jsonl": "",
+    "empty.txt": "",
+    "empty.csv": "",
+}
+READ = {
+    "questions.jsonl": [("7", "Warum\u2028?", {"level": 3}), ("3", "\u00e9", {})],
+    "batch.jsonl": [
+        (
+            "c1",
+            "Why?",
+            {
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "gpt-4.1", "temperature": 0},
+            },
+        )
+    ],
+    "questions.txt": [("1", "Why?", {}), ("3", "  \u00e9t\u00e9\u2028? ", {})],
+    "questions.csv": [("7", "Why,\nso?", {"level": "3"}), ("4", "How?", {"level": ""})],
+    "questions.tsv": [("2", "Why, so?", {"level": "3"})],
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_questions_are_read_from_a_file(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(FORMATS[name].encode())
+    found = [(one.id, one.conversation()[-1].content, one.fields) for one in read_questions(path)]
+    assert found == READ.get(name, [])
+
+
+def test_questions_are_read_from_parquet_and_answers_written_to_it(tmp_path):
+    path, out = tmp_path / "questions.parquet", tmp_path / "answers.parquet"
+    messages = [[{"role": "user", "content": "Hi"}], None]
+    columns = {"id": [None, 5], "question": [None, "Why?"], "messages": messages, "level": [1, 2]}
+    pq.write_table(pa.table(columns), path)
+    report = run_batch(ScriptedLLM(echo), path, out, prices=PRICES, in_flight=1)
+    assert report.answered == 2
+    written = pq.read_table(out).to_pylist()
+    assert [(row["id"], row["answer"], row["cost_usd"]) for row in written] == [
+        ("1", "Hi!", 0.00002),
+        ("5", "Why?!", 0.00002),
+    ]
+    assert json.loads(written[0]["messages"]) == messages[0]
+    assert json.loads(written[1]["fields"]) == {"level": 2}
+    assert run_batch(ScriptedLLM(echo), path, out, prices=PRICES).skipped == 2
+    assert pq.read_table(out).to_pylist() == written
+
+
+def test_what_is_no_parquet_file_is_told(tmp_path):
+    path = tmp_path / "questions.parquet"
+    path.write_text("no")
+    with pytest.raises(BatchError, match="this is no Parquet file"):
+        list(read_questions(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("q.jsonl", b'{"question": "a"}\n{"question"', r"line 2: this is no JSON .*one object a"),
+        ("q.jsonl", b"[1]", "line 1: this is no object; write one that has"),
+        ("q.jsonl", b'{"prompt": "a"}', r"line 1: there is no question; .*\(it has: prompt\)"),
+        ("q.jsonl", b'{"question": " "}', "line 1: the question is empty"),
+        ("q.jsonl", b'{"question": 5}', 'line 1: "question" is no text but 5'),
+        ("q.jsonl", b'{"question": "a", "messages": [{}]}', "are both there; leave one out"),
+        ("q.jsonl", b'{"question": "a", "id": 1.5}', "id 1.5 is neither a text nor a whole"),
+        ("q.jsonl", b'{"messages": ["a"]}', "a message is 'a'; write"),
+        ("q.jsonl", b'{"messages": [{"role": "me", "content": "a"}]}', "has the role 'me'"),
+        ("q.jsonl", b'{"messages": [{"role": "user"}]}', "the content of a message is None"),
+        ("q.jsonl", b'{"messages": [{"role": "user", "content": [{}]}]}', "neither .text. nor"),
+        ("q.jsonl", b'{"question": "\\ud83d"}', "half a character"),
+        ("q.txt", b"fine\n\xe9t\xe9\n", "line 2: this is no UTF-8"),
+        ("q.csv", b"q,id\na,b\n", 'line 1: no column is named "question"; they are: q, id'),
+        ("q.csv", b"question\na\nb,c\n", "line 3: it has more cells than"),
+        ("q.csv", b'question\na\n"b\n', "line 3: .*are its quotes right"),
+        ("q.csv", b'question,id\n"a\nb",1\n,2\n', "line 4: the question is empty"),
+        ("q.doc", b"", "the end of its name says nothing that is known"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_with_its_place(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_bytes(text)
+    llm = ScriptedLLM()
+    with pytest.raises(BatchError, match=f"{name}.*{said}"):
+        run_batch(llm, path, tmp_path / "answers.jsonl")
+    assert llm.asked == ()
+
+
+def test_a_system_prompt_is_for_questions_that_have_none():
+    own = Question("1", "Why?", system="Own.")
+    assert [m.content for m in own.conversation("Given.")] == ["Own.", "Why?"]
+    assert [m.content for m in Question("2", "Why?").conversation("Given.")] == ["Given.", "Why?"]
+    messages = [{"role": "system", "content": "Theirs."}, {"role": "user", "content": "Why?"}]
+    both = Question("3", messages=messages).conversation("Given.")
+    assert [m.content for m in both] == ["Theirs.", "Why?"]
+
+
+def test_an_image_of_a_message_reaches_the_llm():
+    part = {"type": "image_url", "image_url": {"url": "http://localhost/a.png"}}
+    (message,) = Question("1", messages=[{"role": "user", "content": [part]}]).conversation()
+    assert str(getattr(message.blocks[0], "url", "")) == "http://localhost/a.png"
+
+
+texts = some.text(some.characters(), max_size=20)
+plain = some.recursive(
+    some.none() | some.booleans() | some.integers() | texts, some.lists, max_leaves=5
+)
+questions = some.builds(
+    Question, texts, texts, some.just(()), texts, some.dictionaries(texts, plain, max_size=3)
+)
+usages = some.builds(Usage, some.integers(0, 10**9), some.integers(0, 10**9))
+costs = some.decimals(0, 1000, places=7).map(Cost)
+good = some.builds(Answer, questions, texts, texts, texts, some.tuples(texts), usages, costs)
+bad = some.builds(
+    Answer,
+    questions,
+    usage=usages,
+    cost=costs,
+    kind=some.sampled_from(FailureKind),
+    error=texts,
+)
+
+
+@given(good | bad)
+def test_a_row_tells_all_of_an_answer(answer):
+    line = answer.to_json()
+    assert b"\n" not in line
+    again = answer_of(json.loads(line))
+    assert again == answer
+    assert again.question.digest() == answer.question.digest()
+
+
+def test_only_so_many_files_stay_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        run_batch(ScriptedLLM(RuntimeError()), ["one"], tmp_path / "answers.jsonl")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,0 +1,183 @@
+"""``moa batch`` as people run it: a process of its own, asking the simulated providers, and stopped in the middle."""
+
+import json
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pexpect
+import pytest
+from programs import run_python, start_python
+
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
+
+MODULE = "llama_index.packs.mixture_of_agents.cli"
+MODELS = ["-p", "openai:gpt-4.1-mini", "-a", "openai:gpt-4.1", "-l", "1"]
+QUESTIONS = [f"What is {number} + 1?" for number in range(1, 21)]
+
+
+class Folder:
+    """A folder with 20 questions, in which ``moa batch`` is run."""
+
+    def __init__(self, path: Path, providers: SimulatedProviders) -> None:
+        self.path, self.out, self.providers = path, path / "answers.jsonl", providers
+        (path / "questions.txt").write_text("\n".join(QUESTIONS))
+        self.environment = {
+            **os.environ,
+            **providers.environment,
+            "HOME": str(path),
+            "XDG_CONFIG_HOME": str(path),
+        }
+
+    def command(self, *options: str, questions: str = "questions.txt") -> list[str]:
+        return ["-m", MODULE, "batch", questions, "--out", self.out.name, *MODELS, *options]
+
+    def run(
+        self, *options: str, questions: str = "questions.txt", stdin: str = "", code: int = 0
+    ) -> CompletedProcess[str]:
+        done = run_python(
+            *self.command(*options, questions=questions),
+            cwd=self.path,
+            env=self.environment,
+            stdin=stdin.encode(),
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def start(self, *options: str):
+        streams = self.path / "streams"
+        streams.mkdir()
+        return start_python(
+            *self.command(*options), folder=streams, cwd=self.path, env=self.environment
+        )
+
+    def ids(self) -> list[str]:
+        return [json.loads(line)["id"] for line in self.out.read_text().splitlines()]
+
+    def asked(self) -> Counter[str]:
+        """How often each question was put to the aggregator."""
+        log = self.providers.log("gpt-4.1")
+        return Counter(record.body["messages"][-1]["content"] for record in log)
+
+
+@pytest.fixture
+def folder(tmp_path, providers):
+    providers.configure("*", reply="An answer.")
+    return Folder(tmp_path, providers)
+
+
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+def test_a_batch_that_is_stopped_goes_on_and_asks_nothing_again_but_what_was_in_flight(
+    folder, providers, way
+):
+    providers.hold("gpt-4.1", skip=7)
+    first = folder.start("--in-flight", "3")
+    providers.wait_for("gpt-4.1", held=3, timeout=30)
+    assert len(folder.ids()) == 7  # all that was answered, and it still runs
+    os.kill(first.pid, way)
+    first.join()
+    assert first.exitcode == (130 if way == signal.SIGINT else -way)
+    providers.release("gpt-4.1")
+    if way == signal.SIGINT:
+        said = (folder.path / "streams" / "stderr").read_text()
+        assert "7 answered, 0 failed" in said
+        assert "Run it again to go on" in said
+        assert "Traceback" not in said
+        providers.wait_for(open=0)
+    done = folder.run("--in-flight", "3")
+    assert "20 questions, 7 of them answered already." in done.stderr
+    assert "13 answered, 0 failed, 7 answered before" in done.stderr
+    assert sorted(folder.ids(), key=int) == [str(number) for number in range(1, 21)]
+    asked = folder.asked()
+    assert set(asked) == set(QUESTIONS)
+    assert sum(asked.values()) == 20 + 3
+
+
+def test_a_batch_says_what_it_asks_and_what_came_of_it(folder):
+    done = folder.run("--limit", "5", "--system", "Be brief.", "--trace", "runs.jsonl")
+    assert done.stdout == ""
+    for said in (
+        "layer 1: gpt-4.1-mini\n",
+        "20 questions, 0 of them answered already.\n",
+        "5 answered, 0 failed\n",
+        "questions a second\n",
+    ):
+        assert said in done.stderr
+    assert re.search(r"They cost \$0\.00\d+ to \$\d", done.stderr)
+    messages = folder.providers.log("gpt-4.1-mini")[0].body["messages"]
+    assert [message["content"] for message in messages] == ["Be brief.", QUESTIONS[0]]
+    assert len((folder.path / "runs.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_batch_of_which_some_failed_ends_with_3_and_says_where_the_reasons_are(folder, providers):
+    providers.configure("gpt-4.1", script=[failure(400)], reply="An answer.")
+    done = folder.run("--in-flight", "1", code=3)
+    assert "19 answered, 1 failed" in done.stderr
+    assert "answers.failed.jsonl says why; run it again to ask these again." in done.stderr
+    assert folder.run().stderr.count("1 answered, 0 failed, 19 answered before") == 1
+
+
+def test_with_a_wrong_key_it_stops_soon_and_says_why(folder, providers):
+    providers.configure("*", chances=[(failure(401), 1.0)])
+    done = folder.run("--max-failures", "4", "--in-flight", "2", code=1)
+    assert "stopped: 4 questions failed one after the other" in done.stderr
+    assert "gpt-4.1-mini: authentication 401" in done.stderr
+    assert len(providers.log()) < 8
+
+
+def test_max_cost_needs_prices(folder, providers):
+    own = ["-a", "openai:ft:gpt-4.1-mini:us::x"]  # whose price nobody lists
+    done = folder.run(*own, "--max-cost", "1", code=2)
+    assert "--max-cost: there is no price for ft:gpt-4.1-mini:us::x" in done.stderr
+    assert providers.log() == []
+    (remedy,) = re.findall(r"--set '(.*)'", done.stderr)
+    done = folder.run(*own, "--max-cost", "0.00002", "--set", remedy, code=1)
+    assert "stopped: another question would not fit into $0.000020 any more" in done.stderr
+
+
+def test_a_batch_goes_on_with_another_deadline_and_not_with_another_temperature(folder):
+    folder.run("--limit", "1")
+    done = folder.run("--temperature", "0.1", code=2)
+    assert "answers.jsonl: its answers are of another mixture." in done.stderr
+    folder.run("--deadline", "60", "--limit", "1")
+    assert len(folder.ids()) == 2
+
+
+def test_questions_come_from_standard_input_too(folder):
+    lines = "".join(f'{{"id": "q{number}", "question": "Why?"}}\n' for number in range(3))
+    folder.run(questions="-", stdin=lines)
+    done = folder.run(questions="-", stdin=lines + '{"question": "How?"}\nno\n', code=2)
+    assert "-, line 5: this is no JSON" in done.stderr
+    assert "1 answered, 0 failed, 3 answered before" in done.stderr
+    assert folder.ids()[-1] == "4"  # what was in flight is not lost
+
+
+def test_a_mistake_in_the_questions_is_told_before_anything_is_asked(folder, providers):
+    path = folder.path / "questions.jsonl"
+    path.write_text('{"question": "Why?"}\n' * 10 + '{"question": ""}\n')
+    done = folder.run(questions=path.name, code=2)
+    assert "questions.jsonl, line 11: the question is empty" in done.stderr
+    assert providers.log() == []
+
+
+def test_in_a_terminal_a_bar_shows_how_far_it_is(folder):
+    moa = pexpect.spawn(
+        sys.executable,
+        folder.command(),
+        cwd=str(folder.path),
+        dimensions=(40, 100),
+        encoding="utf-8",
+        env=folder.environment,
+        timeout=30,
+    )
+    moa.expect(pexpect.EOF)
+    moa.close()
+    assert moa.exitstatus == 0
+    assert "20/20" in (moa.before or "")
+    assert "0 failed, $0.00" in (moa.before or "")
+    assert "20 answered, 0 failed" in (moa.before or "")
