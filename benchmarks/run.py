@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-SUITES = ("single", "in_flight", "tail", "growth", "features", "startup")
+SUITES = ("single", "in_flight", "tail", "growth", "features", "rooms", "startup")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 

@@ -17,9 +17,9 @@ from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
 
 def make(setup: Any) -> dict[str, Any]:
     """A gather and the mixture, and the mixture's other doors."""
-    llms = _llms(setup)
+    llms = llms_of(setup)
     *proposers, aggregator = llms
-    mixture = _mixture(setup, proposers, aggregator)
+    mixture = mixture_of(setup, llms)
     sampling: dict[str, Any] = {"temperature": 0.7, "max_tokens": 2048}
 
     async def gather(question: str) -> str:
@@ -81,11 +81,13 @@ def _unseen(ask: Callable[[str], Awaitable[str]]) -> Callable[[str], Awaitable[s
     return blind
 
 
-def _mixture(setup: Any, proposers: list[OpenAI], aggregator: OpenAI) -> Any:
+def mixture_of(setup: Any, llms: list[OpenAI]) -> Any:
+    """The mixture with the features that are to be on; the last LLM is its aggregator."""
     from llama_index.packs.mixture_of_agents import MixtureOfAgents
     from llama_index.packs.mixture_of_agents.cache import cached
     from llama_index.packs.mixture_of_agents.trace_files import trace_to
 
+    *proposers, aggregator = llms
     mixture = MixtureOfAgents(
         llm=aggregator, proposers=proposers, num_layers=setup.layers, **_policies(setup.options)
     )
@@ -141,7 +143,7 @@ def _listen() -> None:
     get_dispatcher().add_span_handler(Spans())
 
 
-def _llms(setup: Any) -> list[OpenAI]:
+def llms_of(setup: Any) -> list[OpenAI]:
     """The LLM objects: with clients of their own, with one shared client of a kind, or as our helper makes them."""
     names, where = (
         (*setup.proposers, setup.aggregator),
