@@ -41,7 +41,7 @@ ANSWER: dict[str, Any] = {
     "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
 }
 TOLD = {"error": {"message": "no such thing", "type": "invalid", "param": "model", "code": "none"}}
-CHUNK = {
+CHUNK: dict[str, Any] = {
     "id": "chatcmpl-1",
     "object": "chat.completion.chunk",
     "created": 1,
@@ -146,6 +146,13 @@ def events(*data: Any) -> bytes:
     )
 
 
+def _calling(function: dict[str, str]) -> dict[str, Any]:
+    """A chunk with a piece of a tool call."""
+    name = {"id": "call_1", "type": "function"} if "name" in function else {}
+    call = {"index": 0, **name, "function": function}
+    return {**CHUNK, "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+
+
 WHOLE: dict[str, tuple[Any, int, str, dict[str, str]]] = {
     "an answer": (ANSWER, 200, "application/json", {"x_request_id": "req-1"}),
     "more than is known of": ({**ANSWER, "extra": {"a": [1]}}, 200, "application/json", {}),
@@ -171,6 +178,32 @@ WHOLE: dict[str, tuple[Any, int, str, dict[str, str]]] = {
 }
 STREAMED: dict[str, tuple[Any, int, str, dict[str, str]]] = {
     "chunks": (events(CHUNK, CHUNK), 200, "text/event-stream", {}),
+    "a chunk with more than is known of": (
+        events({**CHUNK, "extra": {"a": [1]}, "service_tier": "none such"}),
+        200,
+        "text/event-stream",
+        {},
+    ),
+    "chunks with less than is promised": (
+        events({"choices": [{"delta": {"content": "So."}}]}, {"choices": []}, {"choices": None}),
+        200,
+        "text/event-stream",
+        {},
+    ),
+    "a chunk of another kind": (
+        events({**CHUNK, "choices": [{**CHUNK["choices"][0], "finish_reason": "eos"}]}),
+        200,
+        "text/event-stream",
+        {},
+    ),
+    "a chunk that is a list": (events([CHUNK]), 200, "text/event-stream", {}),
+    "a chunk that is nothing": (events(CHUNK, None), 200, "text/event-stream", {}),
+    "a tool call in pieces": (
+        events(*map(_calling, ({"name": "look", "arguments": ""}, {"arguments": "{}"}))),
+        200,
+        "text/event-stream",
+        {},
+    ),
     "an error on the way": (events(CHUNK, TOLD), 200, "text/event-stream", {}),
     "no stream at all": (TOLD, 400, "application/json", {}),
     "a stream elsewhere": (events(CHUNK), 307, "text/event-stream", {"Location": "/moved"}),

@@ -26,8 +26,13 @@ def make(setup: Any) -> dict[str, Any]:
         answer = await mixture.achat([ChatMessage(role="user", content=question)])
         return answer.message.content or ""
 
+    async def stream(question: str) -> str:
+        chunks = await mixture.astream_chat([ChatMessage(role="user", content=question)])
+        return "".join([chunk.delta or "" async for chunk in chunks])
+
     return {
         "directly": ask,
+        "directly, streamed": stream,
         "bare server": _served(lambda: _bare(ask), "answer", {}),
         "server": _served(lambda: _ours(mixture), "chat/completions", {}),
         "server, streamed": _served(lambda: _ours(mixture), "chat/completions", {"stream": True}),

@@ -6,12 +6,14 @@ from rig import Entry, Rig, Setup, middle
 
 LATENCY = 0.1
 REPLY = "An answer of some words, as models give them. " * 12
-SERVED = ("directly", "bare server", "server", "server, streamed")
+SERVED = ("directly", "bare server", "server")
+STREAMED = ("directly, streamed", "server, streamed")
 BATCHES = ("bare batch", "batch")
 NAMES = {
     "directly": "a question, asked directly",
     "bare server": "over a FastAPI route of one line",
     "server": "over our server",
+    "directly, streamed": "a question, asked directly, streamed",
     "server, streamed": "over our server, streamed",
     "bare batch": "gather with a semaphore",
     "batch": "our batch, its answers in a file",
@@ -25,7 +27,8 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     with rig.worker("rooms", Setup(client="ours"), loop="uvloop+gc") as worker:
         rig.sim.configure("*", reply=REPLY)
         served, batches = (
-            [Entry(name, worker, name) for name in names] for names in (SERVED, BATCHES)
+            [Entry(name, worker, name) for name in names]
+            for names in ((*SERVED, *STREAMED), BATCHES)
         )
         found = {
             **rig.interleave(served, rounds, runs=4),
@@ -41,6 +44,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     wall = {name: middle([s.wall for s in samples]) for name, samples in walls.items()}
     for title, names, note in (
         ("The server", SERVED, "The client's CPU is in all rows that have one."),
+        ("The server, streaming", STREAMED, "An answer has about 110 pieces."),
         ("The batch", BATCHES, "40 questions, 10 at once."),
     ):
         plain = names[0]

@@ -34,13 +34,12 @@ def plain_clients() -> tuple[Any, Any]:
     """
     sdk: Any = import_module("openai")
     resources: Any = import_module("openai.resources.chat")
-    chunk: Any = import_module("openai.types.chat").ChatCompletionChunk
 
     class Completions(_Plain, resources.Completions):
-        stream_cls = sdk.Stream[chunk]
+        stream_cls = sdk.Stream[_Chunk]
 
     class AsyncCompletions(_Direct, resources.AsyncCompletions):
-        stream_cls = sdk.AsyncStream[chunk]
+        stream_cls = sdk.AsyncStream[_Chunk]
 
     class Chat(resources.Chat):
         @cached_property
@@ -156,9 +155,23 @@ class _Direct(_Plain):
 
     def _chunks(self, response: httpx.Response) -> Any:
         from openai import AsyncStream
+
+        return AsyncStream(cast_to=_Chunk, response=response, client=self._client)
+
+
+class _Chunk:
+    """What the SDK is told to make of a chunk: it asks such a class in place of putting a chunk together itself."""
+
+    @classmethod
+    def build(cls, *, response: httpx.Response, data: Any) -> Any:
+        """The SDK's ``ChatCompletionChunk``."""
+        del response
         from openai.types.chat import ChatCompletionChunk
 
-        return AsyncStream(cast_to=ChatCompletionChunk, response=response, client=self._client)
+        try:
+            return ChatCompletionChunk.model_validate(data)
+        except ValidationError:  # of a server that is like OpenAI's, but not quite
+            return ChatCompletionChunk.construct(**data) if isinstance(data, dict) else data
 
 
 async def _read(response: httpx.Response) -> None:
