@@ -28,14 +28,19 @@ OPTIONAL_PARTS = [
     "server",
 ]
 OPTIONAL_PACKAGES = [
+    "fastapi",
     "genai_prices",
     "openinference",
     "platformdirs",
     "plotly",
+    "prometheus_client",
     "pyarrow",
     "pydantic_settings",
     "rich",
+    "sse_starlette",
+    "starlette",
     "typer",
+    "uvicorn",
     "uvloop",
 ]
 

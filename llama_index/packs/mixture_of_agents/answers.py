@@ -110,6 +110,13 @@ EXPLANATIONS = {
 }
 
 
+def ended_by(reason: str) -> Literal["stop", "length", "content_filter"]:
+    """What ended an answer, in OpenAI's words, from any provider's word for it."""
+    if reason in _LENGTH:
+        return "length"
+    return "content_filter" if reason in _CONTENT_FILTER else "stop"
+
+
 def is_cut_off(proposals: Sequence[Proposal]) -> bool:
     """Whether an answer was cut off at the token limit."""
     return any(proposal.finish_reason in _LENGTH for proposal in proposals)

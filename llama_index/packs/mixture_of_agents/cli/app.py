@@ -13,6 +13,7 @@ from .init import init
 from .models import models
 from .pack import pack
 from .replay import replay
+from .serve import serve
 from .show import show
 
 app = Typer(
@@ -42,5 +43,5 @@ def _of_all(
     pass
 
 
-for one in (demo, ask, chat, batch, estimate, show, replay, models, init, pack):
+for one in (demo, ask, chat, serve, batch, estimate, show, replay, models, init, pack):
     app.command()(one)

@@ -1,0 +1,98 @@
+"""``moa serve``: the mixture as an OpenAI-compatible API. Needs the extra ``server``."""
+
+import json
+import os
+import shlex
+import sys
+from functools import partial
+from importlib.util import find_spec
+from typing import Annotated
+
+from typer import Option
+
+from .command import Flags, UsageError, command, say
+from .tracing import Trace, tracing
+
+KEYS = "MOA_SERVER_KEYS"
+_NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
+
+
+@command
+def serve(
+    models: Flags,
+    host: Annotated[str, Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.")] = 8000,
+    name: Annotated[
+        str | None, Option("--name", help="What clients call the model; else the recipe's name.")
+    ] = None,
+    in_flight: Annotated[
+        int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
+    ] = None,
+    grace: Annotated[
+        int, Option("--grace", min=1, help="Seconds that runs have to finish at the end.")
+    ] = 10,
+    origins: Annotated[
+        list[str] | None,
+        Option("--cors", metavar="ORIGIN", help="Let this web page's scripts ask; once for each."),
+    ] = None,
+    no_keys: Annotated[
+        bool, Option("--no-keys", help="Let everybody ask who can reach the address.")
+    ] = False,
+    trace: Trace = None,
+) -> None:
+    """Serve the mixture as an OpenAI-compatible API.
+
+    Who may ask is said by keys in MOA_SERVER_KEYS, comma separated; without
+    them, everybody on this machine.
+    """
+    keys = _keys(host, no_keys=no_keys)
+    import gc
+
+    from llama_index.packs.mixture_of_agents import server
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+
+    from .sources import find
+
+    source = find(models)
+    mixture = MixtureOfAgents(source.recipe())
+    called = name or mixture.recipe.name
+    app = server.create_app(
+        {called: mixture}, keys=keys, in_flight=in_flight, grace=grace, origins=origins or ()
+    )
+    said = f"{mixture.recipe}\nModels from {source.origin}."
+    ready = partial(_announce, said, called, bool(keys))
+    with tracing(mixture, trace):
+        gc.collect()
+        gc.freeze()  # all that is imported stays to the end
+        server.serve(app, host=host, port=port, grace=grace, ready=ready)
+
+
+def _keys(host: str, *, no_keys: bool) -> list[str]:
+    """Who may ask, as the environment says.
+
+    Raises:
+        UsageError: the extra is not installed, or nothing would keep others from asking.
+    """
+    if not all(map(find_spec, _NEEDS)):
+        raise UsageError(
+            'moa serve needs more: pip install "llama-index-packs-mixture-of-agents[server]"'
+        )
+    from llama_index.packs.mixture_of_agents.server.serving import is_loopback
+
+    keys = [key for one in os.environ.get(KEYS, "").split(",") if (key := one.strip())]
+    if keys or no_keys or is_loopback(host):
+        return keys
+    raise UsageError(
+        f"{host} may be reached from other machines, and everybody there could ask at your expense. "
+        f"Set keys in the environment (export {KEYS}=KEY,ANOTHER), or say --no-keys."
+    )
+
+
+def _announce(recipe: str, model: str, keys: bool, address: str) -> None:
+    """Say what is served, where, and how to ask."""
+    say(f"{recipe}\nListening at {address}/v1, model {model}. Ctrl-C ends it. Ask it:")
+    key = " -H 'Authorization: Bearer KEY'" if keys else ""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Why?"}]})
+    kind = "-H 'Content-Type: application/json'"
+    # Not wrapped to the terminal's width: it is there to be copied.
+    print(f"curl {address}/v1/chat/completions {kind}{key} -d {shlex.quote(body)}", file=sys.stderr)

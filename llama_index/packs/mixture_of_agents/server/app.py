@@ -1,0 +1,257 @@
+"""The server's paths."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from llama_index.core.llms.llm import LLM
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from llama_index.packs.mixture_of_agents.errors import RunError
+
+from .asking import Model, Question
+from .completions import Writer
+from .guard import Guard
+from .metrics import Metrics
+from .problems import OURS, LLMFailed, Problem, Refused, from_validation, problem_of
+from .request import ChatRequest
+from .runs import Run, Runs
+
+MEGABYTE = 1024 * 1024
+"""Bytes."""
+GRACE = 10.0
+"""Seconds that runs in flight have to finish when the server ends."""
+_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+def create_app(
+    models: Mapping[str, LLM],
+    *,
+    keys: Collection[str] = (),
+    in_flight: int | None = None,
+    largest_body: int = 20 * MEGABYTE,
+    heartbeat: float = 5.0,
+    grace: float = GRACE,
+    origins: Sequence[str] = (),
+) -> FastAPI:
+    """LlamaIndex LLMs as an API that speaks as OpenAI's does.
+
+    Args:
+        models: the LLMs by the names that clients ask for: mixtures, or any others. They are not changed.
+        keys: who may ask, by ``Authorization: Bearer KEY``; none lets everybody ask who can reach the server.
+        in_flight: how many runs may be under way at once; more are refused with 429. None for no bound.
+        largest_body: the largest body of a request, in bytes.
+        heartbeat: seconds between comments in a stream, so that no proxy cuts it while proposers think; a run that
+            fails before the first of them is told by its HTTP status.
+        grace: seconds that a stream has to end when the server does.
+        origins: web pages' origins whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
+
+    Raises:
+        ValueError: there is no model, or a setting makes no sense.
+    """
+    _check(models, keys, in_flight=in_flight, largest_body=largest_body, heartbeat=heartbeat)
+    served = {name: Model(name, llm) for name, llm in models.items()}
+    metrics = Metrics()
+    app = FastAPI(
+        title="Mixture of Agents", docs_url=None, redoc_url=None,
+        description="LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API.",
+    )  # fmt: skip
+    _tell_problems(app, metrics)
+    _add_chat(app, served, Runs(metrics, in_flight), heartbeat, grace)
+    _add_rest(app, served, metrics)
+    app.add_middleware(Guard, keys=tuple(keys), largest_body=largest_body, metrics=metrics)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
+            allow_headers=["*"], expose_headers=["x-request-id"],
+        )  # fmt: skip
+    return app
+
+
+def _check(models: Mapping[str, LLM], keys: Collection[str], **positive: float | None) -> None:
+    if not models:
+        raise ValueError('models: there is none to serve; give some, as in {"moa": mixture}')
+    if isinstance(keys, str) or not all(key.strip() for key in keys):
+        problem = "give a list of keys, none of them empty, or none at all to let everybody ask"
+        raise ValueError(f"keys: {problem}")
+    for name, value in positive.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} = {value!r}: must be more than 0")
+
+
+class Told(BaseModel):
+    """What is in an error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(BaseModel):
+    """The body of every answer that is none."""
+
+    error: Told
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error} for status in (400, 401, 402, 404, 413, 429, 500, 502, 504)
+}
+
+
+def _add_chat(
+    app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: float, grace: float
+) -> None:
+    answered: dict[str, Any] = {
+        "description": "The answer, or a stream of its chunks.",
+        "model": ChatCompletion,
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+
+    @app.post("/v1/chat/completions", response_model=None, responses={200: answered, **_ERRORS})
+    async def chat_completions(request: Request, asked: Annotated[ChatRequest, Body()]) -> Response:
+        """Ask a model, whole or streamed: https://platform.openai.com/docs/api-reference/chat/create."""
+        model, question = find(models, asked.model), Question.of(asked)
+        model.check(question)
+        options = asked.stream_options
+        writer = Writer(
+            model.name,
+            proposals=bool(asked.mixture and asked.mixture.proposals),
+            usage=bool(options and options.include_usage),
+        )
+        run = runs.begin(model, question, stream=bool(asked.stream))
+        request.state.run = run  # which counts itself
+        headers = {"x-request-id": writer.id}
+        if asked.stream:
+            await run.settled(request.receive, heartbeat)
+            if run.task.done():
+                run.task.result()  # it raises here what can still be told by a status
+            return Stream(run, writer, headers, heartbeat, grace)
+        await run.settled(request.receive)
+        return Response(
+            writer.whole(run.task.result()).model_dump_json(exclude_unset=True),
+            media_type="application/json",
+            headers=headers,
+        )
+
+
+class Stream(EventSourceResponse):
+    """A run's answer as server-sent events. The run ends with the response, however that ends."""
+
+    def __init__(
+        self, run: Run, writer: Writer, headers: dict[str, str], heartbeat: float, grace: float
+    ) -> None:
+        self._run = run
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            _events(run, writer), headers=headers, ping=heartbeat, shutdown_grace_period=grace,
+            ping_message_factory=lambda: ServerSentEvent(comment="still at work"),
+        )  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._run.stop()
+
+
+async def _events(run: Run, writer: Writer) -> AsyncIterator[bytes]:
+    yield _event(writer.role())
+    async for piece in run.pieces():
+        yield _event(writer.piece(piece))
+    try:
+        answer = await run.task
+    except Exception as error:
+        yield b"data: " + json.dumps(problem_of(error).body).encode() + b"\n\n"
+        if problem_of(error) is OURS:
+            raise
+        return
+    for chunk in writer.end(answer):
+        yield _event(chunk)
+    yield b"data: [DONE]\n\n"
+
+
+def _event(chunk: BaseModel) -> bytes:
+    return b"data: " + chunk.model_dump_json(exclude_unset=True).encode() + b"\n\n"
+
+
+def find(models: Mapping[str, Model], name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        Refused: there is none.
+    """
+    if name not in models:
+        problem = f"The model {name!r} does not exist; there is {', '.join(models)}."
+        raise Refused(Problem(404, problem, "model_not_found", "model"))
+    return models[name]
+
+
+def _add_rest(app: FastAPI, models: Mapping[str, Model], metrics: Metrics) -> None:
+    @app.get("/v1/models", responses={401: {"model": Error}})
+    async def list_models() -> dict[str, Any]:
+        """The models that can be asked."""
+        return {"object": "list", "data": [_card(model) for model in models.values()]}
+
+    @app.get("/v1/models/{name:path}", responses={401: {"model": Error}, 404: {"model": Error}})
+    async def retrieve_model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return _card(find(models, name))
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the server answers; it asks no provider."""
+        return {"status": "ok"}
+
+    @app.get("/metrics", response_class=Response, responses={401: {"model": Error}})
+    async def show_metrics() -> Response:
+        """Counts, for Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    del list_models, retrieve_model, health, show_metrics
+
+
+def _card(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.llm.class_name(),
+    }
+
+
+def _tell_problems(app: FastAPI, metrics: Metrics) -> None:
+    """Every error in OpenAI's shape."""
+
+    def response(request: Request, problem: Problem) -> JSONResponse:
+        if not hasattr(request.state, "run"):
+            metrics.refused(problem.status)
+        return JSONResponse(problem.body, problem.status, dict(problem.headers))
+
+    async def ours(request: Request, error: Exception) -> Response:
+        return response(request, problem_of(error))
+
+    async def of_http(request: Request, error: Any) -> Response:
+        said = f"{request.method} {request.url.path}: {error.detail}"
+        code = _CODES.get(error.status_code, "bad_request")
+        return response(
+            request, Problem(error.status_code, said, code, headers=error.headers or {})
+        )
+
+    async def of_body(request: Request, error: Any) -> Response:
+        return response(request, from_validation(error.errors(), error.body))
+
+    handlers: dict[Any, Callable[[Request, Any], Any]] = {
+        HTTPException: of_http,
+        RequestValidationError: of_body,
+        **dict.fromkeys((Refused, LLMFailed, RunError, Exception), ours),
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

@@ -1,0 +1,152 @@
+"""What went wrong, as a client is told: OpenAI's statuses, codes and shape.
+
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_index.packs.mixture_of_agents.diagnosis import Fault
+from llama_index.packs.mixture_of_agents.errors import BudgetExceeded, DeadlineExceeded, RunError
+from llama_index.packs.mixture_of_agents.failures import FailureKind, redact
+
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+    499: "client_closed_request",
+}
+_BY_KIND = {
+    FailureKind.RATE_LIMITED: (429, "rate_limit_exceeded"),
+    FailureKind.CONTEXT_WINDOW: (400, "context_length_exceeded"),
+    FailureKind.BAD_REQUEST: (400, "bad_request"),
+    FailureKind.CONTENT_FILTER: (400, "content_filter"),
+    FailureKind.TIMEOUT: (504, "timeout"),
+}
+_OUR_DOING = {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CIRCUIT_OPEN}
+"""Kinds that say nothing of why a run failed: these calls were stopped, or not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is no answer.
+
+    Attributes:
+        status: the HTTP status.
+        message: what was wrong, where, and what to do; without secrets.
+        code: OpenAI's word for it, or one in its manner.
+        param: the field of the request that is wrong, where it is one.
+        headers: further headers of the response.
+    """
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """It in OpenAI's shape."""
+        server = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = _TYPES.get(self.status, server)
+        told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": told}
+
+
+class Refused(Exception):
+    """A request that is not answered.
+
+    Args:
+        problem: why.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class LLMFailed(Exception):
+    """An LLM that is no mixture raised something.
+
+    Args:
+        fault: what that means.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+OURS = Problem(500, "The server failed. Its log says why.", "internal_error")
+"""A fault of our own, of which a client is told nothing else."""
+
+
+def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:
+    """A request that makes no sense."""
+    return Problem(400, f"{param}: {message}" if param else message, code, param)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What a client is told of an error."""
+    if isinstance(error, Refused):
+        return error.problem
+    if isinstance(error, LLMFailed):
+        status, code = _meaning([error.fault.kind])
+        return Problem(status, redact(error.fault.message), code)
+    if isinstance(error, RunError):
+        status, code = _of_run(error)
+        return Problem(status, redact(str(error)), code)
+    return OURS
+
+
+def _of_run(error: RunError) -> tuple[int, str]:
+    if isinstance(error, DeadlineExceeded):
+        return 504, "deadline_exceeded"
+    if isinstance(error, BudgetExceeded):
+        return 402, "budget_exceeded"
+    return _meaning(failure.kind for failure in error.failures)
+
+
+def _meaning(kinds: Iterable[FailureKind]) -> tuple[int, str]:
+    """Status and code of failures: those of their kind where all are of one, or else what a gateway says."""
+    told = set(kinds) - _OUR_DOING
+    kind = told.pop() if len(told) == 1 else None
+    return _BY_KIND.get(kind, (502, "upstream_error")) if kind else (502, "upstream_error")
+
+
+def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
+    """What pydantic says of a request's body.
+
+    Args:
+        errors: as its ``ValidationError.errors()`` lists them; the first one is told.
+        body: the body.
+    """
+    first = next(iter(errors))
+    kind, place = str(first["type"]), tuple(first["loc"][1:])
+    if kind == "json_invalid":
+        return invalid(f"The body is no JSON: {first['ctx']['error']}", code="invalid_json")
+    if not isinstance(body, dict):
+        problem = "The body must be a JSON object, sent with Content-Type: application/json."
+        return invalid(problem, code="invalid_json")
+    param = _param(place, body, kind)
+    if kind == "extra_forbidden":
+        return invalid(
+            f"Unrecognized request argument supplied: {param}", None, "unknown_parameter"
+        )
+    return invalid(str(first["msg"]), param, "missing" if kind == "missing" else "invalid_value")
+
+
+def _param(place: tuple[Any, ...], body: Any, kind: str) -> str:
+    """A place in the body as it is written, ``messages[0].content``: without the names of pydantic's own branches."""
+    words, here = "", body
+    for number, step in enumerate(place):
+        if isinstance(here, dict) and step in here:
+            words, here = f"{words}.{step}" if words else str(step), here[step]  # pyright: ignore[reportUnknownVariableType]
+        elif isinstance(here, list) and isinstance(step, int):
+            words, here = f"{words}[{step}]", here[step]  # pyright: ignore[reportUnknownVariableType]
+        elif kind == "missing" and number == len(place) - 1:
+            words = f"{words}.{step}" if words else str(step)
+    return words

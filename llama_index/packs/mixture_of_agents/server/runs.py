@@ -1,0 +1,118 @@
+"""Runs under way: how many there may be, and that each ends when its caller leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive
+
+from llama_index.packs.mixture_of_agents.stopping import stop
+
+from .asking import Answer, Model, Question
+from .metrics import Metrics
+from .problems import Problem, Refused, problem_of
+
+CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
+"""Nobody reads it; nginx's status for that, in metrics."""
+
+
+class Run:
+    """One question to a model on its way, in a task of its own.
+
+    Args:
+        model: the model.
+        question: what it is asked.
+        stream: whether the answer is wanted piece by piece.
+        metrics: what counts it.
+    """
+
+    def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
+        self._model, self._metrics = model, metrics
+        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._began = metrics.began(model.name)
+        hear = self._pieces.put_nowait if stream else None
+        self.task = asyncio.ensure_future(model.answer(question, hear))
+        self.task.add_done_callback(self._end)
+
+    async def settled(self, receive: Receive, patience: float | None = None) -> None:
+        """Wait until the run is over, or until its stream can begin.
+
+        Args:
+            receive: what tells when the client leaves; then the run is stopped.
+            patience: seconds after which a stream begins even without a first piece; None for a whole answer.
+
+        Raises:
+            Refused: the client has left.
+        """
+        left = asyncio.ensure_future(_disconnected(receive))
+        first = asyncio.ensure_future(self._begun() if patience else asyncio.wait({self.task}))
+        try:
+            await asyncio.wait({left, first}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            gone = left.done() and not self.task.done()
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        finally:
+            await stop([left, first])
+        if gone:
+            await self.stop()
+            raise Refused(CLIENT_LEFT)
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """The answer's text as it comes; it ends with the run."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    async def stop(self) -> None:
+        """Cancel the run and every request in flight, and wait until they have ended."""
+        await stop([self.task])
+
+    async def _begun(self) -> None:
+        """Wait for the first piece, and leave it where it is."""
+        first = await self._pieces.get()
+        later = [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
+        for piece in (first, *later):
+            self._pieces.put_nowait(piece)
+
+    def _end(self, task: "asyncio.Future[Answer]") -> None:
+        self._pieces.put_nowait(None)
+        error = None if task.cancelled() else task.exception()
+        status = 499 if task.cancelled() else problem_of(error).status if error else 200
+        answer = None if task.cancelled() or error else task.result()
+        self._metrics.ended(self._model.name, self._began, status, answer)
+
+
+class Runs:
+    """Every run of a server.
+
+    Args:
+        metrics: what counts them.
+        most: how many may be under way at once; None for no bound.
+    """
+
+    def __init__(self, metrics: Metrics, most: int | None) -> None:
+        self._metrics, self._most = metrics, most
+        self._under_way = 0
+
+    def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
+        """Ask a model.
+
+        Raises:
+            Refused: there are as many runs under way as there may be.
+        """
+        if self._most is not None and self._under_way >= self._most:
+            problem = f"{self._under_way} runs are under way, as many as there may be at once; ask again in a moment"
+            raise Refused(
+                Problem(429, problem, "rate_limit_exceeded", headers={"Retry-After": "1"})
+            )
+        run = Run(model, question, self._metrics, stream=stream)
+        self._under_way += 1
+        run.task.add_done_callback(self._ended)
+        return run
+
+    def _ended(self, _: object) -> None:
+        self._under_way -= 1
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,86 @@
+"""Running the server until it is told to end."""
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from .app import GRACE
+
+
+def serve(
+    app: FastAPI,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    grace: float = GRACE,
+    ready: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM. Runs in flight then have some seconds to finish, and are cancelled after that.
+
+    Args:
+        app: what ``create_app`` made.
+        host: the address to listen at; ``127.0.0.1`` is reached from this machine alone.
+        port: 0 for any free one.
+        grace: seconds that runs in flight have to finish; a second Ctrl-C cancels them at once.
+        ready: called with the server's address, ``http://127.0.0.1:8000``, once it listens.
+
+    Raises:
+        OSError: it cannot listen there; the message says where.
+    """
+    listening = listen(host, port)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", server_header=False,
+        timeout_graceful_shutdown=max(1, round(grace)),
+    )  # fmt: skip
+    at = f"[{host}]" if ":" in host else host
+    ready(f"http://{at}:{listening.getsockname()[1]}")
+    before = _end_quietly()
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        listening.close()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: it cannot listen there; the message says where.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        problem = (
+            f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}"
+        )
+        raise OSError(problem) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _end_quietly() -> dict[int, Any]:
+    """uvicorn, once it has ended in good order, raises the signal that ended it again: let that do nothing more."""
+    try:
+        names = (signal.SIGINT, signal.SIGTERM)
+        return {name: signal.signal(name, _do_nothing) for name in names}
+    except ValueError:  # not in the main thread, where uvicorn leaves signals alone too
+        return {}
+
+
+def _do_nothing(*_: object) -> None: ...

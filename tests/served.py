@@ -1,0 +1,30 @@
+"""LLMs served by a real server on this machine, in a thread of the test's own process."""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.server import create_app
+
+
+@contextmanager
+def served(models: Mapping[str, LLM], **settings: Any) -> Iterator[str]:
+    """Serve while this context is open; the server's address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(
+            create_app(models, **settings), log_config=None, lifespan="off", loop="asyncio",
+            timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
