@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
 from llama_index.core.llms.custom import CustomLLM
@@ -30,12 +30,13 @@ from llama_index.packs.mixture_of_agents.batch import (
 from llama_index.packs.mixture_of_agents.batch.answered import answer_of
 from llama_index.packs.mixture_of_agents.batch.asking import Asker
 from llama_index.packs.mixture_of_agents.batch.store import Store
-from llama_index.packs.mixture_of_agents.batch.stream import flowing
-from llama_index.packs.mixture_of_agents.errors import BatchError
-from llama_index.packs.mixture_of_agents.events import Usage
-from llama_index.packs.mixture_of_agents.failures import FailureKind
-from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.errors import BatchError, RunError
+from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
+from llama_index.packs.mixture_of_agents.failures import Failure, FailureKind
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.pricing import Cost
+from llama_index.packs.mixture_of_agents.result import MixtureResult
+from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 PRICES = {"scripted": (1.0, 2.0)}  # 10 tokens in and 5 out: 0.00002 dollars an answer
@@ -192,18 +193,50 @@ async def test_an_llm_that_is_not_async_is_asked_in_threads():
     assert got == ["both were asked"] * 2
 
 
-async def test_a_provider_that_has_worked_is_waited_for():
-    llm = ScriptedLLM("fine", RuntimeError(), RuntimeError(), "fine again", model="moody")
-    call, limits = CallPolicy(retries=0), Limits(breaker=Breaker(failures=2, cooldown=0.01))
-    mixture = MixtureOfAgents(
-        llm=ScriptedLLM("written"), proposers=[llm], num_layers=1, call=call, limits=limits
-    )
-    asker = Asker(mixture, waits=[0.0, 0.02, 0.02, 0.02])
-    texts = iter([Question(str(number), "Why?") for number in range(4)])
-    kinds = [answer.kind async for answer in flowing(asker.ask, texts, 1)]
-    assert kinds[0] is None
-    assert kinds[-1] is None
-    assert FailureKind.CIRCUIT_OPEN not in kinds
+def left_alone() -> RunError:
+    """A run that failed because an endpoint's circuit is open, after a call that cost something."""
+    error = RunError("nobody to ask", [Failure("a", "a", 1, FailureKind.CIRCUIT_OPEN, "later")])
+    call = CallFinished(1, 1, "a", "proposer", "a", "scripted", 0, 1, usage=Usage(7, 1))
+    error.result = MixtureResult((RunStarted("", 0, "", (), "", {"a": (1, 1)}), call))
+    return error
+
+
+@pytest.mark.parametrize("has_worked", [True, False])
+async def test_a_provider_that_has_worked_is_waited_for(has_worked):
+    before = ["fine"] if has_worked else []
+    llm = ScriptedLLM(*before, left_alone(), left_alone(), "fine again")
+    asker = Asker(llm, prices={"scripted": (1, 1)}, waits=[0, 0, 0])
+    *_, last = [await asker.ask(Question("1", "Why?")) for _ in range(1 + has_worked)]
+    if has_worked:
+        assert (last.kind, last.text) == (None, "fine again")
+        assert last.cost.usd == Decimal("0.000031")  # with what the runs before it took
+        assert last.usage.total_tokens == 31
+    else:
+        assert last.kind == FailureKind.CIRCUIT_OPEN
+        assert len(llm.asked) == 1
+
+
+class Keyed(ScriptedLLM):
+    api_key: str = "open sesame"
+
+
+async def test_a_key_of_any_look_is_kept_out_of_a_failure():
+    llm = Keyed(RuntimeError("open sesame is no good"))  # pyright: ignore[reportCallIssue]
+    (answer,) = [one async for one in answers(llm, ["one"])]
+    assert answer.error == "RuntimeError: *** is no good"
+
+
+async def test_texts_records_and_questions_are_questions():
+    asked = ["one", {"question": "two", "id": "b"}, Question("c", "three")]
+    got = [(one.question.id, one.text) async for one in answers(ScriptedLLM(echo), asked)]
+    assert got == [("1", "one!"), ("b", "two!"), ("c", "three!")]
+
+
+async def test_messages_that_make_no_sense_fail_alone():
+    asked = [Question("1", messages=[{"role": "me"}]), "fine"]
+    failed, fine = [one async for one in answers(ScriptedLLM(echo), asked, in_flight=1)]
+    assert failed.error.startswith("BatchError: a message has the role 'me'")
+    assert fine.text == "fine!"
 
 
 async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
@@ -444,12 +477,36 @@ async def test_the_sync_way_works_where_a_loop_is_running(tmp_path):
     assert [row["answer"] for row in rows(out)] == ["one!", "two!"]
 
 
-def test_an_llm_can_be_asked_in_one_batch_after_the_other(providers, tmp_path):
+@pytest.mark.parametrize("ways", [(run_batch, run_batch), (arun_batch, arun_batch)])
+def test_an_llm_can_be_asked_in_one_batch_after_the_other(providers, tmp_path, ways):
     providers.configure("*", reply="fine")
-    llm = providers.openai("gpt-4.1")
-    for number in range(2):
-        report = run_batch(llm, ["one", "two"], tmp_path / f"{number}.jsonl")
+    llm = providers.openai("gpt-4.1", max_retries=0)
+    for number, way in enumerate(ways):
+        report = way(llm, ["one", "two"], tmp_path / f"{number}.jsonl")
+        if way is arun_batch:  # each on an event loop of its own
+            report = asyncio.run(report)
         assert (report.answered, report.failed) == (2, 0)
+
+
+def test_the_sync_way_leaves_an_llm_to_the_event_loops_of_others(providers, tmp_path):
+    providers.configure("*", reply="fine")
+    llm = providers.openai("gpt-4.1", max_retries=0)
+    run_batch(llm, ["one", "two"], tmp_path / "answers.jsonl")
+    assert asyncio.run(llm.acomplete("Why?")).text == "fine"
+
+
+def test_an_llm_that_is_no_mixture_retries_by_itself(providers, tmp_path):
+    providers.configure("*", script=[failure(500)], reply="fine")
+    llm = providers.openai("gpt-4.1", max_retries=1)
+    assert run_batch(llm, ["one"], tmp_path / "answers.jsonl").answered == 1
+    assert len(providers.log()) == 2
+
+
+def test_a_question_that_is_none_is_told_before_anything_is_asked(tmp_path):
+    llm = ScriptedLLM()
+    with pytest.raises(BatchError, match="question 2: the question is empty"):
+        run_batch(llm, ["one", " "], tmp_path / "answers.jsonl")
+    assert llm.asked == ()
 
 
 def test_an_id_that_is_there_twice_is_refused_before_anything_is_asked(tmp_path):
@@ -576,7 +633,7 @@ def test_an_image_of_a_message_reaches_the_llm():
     assert str(getattr(message.blocks[0], "url", "")) == "http://localhost/a.png"
 
 
-texts = some.text(some.characters(), max_size=20)
+texts = some.text(some.characters(exclude_categories=()), max_size=20)
 plain = some.recursive(
     some.none() | some.booleans() | some.integers() | texts, some.lists, max_leaves=5
 )
@@ -597,6 +654,7 @@ bad = some.builds(
 
 
 @given(good | bad)
+@example(Answer(Question("1", "Why?"), "half a character: \ud83d"))
 def test_a_row_tells_all_of_an_answer(answer):
     line = answer.to_json()
     assert b"\n" not in line

@@ -79,8 +79,9 @@ class Asker:
 
     async def _once(self, question: Question) -> Answer:
         begun = time.perf_counter()
-        messages = question.conversation(self._system)
+        messages: list[ChatMessage] = []
         try:
+            messages = question.conversation(self._system)
             response = await self._chat(messages)
         except Exception as error:  # noqa: BLE001 - an LLM class may raise anything: it becomes a record
             return self._failed(question, messages, error, time.perf_counter() - begun)

@@ -13,12 +13,9 @@ from llama_index.packs.mixture_of_agents.pricing import dollars
 from .answered import Answer
 from .ids import Ids
 from .question import Question
-from .reading import STDIN, read_questions
+from .reading import STDIN, Questions, each
 from .report import Report
 from .store import Store
-from .stream import numbered
-
-Questions = str | Path | Iterable[Question | str]
 
 
 class Course:
@@ -52,7 +49,7 @@ class Course:
         self._checked = Path(questions) != STDIN if by_path else isinstance(questions, Sequence)
         if self._checked:
             total = 0
-            for question in _unique(_read(questions)):
+            for question in _unique(each(questions)):
                 total += 1
                 skipped += store.has(question)
                 yield question
@@ -68,7 +65,7 @@ class Course:
             yield question
 
     def _unanswered(self, questions: Questions) -> Iterator[Question]:
-        read = _read(questions)
+        read = each(questions)
         for question in read if self._checked else _unique(read):
             if not self._store.has(question):
                 yield question
@@ -120,11 +117,6 @@ def _unknown(what: str) -> str:
     return (
         f"{what} cannot be told in US dollars, so no cost can be kept to: give the models' prices"
     )
-
-
-def _read(questions: Questions) -> Iterator[Question]:
-    by_path = isinstance(questions, (str, Path))
-    return read_questions(questions) if by_path else numbered(questions)
 
 
 def _unique(questions: Iterable[Question]) -> Iterator[Question]:

@@ -68,7 +68,7 @@ def question_of(record: Any, number: int) -> Question:
     Raises:
         BatchError: it is none; the message says why, but not where.
     """
-    if not isinstance(record, dict):
+    if not isinstance(record, Mapping):
         raise BatchError(f"this is no object; write one that has {_PLACES}")
     rest: dict[str, Any] = {**record}  # type: ignore[reportUnknownVariableType]
     if isinstance(rest.get("body"), dict):  # https://platform.openai.com/docs/guides/batch

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,8 +11,29 @@ from llama_index.packs.mixture_of_agents.errors import BatchError
 
 from .question import Question, question_of
 
+Questions = str | Path | Iterable[Question | str | Mapping[str, Any]]
+"""A file, or the questions themselves; a text is a question, a mapping what an object of a file is."""
 STDIN = Path("-")
 _BOM = "\ufeff"
+
+
+def each(questions: Questions) -> Iterator[Question]:
+    """The questions of a file, or those that are given; one that has no id gets its number.
+
+    Raises:
+        BatchError: something is no question; the message says which and why.
+    """
+    if isinstance(questions, (str, Path)):
+        yield from read_questions(questions)
+        return
+    for number, one in enumerate(questions, 1):
+        if isinstance(one, Question):
+            yield one
+            continue
+        try:
+            yield question_of({"question": one} if isinstance(one, str) else one, number)
+        except BatchError as error:
+            raise BatchError(f"question {number}: {error}") from None
 
 
 def read_questions(path: str | Path) -> Iterator[Question]:

@@ -17,7 +17,8 @@ from llama_index.packs.mixture_of_agents.pricing import Prices
 from llama_index.packs.mixture_of_agents.threads import iterate_blocking
 
 from .asking import Asker
-from .course import Course, Questions
+from .course import Course
+from .reading import Questions
 from .report import Report
 from .store import Store
 from .stream import IN_FLIGHT, flowing

@@ -180,7 +180,10 @@ class Store:
         cost = {"usd": str(failures.at_least), "unpriced": failures.unpriced}
         said = {"format": _FORMAT, "answers_of": self._fingerprint, "failures_cost": cost}
         unfinished = self._told.with_name(f"{self._told.name}.part")
-        unfinished.write_text(f"{json.dumps(said, indent=2)}\n", "utf-8")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(f"{json.dumps(said, indent=2)}\n")
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(self._told)
 
     def _failures_written_off(self) -> Cost:

@@ -1,7 +1,7 @@
 """The answers to many questions as they come, so many at a time and no more."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from llama_index.packs.mixture_of_agents.pricing import Prices
 from .answered import Answer
 from .asking import Asker
 from .question import Question
+from .reading import Questions, each
 
 IN_FLIGHT = 16
 """How many questions are asked at once, where nobody says."""
@@ -19,7 +20,7 @@ IN_FLIGHT = 16
 
 def answers(
     llm: LLM,
-    questions: Iterable[Question | str],
+    questions: Questions,
     *,
     in_flight: int = IN_FLIGHT,
     system: str = "",
@@ -32,7 +33,7 @@ def answers(
 
     Args:
         llm: any LLM of LlamaIndex's, a mixture for example.
-        questions: the questions; each is read when there is room for it. Texts are numbered from 1.
+        questions: the questions, or a file of them; each is read when there is room for it.
         in_flight: how many are asked at once.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
@@ -48,7 +49,7 @@ def answers(
     if in_flight < 1:
         raise ValueError(f"in_flight = {in_flight!r}: at least one question must be asked at once")
     asker = Asker(llm, system, prices, details=details)
-    return flowing(asker.ask, numbered(questions), in_flight)
+    return flowing(asker.ask, each(questions), in_flight)
 
 
 async def flowing(
@@ -81,9 +82,3 @@ async def flowing(
         await asyncio.gather(*running, return_exceptions=True)
     if trouble is not None:
         raise trouble
-
-
-def numbered(questions: Iterable[Question | str]) -> Iterator[Question]:
-    """Questions, and texts as questions with their numbers as ids."""
-    for number, one in enumerate(questions, 1):
-        yield Question(str(number), one) if isinstance(one, str) else one
