@@ -171,7 +171,8 @@ class _Chunk:
         try:
             return ChatCompletionChunk.model_validate(data)
         except ValidationError:  # of a server that is like OpenAI's, but not quite
-            return ChatCompletionChunk.construct(**data) if isinstance(data, dict) else data
+            known: bool = isinstance(data, dict)
+            return ChatCompletionChunk.construct(**data) if known else data
 
 
 async def _read(response: httpx.Response) -> None:

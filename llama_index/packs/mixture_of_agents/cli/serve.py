@@ -29,7 +29,7 @@ def serve(
         int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
     ] = None,
     grace: Annotated[
-        int, Option("--grace", min=1, help="Seconds that runs have to finish at the end.")
+        int, Option("--grace", min=0, help="Seconds that runs have to finish at the end.")
     ] = 10,
     origins: Annotated[
         list[str] | None,
@@ -57,7 +57,7 @@ def serve(
     mixture = MixtureOfAgents(source.recipe())
     called = name or mixture.recipe.name
     app = server.create_app(
-        {called: mixture}, keys=keys, in_flight=in_flight, grace=grace, origins=origins or ()
+        {called: mixture}, keys=keys, in_flight=in_flight, origins=origins or ()
     )
     said = f"{mixture.recipe}\nModels from {source.origin}."
     ready = partial(_announce, said, called, bool(keys))

@@ -1,6 +1,8 @@
 """The server's paths."""
 
 import json
+import logging
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -25,10 +27,9 @@ from .problems import OURS, LLMFailed, Problem, Refused, from_validation, proble
 from .request import ChatRequest
 from .runs import Run, Runs
 
+_log = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
 """Bytes."""
-GRACE = 10.0
-"""Seconds that runs in flight have to finish when the server ends."""
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 
 
@@ -39,7 +40,6 @@ def create_app(
     in_flight: int | None = None,
     largest_body: int = 20 * MEGABYTE,
     heartbeat: float = 5.0,
-    grace: float = GRACE,
     origins: Sequence[str] = (),
 ) -> FastAPI:
     """LlamaIndex LLMs as an API that speaks as OpenAI's does.
@@ -51,7 +51,6 @@ def create_app(
         largest_body: the largest body of a request, in bytes.
         heartbeat: seconds between comments in a stream, so that no proxy cuts it while proposers think; a run that
             fails before the first of them is told by its HTTP status.
-        grace: seconds that a stream has to end when the server does.
         origins: web pages' origins whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
 
     Raises:
@@ -65,7 +64,8 @@ def create_app(
         description="LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API.",
     )  # fmt: skip
     _tell_problems(app, metrics)
-    _add_chat(app, served, Runs(metrics, in_flight), heartbeat, grace)
+    app.state.runs = Runs(metrics, in_flight)  # whoever runs the app can end them
+    _add_chat(app, served, app.state.runs, heartbeat)
     _add_rest(app, served, metrics)
     app.add_middleware(Guard, keys=tuple(keys), largest_body=largest_body, metrics=metrics)
     if origins:
@@ -107,9 +107,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_chat(
-    app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: float, grace: float
-) -> None:
+def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: float) -> None:
     answered: dict[str, Any] = {
         "description": "The answer, or a stream of its chunks.",
         "model": ChatCompletion,
@@ -133,11 +131,11 @@ def _add_chat(
         if asked.stream:
             await run.settled(request.receive, heartbeat)
             if run.task.done():
-                run.task.result()  # it raises here what can still be told by a status
-            return Stream(run, writer, headers, heartbeat, grace)
+                run.result()  # it raises here what can still be told by a status
+            return Stream(run, writer, headers, heartbeat)
         await run.settled(request.receive)
         return Response(
-            writer.whole(run.task.result()).model_dump_json(exclude_unset=True),
+            writer.whole(run.result()).model_dump_json(exclude_unset=True),
             media_type="application/json",
             headers=headers,
         )
@@ -146,12 +144,12 @@ def _add_chat(
 class Stream(EventSourceResponse):
     """A run's answer as server-sent events. The run ends with the response, however that ends."""
 
-    def __init__(
-        self, run: Run, writer: Writer, headers: dict[str, str], heartbeat: float, grace: float
-    ) -> None:
+    def __init__(self, run: Run, writer: Writer, headers: dict[str, str], heartbeat: float) -> None:
         self._run = run
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            _events(run, writer), headers=headers, ping=heartbeat, shutdown_grace_period=grace,
+            _events(run, writer), headers=headers, ping=heartbeat,
+            shutdown_grace_period=math.inf,  # it would end a stream at once; who runs the app decides that
+
             ping_message_factory=lambda: ServerSentEvent(comment="still at work"),
         )  # fmt: skip
 
@@ -167,11 +165,11 @@ async def _events(run: Run, writer: Writer) -> AsyncIterator[bytes]:
     async for piece in run.pieces():
         yield _event(writer.piece(piece))
     try:
-        answer = await run.task
-    except Exception as error:
+        answer = run.result()
+    except Exception as error:  # noqa: BLE001 - its status has been sent; it is told as OpenAI tells it in a stream
         yield b"data: " + json.dumps(problem_of(error).body).encode() + b"\n\n"
         if problem_of(error) is OURS:
-            raise
+            _log.exception("a stream failed")
         return
     for chunk in writer.end(answer):
         yield _event(chunk)

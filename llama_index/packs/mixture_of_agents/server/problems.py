@@ -52,7 +52,10 @@ class Problem:
         """It in OpenAI's shape."""
         server = "server_error" if self.status >= 500 else "invalid_request_error"
         kind = _TYPES.get(self.status, server)
-        told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        # What a client sent may hold what UTF-8 cannot say.
+        said = self.message.encode(errors="replace").decode()
+        param = self.param and self.param.encode(errors="replace").decode()
+        told = {"message": said, "type": kind, "param": param, "code": self.code}
         return {"error": told}
 
 
@@ -121,17 +124,18 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
     """What pydantic says of a request's body.
 
     Args:
-        errors: as its ``ValidationError.errors()`` lists them; the first one is told.
+        errors: as its ``ValidationError.errors()`` lists them. One is told: the first of those that lie deepest, since
+            a value that may be of several types has an error for each of them.
         body: the body.
     """
-    first = next(iter(errors))
+    first = max(errors, key=lambda error: len(error["loc"]))
     kind, place = str(first["type"]), tuple(first["loc"][1:])
     if kind == "json_invalid":
         return invalid(f"The body is no JSON: {first['ctx']['error']}", code="invalid_json")
     if not isinstance(body, dict):
         problem = "The body must be a JSON object, sent with Content-Type: application/json."
         return invalid(problem, code="invalid_json")
-    param = _param(place, body, kind)
+    param = _param(place, body, kind) or None
     if kind == "extra_forbidden":
         return invalid(
             f"Unrecognized request argument supplied: {param}", None, "unknown_parameter"

@@ -6,7 +6,16 @@ left aside, so that an answer can be sent back as it came.
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _encodable(text: str) -> str:
+    if not text.isascii():
+        text.encode()  # JSON can say half a character ("\\ud800"), which no request to a provider can carry
+    return text
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
 
 
 class _Part(BaseModel):
@@ -15,7 +24,7 @@ class _Part(BaseModel):
 
 class TextPart(_Part):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ImageAddress(_Part):
@@ -60,23 +69,23 @@ class ToolCall(_Part):
 
 class Instruction(_Part):
     role: Literal["system", "developer"]
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
 
 
 class UserMessage(_Part):
     role: Literal["user"]
-    content: str | list[Shown]
+    content: Text | list[Shown]
 
 
 class AssistantMessage(_Part):
     role: Literal["assistant"]
-    content: str | list[Said] | None = None
+    content: Text | list[Said] | None = None
     tool_calls: list[ToolCall] | None = None
 
 
 class ToolMessage(_Part):
     role: Literal["tool"]
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
     tool_call_id: str
 
 

@@ -13,6 +13,7 @@ from .problems import Problem, Refused, problem_of
 
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
 """Nobody reads it; nginx's status for that, in metrics."""
+ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
 
 
 class Run:
@@ -28,6 +29,7 @@ class Run:
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
         self._model, self._metrics = model, metrics
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._cut = CLIENT_LEFT
         self._began = metrics.began(model.name)
         hear = self._pieces.put_nowait if stream else None
         self.task = asyncio.ensure_future(model.answer(question, hear))
@@ -62,6 +64,23 @@ class Run:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
+    def result(self) -> Answer:
+        """The answer of a run that is over.
+
+        Raises:
+            Refused: the run was cut short.
+            RunError: a mixture has no answer.
+            LLMFailed: another LLM has none.
+        """
+        if self.task.cancelled():
+            raise Refused(self._cut)
+        return self.task.result()
+
+    def cut(self) -> None:
+        """Cancel the run, since the server ends; whoever waits for it is told so."""
+        self._cut = ENDING
+        self.task.cancel()
+
     async def stop(self) -> None:
         """Cancel the run and every request in flight, and wait until they have ended."""
         await stop([self.task])
@@ -73,11 +92,13 @@ class Run:
         for piece in (first, *later):
             self._pieces.put_nowait(piece)
 
-    def _end(self, task: "asyncio.Future[Answer]") -> None:
+    def _end(self, _: object) -> None:
         self._pieces.put_nowait(None)
-        error = None if task.cancelled() else task.exception()
-        status = 499 if task.cancelled() else problem_of(error).status if error else 200
-        answer = None if task.cancelled() or error else task.result()
+        status, answer = 200, None
+        try:
+            answer = self.result()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the run hears of it
+            status = problem_of(error).status
         self._metrics.ended(self._model.name, self._began, status, answer)
 
 
@@ -91,7 +112,7 @@ class Runs:
 
     def __init__(self, metrics: Metrics, most: int | None) -> None:
         self._metrics, self._most = metrics, most
-        self._under_way = 0
+        self._under_way: set[Run] = set()
 
     def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
         """Ask a model.
@@ -99,18 +120,20 @@ class Runs:
         Raises:
             Refused: there are as many runs under way as there may be.
         """
-        if self._most is not None and self._under_way >= self._most:
-            problem = f"{self._under_way} runs are under way, as many as there may be at once; ask again in a moment"
+        if self._most is not None and len(self._under_way) >= self._most:
+            problem = f"{self._most} runs are under way, as many as there may be at once; ask again in a moment"
             raise Refused(
                 Problem(429, problem, "rate_limit_exceeded", headers={"Retry-After": "1"})
             )
         run = Run(model, question, self._metrics, stream=stream)
-        self._under_way += 1
-        run.task.add_done_callback(self._ended)
+        self._under_way.add(run)
+        run.task.add_done_callback(lambda _: self._under_way.discard(run))
         return run
 
-    def _ended(self, _: object) -> None:
-        self._under_way -= 1
+    def cut(self) -> None:
+        """Cancel all that are under way, since the server ends."""
+        for run in tuple(self._under_way):
+            run.cut()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -1,6 +1,8 @@
 """Running the server until it is told to end."""
 
+import asyncio
 import ipaddress
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -9,7 +11,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from .app import GRACE
+from .runs import Runs
+
+_A_MOMENT = 5.0
+"""Seconds in which runs that were cancelled come to their end."""
 
 
 def serve(
@@ -17,7 +22,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    grace: float = GRACE,
+    grace: float = 10.0,
     ready: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Runs in flight then have some seconds to finish, and are cancelled after that.
@@ -35,17 +40,32 @@ def serve(
     listening = listen(host, port)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", server_header=False,
-        timeout_graceful_shutdown=max(1, round(grace)),
+        timeout_graceful_shutdown=math.ceil(grace + _A_MOMENT),
     )  # fmt: skip
     at = f"[{host}]" if ":" in host else host
     ready(f"http://{at}:{listening.getsockname()[1]}")
     before = _end_quietly()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, app.state.runs, grace).run(sockets=[listening])
     finally:
         listening.close()
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with runs that are told when their time is over: it would cut their connections."""
+
+    def __init__(self, config: uvicorn.Config, runs: Runs, grace: float) -> None:
+        super().__init__(config)
+        self._runs, self._grace = runs, grace
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        over = asyncio.get_running_loop().call_later(self._grace, self._runs.cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            over.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:

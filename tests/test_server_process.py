@@ -1,0 +1,120 @@
+"""``moa serve`` as people run it: a process of its own, told to end by signals."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from programs import run_python
+
+from llama_index.packs.mixture_of_agents import MixtureResult
+
+MODULE = "llama_index.packs.mixture_of_agents.cli"
+MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
+BODY: Any = {"model": "moa", "messages": [{"role": "user", "content": "Why?"}]}
+
+
+def accepts(host, port) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as trying:
+        return trying.connect_ex((host, port)) == 0
+
+
+@contextmanager
+def serving(providers, *arguments: str, **environment: str) -> Iterator[Any]:
+    """A running ``moa serve``, and the words of the curl line that it says."""
+    command = [sys.executable, "-m", MODULE, "serve", *MODELS, "--port", "0", *arguments]
+    env = {**os.environ, **providers.environment, **environment}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    try:
+        said = []
+        while not said or not said[-1].startswith("curl"):
+            said.append(process.stderr.readline())
+            assert said[-1], "it ended"
+        yield process, "".join(said), shlex.split(said[-1])
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
+    trace = tmp_path / "runs.jsonl"
+    providers.configure("gpt-4.1", reply="42")
+    arguments = ["--name", "house", "--grace", "0", "--trace", str(trace)]
+    with serving(providers, *arguments, MOA_SERVER_KEYS="one, two") as (process, said, curl):
+        address, keyed = curl[1], {"Authorization": "Bearer two"}
+        assert f"Listening at {address.removesuffix('/chat/completions')}, model house" in said
+        assert "Authorization: Bearer KEY" in curl
+        assert "one" not in said.replace("none", "")
+        assert httpx.post(address, json=BODY).status_code == 401
+        answer = httpx.post(address, json={**BODY, "model": "house"}, headers=keyed)
+        assert answer.json()["choices"][0]["message"]["content"] == "42"
+        providers.reset()
+        providers.hold()
+        with ThreadPoolExecutor() as pool:
+            body = {**BODY, "model": "house", "stream": True}
+            asked = pool.submit(httpx.post, address, json=body, headers=keyed, timeout=20)
+            providers.wait_for("gpt-4.1-mini", held=1)
+            providers.wait_for("mistral-small-latest", held=1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+            assert asked.result().json()["error"]["code"] == "server_ending"
+        assert providers.wait_for("*", hung_up=2, open=0).arrived == 2
+        assert process.stderr.read() == ""
+    run = MixtureResult.load(trace, 0)
+    assert run.run_id == answer.json()["mixture"]["run_id"]
+
+
+def test_ctrl_c_lets_a_run_in_flight_finish(providers):
+    providers.configure("gpt-4.1", reply="42")
+    providers.hold("gpt-4.1")
+    with serving(providers) as (process, _, curl), ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.post, curl[1], json=BODY, timeout=20)
+        providers.wait_for("gpt-4.1", held=1)
+        process.send_signal(signal.SIGINT)
+        address = urlsplit(curl[1])
+        while accepts(address.hostname, address.port):
+            pass  # it takes a moment until it listens no more
+        providers.release("gpt-4.1")
+        assert asked.result().json()["choices"][0]["message"]["content"] == "42"
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys", "code", "said"),
+    [
+        (["--host", "0.0.0.0"], " , ", 2, "export MOA_SERVER_KEYS=KEY,ANOTHER"),
+        (["--host", "192.0.2.1"], "a-key", 1, "cannot listen at 192.0.2.1, port"),
+        (["--in-flight", "0"], "", 2, "--in-flight"),
+        ([], "", 1, "in use"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served_is_told_in_a_line(providers, arguments, keys, code, said):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = ["--port", str(taken.getsockname()[1])]
+        env = {**os.environ, **providers.environment, "MOA_SERVER_KEYS": keys}
+        done = run_python("-m", MODULE, "serve", *MODELS, *port, *arguments, env=env)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "a-key" not in done.stderr
+
+
+def test_without_its_extra_moa_serve_says_in_one_line_what_to_install():
+    look = f"import sys; sys.modules['uvicorn'] = None; from {MODULE} import main; main()"
+    done = run_python("-c", f"import sys; sys.argv = ['moa', 'serve']; {look}")
+    assert done.returncode != 0
+    assert 'pip install "llama-index-packs-mixture-of-agents[server]"' in done.stderr
