@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -171,8 +171,9 @@ class _Chunk:
         try:
             return ChatCompletionChunk.model_validate(data)
         except ValidationError:  # of a server that is like OpenAI's, but not quite
-            known: bool = isinstance(data, dict)
-            return ChatCompletionChunk.construct(**data) if known else data
+            if not isinstance(data, dict):
+                return data
+            return ChatCompletionChunk.construct(**cast("dict[str, Any]", data))
 
 
 async def _read(response: httpx.Response) -> None:
