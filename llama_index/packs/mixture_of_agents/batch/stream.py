@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
+from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
 from .answered import Answer
@@ -58,7 +59,7 @@ async def flowing(
     in_flight: int,
 ) -> AsyncGenerator[Answer, None]:
     """What ``answers`` does, with any way to ask."""
-    running: set[asyncio.Task[Answer]] = set()
+    running: dict[asyncio.Task[Answer], Question] = {}
     ended: asyncio.Queue[asyncio.Task[Answer]] = asyncio.Queue()
     trouble: Exception | None = None
     try:
@@ -67,15 +68,19 @@ async def flowing(
                 # as soon as one has ended: its place is not kept empty while its answer is made use of
                 for question in islice(questions, in_flight - len(running)):
                     task = asyncio.create_task(ask(question))
-                    running.add(task)
+                    running[task] = question
                     task.add_done_callback(ended.put_nowait)
             except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
                 trouble, questions = error, iter(())
             if not running:
                 break
             task = await ended.get()
-            running.discard(task)
-            yield task.result()
+            question = running.pop(task)
+            if task.cancelled():  # and not by us
+                stray = "the LLM cancelled its own call"
+                yield Answer(question, kind=FailureKind.CANCELLED, error=stray)
+            else:
+                yield task.result()
     finally:
         for task in running:
             task.cancel()
