@@ -447,6 +447,18 @@ def test_it_stops_before_it_costs_more_than_it_may(tmp_path):
     assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 5
 
 
+def test_what_a_question_costs_is_learnt_from_one(tmp_path):
+    out, texts = tmp_path / "answers.jsonl", ["one", "two", "three"]
+    settings = {"prices": PRICES, "max_cost": 0.00002, "in_flight": 3}
+    llm = ScriptedLLM("", echo)  # the first one fails, and tells nothing
+    report = run_batch(llm, texts, out, **settings)
+    assert (report.failed, report.answered, len(llm.asked)) == (1, 0, 1)
+    settings["max_cost"] = 0.00003
+    llm = ScriptedLLM(echo)
+    report = run_batch(llm, texts, out, **settings)
+    assert (report.answered, len(llm.asked)) == (1, 1)
+
+
 def test_what_failed_questions_cost_is_not_forgotten(tmp_path):
     out = tmp_path / "answers.jsonl"
     settings = {"prices": PRICES, "in_flight": 1}

@@ -29,6 +29,11 @@ class Course:
         self._begun, self._started, self._in_a_row = time.perf_counter(), 0, 0
         self._checked, self._so_far = False, Report()
 
+    @property
+    def must_learn_cost(self) -> bool:
+        """Whether there is a bound, and no answer yet that tells what a question costs."""
+        return self._most is not None and not self._store.rows + self._so_far.answered
+
     def report(self) -> Report:
         """How far it is."""
         return replace(self._so_far, seconds=time.perf_counter() - self._begun)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from llama_index.packs.mixture_of_agents.llms import model_name
 from llama_index.packs.mixture_of_agents.pricing import Prices
 from llama_index.packs.mixture_of_agents.threads import iterate_blocking
 
+from .answered import Answer
 from .asking import Asker
 from .course import Course
 from .reading import Questions
@@ -36,7 +38,8 @@ class Settings:
         in_flight: how many questions are asked at once.
         limit: ask no more than so many, this time.
         max_cost: US dollars that the whole batch may cost, with what was spent before. A question is asked only where
-            those in flight and it fit into what is left, if they cost what the others did on average.
+            those in flight and it fit into what is left, if they cost what the others did on average; alone, as long
+            as there is no other.
         max_failures: stop when so many failed one after the other, with no answer between; 0 is never.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
@@ -97,13 +100,24 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
         async for _ in _with_others(course.look_through(questions)):
             pass
         how.watch(course.report())
-        asked = flowing(asker.ask, course.to_ask(questions), how.in_flight)
-        async with aclosing(asked) as coming:
-            async for answer in coming:
-                course.take(answer)
-                how.watch(course.report())
+        waiting = course.to_ask(questions)
+        while course.must_learn_cost:  # from one, rather than from as many as may be in flight
+            if not await _take(flowing(asker.ask, islice(waiting, 1), 1), course, how):
+                break
+        await _take(flowing(asker.ask, waiting, how.in_flight), course, how)
         store.finish()
         return course.report()
+
+
+async def _take(coming: AsyncGenerator[Answer, None], course: Course, how: Settings) -> int:
+    """Write answers down as they come; how many."""
+    number = 0
+    async with aclosing(coming):
+        async for answer in coming:
+            number += 1
+            course.take(answer)
+            how.watch(course.report())
+    return number
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
