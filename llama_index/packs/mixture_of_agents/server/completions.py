@@ -31,6 +31,7 @@ from openai.types.completion_usage import (
 
 from llama_index.packs.mixture_of_agents.answers import ended_by
 from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .asking import Answer, arguments_of
@@ -127,7 +128,8 @@ class Writer:
         return ChatCompletionChunk(**self._head, choices=[choice], **more)
 
     def _more(self, answer: Answer) -> dict[str, Any]:
-        return {"mixture": _mixture(answer.result, self.proposals)} if answer.result else {}
+        result = answer.result
+        return {"mixture": _mixture(result, answer.cost, self.proposals)} if result else {}
 
 
 def _reason(answer: Answer) -> Reason:
@@ -144,9 +146,9 @@ def _usage(usage: Usage) -> CompletionUsage:
     )
 
 
-def _mixture(result: MixtureResult, proposals: bool) -> dict[str, Any]:
+def _mixture(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, Any]:
     """What a client is told of a mixture's run."""
-    usd = result.cost.usd
+    usd = cost.usd
     told: dict[str, Any] = {
         "run_id": result.run_id,
         "answered_by": result.answered_by,

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .metrics import Metrics
 from .problems import Problem
 
-OPEN = frozenset({"/", "/health"})
+OPEN = frozenset({"/health"})
 """Paths that need no key."""
 
 
