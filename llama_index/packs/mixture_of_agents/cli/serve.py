@@ -1,8 +1,6 @@
 """``moa serve``: the mixture as an OpenAI-compatible API. Needs the extra ``server``."""
 
-import json
 import os
-import shlex
 import sys
 from functools import partial
 from importlib.util import find_spec
@@ -90,6 +88,9 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
 
 def _announce(recipe: str, model: str, keys: bool, address: str) -> None:
     """Say what is served, where, and how to ask."""
+    import json
+    import shlex
+
     say(f"{recipe}\nListening at {address}/v1, model {model}. Ctrl-C ends it. Ask it:")
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Why?"}]})
