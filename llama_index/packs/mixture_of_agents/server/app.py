@@ -162,8 +162,8 @@ class Stream(EventSourceResponse):
 
 async def _events(run: Run, writer: Writer) -> AsyncIterator[bytes]:
     yield _event(writer.role())
-    async for piece in run.pieces():
-        yield _event(writer.piece(piece))
+    async for pieces in run.pieces():
+        yield b"".join(_event(writer.piece(piece)) for piece in pieces)
     try:
         answer = run.result()
     except Exception as error:  # noqa: BLE001 - its status has been sent; it is told as OpenAI tells it in a stream

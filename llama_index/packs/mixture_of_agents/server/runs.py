@@ -1,7 +1,7 @@
 """Runs under way: how many there may be, and that each ends when its caller leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.types import Receive
 
@@ -59,10 +59,14 @@ class Run:
             await self.stop()
             raise Refused(CLIENT_LEFT)
 
-    async def pieces(self) -> AsyncIterator[str]:
-        """The answer's text as it comes; it ends with the run."""
-        while (piece := await self._pieces.get()) is not None:
-            yield piece
+    async def pieces(self) -> AsyncIterator[Sequence[str]]:
+        """The answer's text as it comes, all the pieces that are there at once; it ends with the run."""
+        going = True
+        while going:
+            first = await self._pieces.get()
+            there = [first, *(self._pieces.get_nowait() for _ in range(self._pieces.qsize()))]
+            yield [piece for piece in there if piece is not None]
+            going = None not in there
 
     def result(self) -> Answer:
         """The answer of a run that is over.
