@@ -50,12 +50,12 @@ def main() -> None:
 
     where, reports = machine(), []
     against = {} if asked.vs is None else peers.pythons(asked.vs)
-    for name in asked.suites or SUITES:
-        print(f"measuring: {name}", file=sys.stderr, flush=True)
-        with Rig.started() as rig:
-            reports.append(
-                importlib.import_module(f"suites.{name}").run(rig, against, quick=asked.quick)
-            )
+    with Rig.started() as rig:
+        for name in asked.suites or SUITES:
+            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            rig.sim.reset()
+            suite = importlib.import_module(f"suites.{name}")
+            reports.append(suite.run(rig, against, quick=asked.quick))
     print(to_markdown(where, reports))
     if asked.save:
         (HERE / "results.json").write_text(json.dumps(to_json(where, reports), indent=1) + "\n")

@@ -61,7 +61,7 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         for p, python in peers.items()
     ]
     contestants = [one for one in (*CONTESTANTS, *others) if not quick or one.name in (BARE, BEST)]
-    levels = {20: (60, 1)} if quick else {50: (200, 3), 200: (400, 3), 1000: (2000, 1)}
+    levels = {20: (40, 1)} if quick else {50: (200, 3), 200: (400, 3), 1000: (2000, 1)}
     found: dict[tuple[str, int], Sample] = {}
     rig.sim.configure("*", reply=REPLY, latency=LATENCY)
     for level, (runs, rounds) in levels.items():

@@ -32,7 +32,7 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         }
         # A stream that comes all at once is read all at once: its words come apart, as a provider's do.
         rig.sim.configure("*", reply=REPLY, latency=LATENCY, per_token=0.002)
-        walls = rig.interleave([*entries, *first], rounds)
+        walls = rig.interleave([*entries, *first], 1 if quick else rounds)
     path = LATENCY * (entries[0].worker.setup.layers + 1)
     wall = {name: _seconds(samples) for name, samples in walls.items()}
     baseline = "gather of OpenAI.achat"

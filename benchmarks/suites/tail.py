@@ -14,7 +14,7 @@ QUORUM = 4
 def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     """Log-normal latencies, the same ones for every policy."""
     report = Report("tail")
-    runs, in_flight = (24, 12) if quick else (600, 12)
+    runs, in_flight = (12, 12) if quick else (600, 12)
     to_quorum = _time_to_quorum()
     policies: dict[str, dict[str, Any]] = {
         "wait for all": {},
