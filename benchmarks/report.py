@@ -1,5 +1,6 @@
 """What a suite found: tables and targets, as JSON and as Markdown."""
 
+import json
 import os
 import platform
 import subprocess
@@ -89,6 +90,22 @@ def _processor() -> str:
 def to_json(where: dict[str, Any], reports: Sequence[Report]) -> dict[str, Any]:
     """Plain data."""
     return {"machine": where, "suites": [asdict(report) for report in reports]}
+
+
+def merged(saved: Path, reports: Sequence[Report], order: Sequence[str]) -> list[Report]:
+    """What was measured now, and what was saved of the suites that were not."""
+    known = json.loads(saved.read_text())["suites"] if saved.exists() else []
+    found = {one["suite"]: _from_json(one) for one in known}
+    found |= {report.suite: report for report in reports}
+    return [found[name] for name in order if name in found]
+
+
+def _from_json(data: dict[str, Any]) -> Report:
+    return Report(
+        data["suite"],
+        [Table(**table) for table in data["tables"]],
+        [Target(**target) for target in data["targets"]],
+    )
 
 
 def to_markdown(where: dict[str, Any], reports: Sequence[Report], level: int = 2) -> str:

@@ -4,7 +4,8 @@ python benchmarks/run.py                    all of it (half an hour)
 python benchmarks/run.py --quick            the same in small (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
-python benchmarks/run.py --save             the results also to results.json and docs/performance.md
+python benchmarks/run.py --save             the results also to results.json and docs/performance.md, where what was saved of
+                                            suites that did not run stays
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main() -> None:
         filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
     )
     import peers
-    from report import machine, to_json, to_markdown
+    from report import machine, merged, to_json, to_markdown
     from rig import Rig
 
     where, reports = machine(), []
@@ -58,7 +59,9 @@ def main() -> None:
             reports.append(suite.run(rig, against, quick=asked.quick))
     print(to_markdown(where, reports))
     if asked.save:
-        (HERE / "results.json").write_text(json.dumps(to_json(where, reports), indent=1) + "\n")
+        saved = HERE / "results.json"
+        reports = merged(saved, reports, SUITES)
+        saved.write_text(json.dumps(to_json(where, reports), indent=1) + "\n")
         _write_page(to_markdown(where, reports, level=3))
 
 
