@@ -67,7 +67,7 @@ class Caller:
         self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
         """Make the call that has this number; see ``call``."""
-        transport = self.transport(request.agent)
+        transport = self.transport(request.agent).within(request.kwargs.get("max_tokens"))
         policy = request.agent.call or self._recipe.call
         parameters = parameters_of(request, self._recipe)
         attempts = Attempts(request, transport, self.endpoint(transport), run, policy, parameters)

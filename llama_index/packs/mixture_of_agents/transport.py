@@ -9,6 +9,7 @@ import asyncio
 import re
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -75,6 +76,7 @@ class Transport:
         self._native = _is_own(llm, "achat")
         self._native_stream = _is_own(llm, "astream_chat")
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
+        self._unlimited: Transport | None = None
 
     @property
     def offers_samples(self) -> bool:
@@ -91,6 +93,23 @@ class Transport:
             if value is not None and name not in self.refused
         }
         return {**sent, **self._overrides}
+
+    def within(self, limit: Any) -> "Transport":
+        """What to ask where a caller wants no more than so many tokens: LlamaIndex's OpenAI class prefers its own limit.
+
+        The smaller of both holds: whoever gave the LLM its own may rely on it.
+
+        Args:
+            limit: the caller's; anything but a number says nothing.
+        """
+        own = getattr(self.llm, "max_tokens", None)
+        if not (self._openai and own and isinstance(limit, int) and 0 < limit < own):
+            return self
+        if self._unlimited is None:
+            unlimited = copy(self)
+            unlimited.llm = self.llm.model_copy(update={"max_tokens": None})
+            self._unlimited = unlimited
+        return self._unlimited
 
     def sent_by_itself(self) -> tuple[str, ...]:
         """Optional parameters that the LLM class sends without being told."""
@@ -258,15 +277,15 @@ def _stripped(llm: LLM) -> LLM:
         changes["rate_limiter"] = None
     if not changes:
         return llm
-    copy = llm.model_copy(update=changes)
+    stripped = llm.model_copy(update=changes)
     for name in (
         "_client",
         "_aclient",
     ):  # clients made before this copy, or given by the user, retry too
-        with_options: Any = getattr(getattr(copy, name, None), "with_options", None)
+        with_options: Any = getattr(getattr(stripped, name, None), "with_options", None)
         if with_options and "max_retries" in changes:
-            setattr(copy, name, with_options(max_retries=0))
-    return copy
+            setattr(stripped, name, with_options(max_retries=0))
+    return stripped
 
 
 def _known_refusals(llm: LLM) -> set[str]:
