@@ -22,7 +22,10 @@ _NOTHING_NEEDED: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def forms_of(request: ChatRequest) -> dict[str, Any]:
-    """``tools`` and ``response_format`` as keyword arguments of a chat, where the client has set them."""
+    """``tools`` and ``response_format`` as keyword arguments of a chat, where the client has set them.
+
+    A schema beside tools is theirs to tell.
+    """
     forms: dict[str, Any] = {}
     if request.tools:
         forms["tools"] = OfferedTools(request)
@@ -32,23 +35,29 @@ def forms_of(request: ChatRequest) -> dict[str, Any]:
         elif choice == "none":
             forms["tool_choice"] = choice
     wanted = request.response_format
-    if isinstance(wanted, JsonSchemaFormat):
-        asked = wanted.model_dump(exclude_unset=True, by_alias=True)
-        forms["response_format"] = WantedSchema(_class_of(wanted.json_schema), asked)
+    if isinstance(wanted, JsonSchemaFormat) and not request.tools:
+        forms["response_format"] = WantedSchema(_class_of(wanted.json_schema), _written(wanted))
     elif wanted and wanted.type == "json_object":
         forms["response_format"] = {"type": "json_object"}
     return forms
 
 
 class OfferedTools(Tools):
-    """The tools of a request, and what it says about their use."""
+    """The tools of a request, and what it says about their use.
+
+    Attributes:
+        several: whether one answer may call more than one.
+        with_schema: whether it says, too, which schema an answer has that calls none; OpenAI's class alone is told so.
+    """
 
     def __init__(self, request: ChatRequest) -> None:
         specs = [tool.model_dump(exclude_unset=True) for tool in request.tools or ()]
         several, choice = request.parallel_tool_calls, request.tool_choice
+        self.several, wanted = several is not False, request.response_format
+        self.with_schema = isinstance(wanted, JsonSchemaFormat)
         super().__init__(
             [_Offered(spec["function"]) for spec in specs],
-            allow_parallel_tool_calls=several is not False,
+            allow_parallel_tool_calls=self.several,
             tool_required=choice == "required",
         )
         self[:] = specs
@@ -58,6 +67,8 @@ class OfferedTools(Tools):
             self._as_written["tool_choice"] = written
         if several is not None:
             self._as_written["parallel_tool_calls"] = several
+        if isinstance(wanted, JsonSchemaFormat):
+            self._as_written["response_format"] = _written(wanted)
 
     def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
         if is_openai(llm):
@@ -98,6 +109,11 @@ class WantedSchema(Schema):
         if is_openai(llm):
             return list(messages), {**kwargs, "response_format": deepcopy(self.as_written)}
         return Schema.told(self, llm, messages, kwargs)
+
+
+def _written(wanted: JsonSchemaFormat) -> dict[str, Any]:
+    """``response_format`` as the client wrote it."""
+    return wanted.model_dump(exclude_unset=True, by_alias=True)
 
 
 def _class_of(wanted: SchemaFormat) -> type[BaseModel]:
