@@ -66,7 +66,7 @@ def events(response, begun: Callable[[], object]) -> list[str]:
 def plain():
     """A server whose model answers at once."""
     with (
-        served({"moa": ScriptedLLM("ok")}, keys=[KEY, "another"], largest_body=2000) as at,
+        served({"moa": ScriptedLLM("ok")}, keys=[KEY, " another "], largest_body=2000) as at,
         httpx.Client(base_url=at, headers={"Authorization": f"Bearer {KEY}"}) as client,
     ):
         yield client
@@ -165,24 +165,29 @@ def test_unknown_paths_and_methods_have_openais_shape_too(plain):
     assert (plain.get("/v2").status_code, told(plain.get("/v2"))["code"]) == (404, "unknown_url")
     answer = plain.get(CHAT)
     assert (answer.status_code, told(answer)["code"]) == (405, "method_not_allowed")
+    elsewhere = plain.post(f"{CHAT}/", json=BODY)
+    assert (elsewhere.status_code, told(elsewhere)["code"]) == (404, "unknown_url")
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status", "code"),
+    ("outcome", "status", "code", "again"),
     [
-        (failure(429), 429, "rate_limit_exceeded"),
+        (failure(429), 429, "rate_limit_exceeded", None),
         (
             failure(400, message="maximum context length is 8 tokens"),
             400,
             "context_length_exceeded",
+            "false",
         ),
-        (failure(400), 400, "bad_request"),
-        (failure(401), 502, "upstream_error"),
-        (failure(500), 502, "upstream_error"),
+        (failure(400), 400, "bad_request", "false"),
+        (failure(401), 502, "upstream_error", "false"),
+        (failure(500), 502, "upstream_error", None),
     ],
     ids=str,
 )
-def test_what_the_providers_fail_with_decides_the_status(providers, outcome, status, code):
+def test_what_the_providers_fail_with_decides_the_status_and_whether_to_try_again(
+    providers, outcome, status, code, again
+):
     providers.configure("*", chances=[(outcome, 1.0)])
     one = providers.openai("gpt-4.1", max_retries=0)
     with served({"moa": mixture(providers), "one": one}) as at, httpx.Client(base_url=at) as client:
@@ -190,6 +195,7 @@ def test_what_the_providers_fail_with_decides_the_status(providers, outcome, sta
             answer = client.post(CHAT, json={**BODY, "model": model, "stream": stream})
             assert answer.status_code == status
             assert told(answer)["code"] == code
+            assert answer.headers.get("x-should-retry") == again
             assert "simulated-key" not in answer.text
 
 
@@ -198,6 +204,7 @@ def test_a_run_without_an_answer_before_its_deadline_is_504(providers):
     with served({"moa": mixture(providers, deadline=0.5)}) as at:
         answer = httpx.post(at + CHAT, json=BODY)
     assert (answer.status_code, told(answer)["code"]) == (504, "deadline_exceeded")
+    assert answer.headers["x-should-retry"] == "false"
 
 
 def test_an_error_in_a_stream_that_has_begun_is_an_event_and_the_stream_ends(providers):
@@ -225,13 +232,27 @@ class Broken(MixtureOfAgents):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_fault_of_our_own_is_500_and_says_nothing_of_it(stream):
+def test_a_fault_of_our_own_is_500_and_says_nothing_of_it(stream, caplog):
     broken: Any = Broken
-    with served({"moa": broken(llm=ScriptedLLM(), proposers=[ScriptedLLM()])}) as at:
-        answer = httpx.post(at + CHAT, json={**BODY, "stream": stream})
-    assert answer.status_code == 500
-    assert told(answer)["code"] == "internal_error"
-    assert "fault" not in answer.text
+    moa = broken(llm=ScriptedLLM(), proposers=[ScriptedLLM()])
+    origin = {"Origin": "https://pages.example"}
+    with (
+        served({"moa": moa}, origins=[origin["Origin"]]) as at,
+        httpx.Client(base_url=at, headers=origin) as client,
+    ):
+        answers = [client.post(CHAT, json={**BODY, "stream": stream}) for _ in range(2)]
+        streams = [one.extensions["network_stream"] for one in answers]
+        first, second = (one.get_extra_info("client_addr") for one in streams)
+        assert first == second  # the connection has been kept
+        assert 'moa_requests_total{model="moa",status="500"} 2.0' in client.get("/metrics").text
+    for answer in answers:
+        assert answer.status_code == 500
+        assert told(answer)["code"] == "internal_error"
+        assert "fault" not in answer.text
+        assert answer.headers["x-request-id"]
+        assert answer.headers["access-control-allow-origin"] == origin["Origin"]
+    assert "a fault with ***" in caplog.text
+    assert "sk-secret" not in caplog.text
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -322,6 +343,7 @@ def test_an_llm_without_native_async_holds_nobody_up():
         ({}, {}, "models: there is none to serve"),
         ({"a": 1}, {"keys": "one"}, "keys: give a list of keys"),
         ({"a": 1}, {"keys": [" "]}, "keys: give a list of keys, none of them empty"),
+        ({"a": 1}, {"keys": ["schl\u00fcssel"]}, "all of printable ASCII"),
         ({"a": 1}, {"in_flight": 0}, "in_flight = 0: must be more than 0"),
         ({"a": 1}, {"largest_body": -1}, "largest_body = -1: must be more than 0"),
         ({"a": 1}, {"heartbeat": 0}, "heartbeat = 0: must be more than 0"),

@@ -1,7 +1,6 @@
 """The server's paths."""
 
 import json
-import logging
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
@@ -20,17 +19,34 @@ from starlette.types import Receive, Scope, Send
 from llama_index.packs.mixture_of_agents.errors import RunError
 
 from .asking import Model, Question
-from .completions import Writer
+from .completions import Writer, written
 from .guard import Guard
 from .metrics import Metrics
-from .problems import OURS, LLMFailed, Problem, Refused, from_validation, problem_of
-from .request import ChatRequest
+from .problems import (
+    OURS,
+    LLMFailed,
+    Problem,
+    Refused,
+    from_validation,
+    invalid,
+    problem_of,
+    record,
+)
+from .request import ChatRequest, is_sayable
 from .runs import Run, Runs
 
-_log = logging.getLogger(__name__)
 MEGABYTE = 1024 * 1024
 """Bytes."""
-_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
+_CODES = {
+    400: "invalid_json",
+    404: "unknown_url",
+    405: "method_not_allowed",
+    413: "request_too_large",
+}
+_UNSAYABLE = (
+    'It holds half a character ("\\ud800") or a number that is none (NaN, Infinity, 1e999), which no provider '
+    "can be sent."
+)
 
 
 def create_app(
@@ -60,18 +76,20 @@ def create_app(
     served = {name: Model(name, llm) for name, llm in models.items()}
     metrics = Metrics()
     app = FastAPI(
-        title="Mixture of Agents", docs_url=None, redoc_url=None,
+        title="Mixture of Agents", docs_url=None, redoc_url=None, redirect_slashes=False,
         description="LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API.",
     )  # fmt: skip
     _tell_problems(app, metrics)
     app.state.runs = Runs(metrics, in_flight)  # whoever runs the app can end them
     _add_chat(app, served, app.state.runs, heartbeat)
     _add_rest(app, served, metrics)
-    app.add_middleware(Guard, keys=tuple(keys), largest_body=largest_body, metrics=metrics)
+    app.add_middleware(
+        Guard, keys=[key.strip() for key in keys], largest_body=largest_body, metrics=metrics
+    )
     if origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
-            allow_headers=["*"], expose_headers=["x-request-id"],
+            allow_headers=["*"], expose_headers=["x-request-id", "x-should-retry"],
         )  # fmt: skip
     return app
 
@@ -79,12 +97,19 @@ def create_app(
 def _check(models: Mapping[str, LLM], keys: Collection[str], **positive: float | None) -> None:
     if not models:
         raise ValueError('models: there is none to serve; give some, as in {"moa": mixture}')
-    if isinstance(keys, str) or not all(key.strip() for key in keys):
-        problem = "give a list of keys, none of them empty, or none at all to let everybody ask"
+    if isinstance(keys, str) or not all(map(_is_key, keys)):
+        problem = (
+            "give a list of keys, none of them empty, all of printable ASCII, which headers carry; or none at all to "
+            "let everybody ask"
+        )
         raise ValueError(f"keys: {problem}")
     for name, value in positive.items():
         if value is not None and not value > 0:
             raise ValueError(f"{name} = {value!r}: must be more than 0")
+
+
+def _is_key(key: str) -> bool:
+    return bool(key.strip()) and key.isascii() and key.strip().isprintable()
 
 
 class Told(BaseModel):
@@ -117,6 +142,8 @@ def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: 
     @app.post("/v1/chat/completions", response_model=None, responses={200: answered, **_ERRORS})
     async def chat_completions(request: Request, asked: Annotated[ChatRequest, Body()]) -> Response:
         """Ask a model, whole or streamed: https://platform.openai.com/docs/api-reference/chat/create."""
+        if not is_sayable(await request.body()):  # it is there already
+            raise Refused(invalid(_UNSAYABLE))
         model, question = find(models, asked.model), Question.of(asked)
         model.check(question)
         options = asked.stream_options
@@ -135,7 +162,7 @@ def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: 
             return Stream(run, writer, headers, heartbeat)
         await run.settled(request.receive)
         return Response(
-            writer.whole(run.result()).model_dump_json(exclude_unset=True),
+            written(writer.whole(run.result())),
             media_type="application/json",
             headers=headers,
         )
@@ -161,23 +188,23 @@ class Stream(EventSourceResponse):
 
 
 async def _events(run: Run, writer: Writer) -> AsyncIterator[bytes]:
-    yield _event(writer.role())
-    async for pieces in run.pieces():
-        yield b"".join(_event(writer.piece(piece)) for piece in pieces)
     try:
-        answer = run.result()
+        yield _event(writer.role())
+        async for pieces in run.pieces():
+            yield b"".join(_event(writer.piece(piece)) for piece in pieces)
+        for chunk in writer.end(run.result()):
+            yield _event(chunk)
     except Exception as error:  # noqa: BLE001 - its status has been sent; it is told as OpenAI tells it in a stream
-        yield b"data: " + json.dumps(problem_of(error).body).encode() + b"\n\n"
-        if problem_of(error) is OURS:
-            _log.exception("a stream failed")
+        problem = problem_of(error)
+        if problem is OURS:
+            record("a stream failed")
+        yield b"data: " + json.dumps(problem.body).encode() + b"\n\n"
         return
-    for chunk in writer.end(answer):
-        yield _event(chunk)
     yield b"data: [DONE]\n\n"
 
 
 def _event(chunk: BaseModel) -> bytes:
-    return b"data: " + chunk.model_dump_json(exclude_unset=True).encode() + b"\n\n"
+    return b"data: " + written(chunk) + b"\n\n"
 
 
 def find(models: Mapping[str, Model], name: str) -> Model:
@@ -249,7 +276,7 @@ def _tell_problems(app: FastAPI, metrics: Metrics) -> None:
     handlers: dict[Any, Callable[[Request, Any], Any]] = {
         HTTPException: of_http,
         RequestValidationError: of_body,
-        **dict.fromkeys((Refused, LLMFailed, RunError, Exception), ours),
+        **dict.fromkeys((Refused, LLMFailed, RunError), ours),
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

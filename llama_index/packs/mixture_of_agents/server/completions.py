@@ -1,5 +1,6 @@
 """An answer as OpenAI's SDK reads it: https://platform.openai.com/docs/api-reference/chat/object."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from openai.types.completion_usage import (
     CompletionUsage,
     PromptTokensDetails,
 )
+from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents.answers import ended_by
 from llama_index.packs.mixture_of_agents.events import Usage
@@ -130,6 +132,15 @@ class Writer:
     def _more(self, answer: Answer) -> dict[str, Any]:
         result = answer.result
         return {"mixture": _mixture(result, answer.cost, self.proposals)} if result else {}
+
+
+def written(answer: BaseModel) -> bytes:
+    """It as JSON; half a character, which a provider may say and UTF-8 cannot, as the sign for an unreadable one."""
+    try:
+        return answer.model_dump_json(exclude_unset=True).encode()
+    except ValueError:
+        said = json.dumps(answer.model_dump(exclude_unset=True), ensure_ascii=False)
+        return said.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _reason(answer: Answer) -> Reason:

@@ -1,4 +1,4 @@
-"""Who may ask, and how much at once: told before a request's body is read."""
+"""Who may ask, and how much at once: told before a request's body is read. And what is told when all else fails."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
-from .problems import Problem
+from .problems import OURS, Problem, record
 
 OPEN = frozenset({"/health"})
 """Paths that need no key."""
@@ -19,6 +19,8 @@ OPEN = frozenset({"/health"})
 
 class Guard:
     """Lets requests through that bring a key and a body of a size that is allowed, and gives each an id.
+
+    A fault of what is behind it is answered here: further outside, the connection would be cut.
 
     Args:
         app: what is behind it.
@@ -38,7 +40,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def answer(message: Message) -> None:
+            nonlocal begun
+            begun = True
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("x-request-id", uuid.uuid4().hex)
             await send(message)
@@ -46,9 +52,17 @@ class Guard:
         headers = Headers(scope=scope)
         problem = self._problem(scope["path"], headers)
         if problem is None:
-            await self._app(scope, self._measured(receive), answer)
-            return
-        self._metrics.refused(problem.status)
+            try:
+                await self._app(scope, self._measured(receive), answer)
+            except Exception:
+                if begun:
+                    raise  # what has been sent cannot be taken back
+                record("a request failed")
+                problem = OURS
+            else:
+                return
+        if "run" not in scope.get("state", {}):  # which counts itself
+            self._metrics.refused(problem.status)
         response = JSONResponse(problem.body, problem.status, dict(problem.headers))
         await response(scope, receive, answer)
 

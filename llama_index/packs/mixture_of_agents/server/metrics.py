@@ -46,11 +46,12 @@ class Metrics:
         self._in_flight.labels(model).dec()
         self._seconds.labels(model).observe(time.perf_counter() - began)
         self._requests.labels(model, str(status)).inc()
+        # A counter takes no negative numbers, which somebody else's server may tell.
         if answer and answer.usage:
-            self._tokens.labels(model, "input").inc(answer.usage.input_tokens)
-            self._tokens.labels(model, "output").inc(answer.usage.output_tokens)
+            self._tokens.labels(model, "input").inc(max(0, answer.usage.input_tokens))
+            self._tokens.labels(model, "output").inc(max(0, answer.usage.output_tokens))
         if answer:
-            self._cost.labels(model).inc(float(answer.cost.at_least))
+            self._cost.labels(model).inc(max(0.0, float(answer.cost.at_least)))
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format, version 0.0.4."""

@@ -3,13 +3,17 @@
 https://platform.openai.com/docs/guides/error-codes
 """
 
+import logging
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.packs.mixture_of_agents.diagnosis import Fault
 from llama_index.packs.mixture_of_agents.errors import BudgetExceeded, DeadlineExceeded, RunError
-from llama_index.packs.mixture_of_agents.failures import FailureKind, redact
+from llama_index.packs.mixture_of_agents.failures import RETRYABLE, FailureKind, redact
+
+_log = logging.getLogger(__name__)
 
 _TYPES = {
     401: "authentication_error",
@@ -23,10 +27,14 @@ _BY_KIND = {
     FailureKind.CONTEXT_WINDOW: (400, "context_length_exceeded"),
     FailureKind.BAD_REQUEST: (400, "bad_request"),
     FailureKind.CONTENT_FILTER: (400, "content_filter"),
+    FailureKind.TRUNCATED: (400, "max_tokens_too_small"),
     FailureKind.TIMEOUT: (504, "timeout"),
 }
+_GATEWAY = (502, "upstream_error")
 _OUR_DOING = {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CIRCUIT_OPEN}
 """Kinds that say nothing of why a run failed: these calls were stopped, or not made."""
+_IN_VAIN = {"x-should-retry": "false"}
+"""OpenAI's SDKs try again for a 5xx, which would be the whole run once more, unless they are told this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +105,28 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Refused):
         return error.problem
     if isinstance(error, LLMFailed):
-        status, code = _meaning([error.fault.kind])
-        return Problem(status, redact(error.fault.message), code)
+        return _of_kinds([error.fault.kind], error.fault.message)
+    if isinstance(error, DeadlineExceeded):
+        return Problem(504, redact(str(error)), "deadline_exceeded", headers=_IN_VAIN)
+    if isinstance(error, BudgetExceeded):
+        return Problem(402, redact(str(error)), "budget_exceeded", headers=_IN_VAIN)
     if isinstance(error, RunError):
-        status, code = _of_run(error)
-        return Problem(status, redact(str(error)), code)
+        return _of_kinds((failure.kind for failure in error.failures), str(error))
     return OURS
 
 
-def _of_run(error: RunError) -> tuple[int, str]:
-    if isinstance(error, DeadlineExceeded):
-        return 504, "deadline_exceeded"
-    if isinstance(error, BudgetExceeded):
-        return 402, "budget_exceeded"
-    return _meaning(failure.kind for failure in error.failures)
+def record(what: str) -> None:
+    """Log the error that is being handled, without secrets."""
+    _log.error("%s\n%s", what, redact(traceback.format_exc()))
 
 
-def _meaning(kinds: Iterable[FailureKind]) -> tuple[int, str]:
-    """Status and code of failures: those of their kind where all are of one, or else what a gateway says."""
+def _of_kinds(kinds: Iterable[FailureKind], said: str) -> Problem:
+    """What failures mean: what their kind does where all are of one, or else what a gateway says."""
     told = set(kinds) - _OUR_DOING
-    kind = told.pop() if len(told) == 1 else None
-    return _BY_KIND.get(kind, (502, "upstream_error")) if kind else (502, "upstream_error")
+    headers = {} if not told or told & RETRYABLE else _IN_VAIN
+    kind = next(iter(told)) if len(told) == 1 else None
+    status, code = _BY_KIND.get(kind, _GATEWAY) if kind else _GATEWAY
+    return Problem(status, redact(said), code, headers=headers)
 
 
 def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:

@@ -2,11 +2,28 @@
 
 A field that is not named here is refused, as OpenAI does. Within messages, fields that no LLM class can be told are
 left aside, so that an answer can be sent back as it came.
+
+Of many mistakes one is told: to list them would take longer than anything else that a request can have the server do.
 """
 
-from typing import Annotated, Any, Literal, TypeAlias
+import json
+import re
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+MOST = 4096
+"""Entries of a list."""
+DEEPEST = 100
+"""Levels of a JSON schema, which is copied and written level by level: each takes some of Python's own stack."""
+_PERHAPS_UNSAYABLE = re.compile(rb"\\u[dD]|NaN|Infinity|\d[eE]\+?\d{3}")
 
 
 def _encodable(text: str) -> str:
@@ -15,7 +32,45 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _few(value: Any) -> Any:
+    if isinstance(value, (list, dict)) and len(cast("Any", value)) > MOST:
+        raise ValueError(f"holds more than {MOST:,} entries")
+    return cast("Any", value)
+
+
+def _shallow(schema: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [schema]
+    for _ in range(DEEPEST):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return schema
+    raise ValueError(f"is nested more than {DEEPEST} levels deep")
+
+
+def _parts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).values()
+    return cast("list[Any]", value) if isinstance(value, list) else ()
+
+
+T = TypeVar("T")
+Many: TypeAlias = Annotated[list[T], Field(fail_fast=True), BeforeValidator(_few)]
 Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
+JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_shallow)]
+
+
+def is_sayable(body: bytes) -> bool:
+    """Whether a body that is JSON holds only what a request to a provider can carry.
+
+    Python reads more than that: half a character (a lone surrogate), and numbers that are none (NaN, Infinity, 1e999).
+    """
+    if not _PERHAPS_UNSAYABLE.search(body):
+        return True
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _Part(BaseModel):
@@ -69,23 +124,23 @@ class ToolCall(_Part):
 
 class Instruction(_Part):
     role: Literal["system", "developer"]
-    content: Text | list[TextPart]
+    content: Text | Many[TextPart]
 
 
 class UserMessage(_Part):
     role: Literal["user"]
-    content: Text | list[Shown]
+    content: Text | Many[Shown]
 
 
 class AssistantMessage(_Part):
     role: Literal["assistant"]
-    content: Text | list[Said] | None = None
-    tool_calls: list[ToolCall] | None = None
+    content: Text | Many[Said] | None = None
+    tool_calls: Many[ToolCall] | None = None
 
 
 class ToolMessage(_Part):
     role: Literal["tool"]
-    content: Text | list[TextPart]
+    content: Text | Many[TextPart]
     tool_call_id: str
 
 
@@ -97,7 +152,7 @@ Message: TypeAlias = Annotated[
 class Function(_Part):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonSchema | None = None
     strict: bool | None = None
 
 
@@ -119,7 +174,7 @@ class SchemaFormat(_Part):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     # A field named "schema" would hide a method of pydantic's.
-    definition: Annotated[dict[str, Any], Field(alias="schema")]
+    definition: Annotated[JsonSchema, Field(alias="schema")]
     strict: bool | None = None
 
 
@@ -136,21 +191,34 @@ class StreamOptions(_Part):
     include_usage: bool = False
 
 
-class MixtureOptions(_Part):
+class _Closed(BaseModel):
+    """Takes no field that it does not name."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def keep_one_stranger(cls, body: Any) -> Any:
+        """All but the first of the fields that it does not name are left aside: that one is refused."""
+        if not isinstance(body, dict):
+            return body
+        given = cast("dict[str, Any]", body)
+        strangers = set([name for name in given if name not in cls.model_fields][1:])
+        return {name: value for name, value in given.items() if name not in strangers}
+
+
+class MixtureOptions(_Closed):
     proposals: bool = False
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(_Closed):
     """The body of a request; ``mixture`` is ours."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True), BeforeValidator(_few)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    tools: list[Tool] | None = None
+    tools: Many[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: Annotated[
@@ -160,11 +228,11 @@ class ChatRequest(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: str | list[str] | None = None
+    stop: str | Many[str] | None = None
     seed: int | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: Annotated[dict[str, float], BeforeValidator(_few)] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
     n: Literal[1] | None = None

@@ -14,6 +14,7 @@ from .problems import Problem, Refused, problem_of
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
 """Nobody reads it; nginx's status for that, in metrics."""
 ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
+NO_ANSWER = Problem(502, "The model's call was given up, and not by this server.", "upstream_error")
 
 
 class Run:
@@ -29,7 +30,7 @@ class Run:
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
         self._model, self._metrics = model, metrics
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        self._cut = CLIENT_LEFT
+        self._cut: Problem | None = None
         self._began = metrics.began(model.name)
         hear = self._pieces.put_nowait if stream else None
         self.task = asyncio.ensure_future(model.answer(question, hear))
@@ -72,12 +73,15 @@ class Run:
         """The answer of a run that is over.
 
         Raises:
-            Refused: the run was cut short.
+            Refused: the run was cut short, or ended without an answer or an error.
             RunError: a mixture has no answer.
             LLMFailed: another LLM has none.
         """
         if self.task.cancelled():
-            raise Refused(self._cut)
+            raise Refused(self._cut or NO_ANSWER)
+        error = self.task.exception()
+        if error is not None and not isinstance(error, Exception):
+            raise Refused(NO_ANSWER) from error  # it would end more than this run
         return self.task.result()
 
     def cut(self) -> None:
@@ -86,7 +90,8 @@ class Run:
         self.task.cancel()
 
     async def stop(self) -> None:
-        """Cancel the run and every request in flight, and wait until they have ended."""
+        """Cancel the run and every request in flight, since nobody waits for them, until they have ended."""
+        self._cut = self._cut or CLIENT_LEFT
         await stop([self.task])
 
     async def _begun(self) -> None:
@@ -112,18 +117,24 @@ class Runs:
     Args:
         metrics: what counts them.
         most: how many may be under way at once; None for no bound.
+
+    Attributes:
+        ending: whether none may begin any more, since the server ends.
     """
 
     def __init__(self, metrics: Metrics, most: int | None) -> None:
         self._metrics, self._most = metrics, most
         self._under_way: set[Run] = set()
+        self.ending = False
 
     def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
         """Ask a model.
 
         Raises:
-            Refused: there are as many runs under way as there may be.
+            Refused: there are as many runs under way as there may be, or the server ends.
         """
+        if self.ending:
+            raise Refused(ENDING)
         if self._most is not None and len(self._under_way) >= self._most:
             problem = f"{self._most} runs are under way, as many as there may be at once; ask again in a moment"
             raise Refused(
@@ -135,7 +146,8 @@ class Runs:
         return run
 
     def cut(self) -> None:
-        """Cancel all that are under way, since the server ends."""
+        """Cancel all that are under way, and let none begin, since the server ends."""
+        self.ending = True
         for run in tuple(self._under_way):
             run.cut()
 

@@ -66,6 +66,7 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             over.cancel()
+            self._runs.ending = False  # the app may be served again
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,210 @@
+"""What a served LLM answers reaches its client whole and in the form that was asked for, whatever the LLM's own way."""
+
+import asyncio
+import json
+from itertools import product
+from typing import Any
+
+import httpx
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
+from llama_index.core.llms.llm import ToolSelection
+from served import served
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+CHAT = "/v1/chat/completions"
+QUESTION: Any = [{"role": "user", "content": "Why?"}]
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "City",
+        "schema": {"type": "object", "properties": {"name": {"type": "string"}}},
+    },
+}
+
+
+def mixture(writer, *proposers):
+    return MixtureOfAgents(llm=writer, proposers=proposers or [ScriptedLLM("Paris")], num_layers=1)
+
+
+def with_call(text):
+    """A reply that says something and calls the tool that fills in the schema."""
+    call = ToolCallBlock(tool_call_id="c", tool_name="City", tool_kwargs={"name": "Paris"})
+    return ChatMessage(role="assistant", blocks=[TextBlock(text=text), call])
+
+
+class Strange(BaseException):
+    """What an LLM class should not raise."""
+
+
+LOOKS = [
+    ToolSelection(tool_id=str(number), tool_name="look", tool_kwargs={"at": number})
+    for number in (1, 2)
+]
+REPLIES: dict[str, Any] = {
+    "thinks": with_call("<think>a city, hm</think>"),
+    "talks": with_call("Sure, here."),
+    "declines": "I know of none.",
+    "writes": '{"name": "Paris"}',
+    "half": "half \ud83d of it",
+    "half a tool": ToolSelection(tool_id="1", tool_name="look", tool_kwargs={"at": "\ud83d"}),
+    "no json": ToolSelection(tool_id="1", tool_name="look", tool_kwargs={"at": {1, 2}}),
+    "twice": LOOKS,
+    "is cancelled": asyncio.CancelledError(),
+    "is strange": Strange(),
+}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A server of LLMs that reply as their names say, alone and as writers of mixtures."""
+    models = {name: ScriptedLLM(reply) for name, reply in REPLIES.items()}
+    models |= {f"{name}, mixed": mixture(ScriptedLLM(reply)) for name, reply in REPLIES.items()}
+    models["negative"] = ScriptedLLM("ok", usage=(-5, 3))
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        yield client
+
+
+def ask(client, model, **settings):
+    return client.post(CHAT, json={"model": model, "messages": QUESTION, **settings})
+
+
+def said(answer) -> tuple[list[str], list[str]]:
+    """The pieces of text in an answer, whole or streamed, and the arguments of its calls."""
+    if answer.headers["content-type"] == "application/json":
+        messages = [answer.json()["choices"][0]["message"]]
+    else:
+        *events, done = answer.text.removeprefix("data: ").strip().split("\n\ndata: ")
+        assert done == "[DONE]"
+        messages = [json.loads(event)["choices"][0]["delta"] for event in events]
+    calls = [call for one in messages for call in one.get("tool_calls") or ()]
+    texts = [one["content"] for one in messages if one.get("content")]
+    return texts, [call["function"]["arguments"] for call in calls]
+
+
+mixed = pytest.mark.parametrize("mixed", ["", ", mixed"])
+streamed = pytest.mark.parametrize("stream", [False, True])
+
+
+@mixed
+@streamed
+@pytest.mark.parametrize("name", ["thinks", "talks"])
+def test_a_schema_that_a_tool_fills_in_is_the_answer_whatever_is_said_before(
+    client, name, stream, mixed
+):
+    answer = ask(client, name + mixed, response_format=SCHEMA, stream=stream)
+    assert said(answer) == (['{"name": "Paris"}'], [])
+
+
+@mixed
+@streamed
+def test_prose_in_place_of_a_schema_is_told_too(client, stream, mixed):
+    answer = ask(client, f"declines{mixed}", response_format=SCHEMA, stream=stream)
+    assert said(answer) == (["I know of none."], [])
+
+
+@mixed
+def test_a_schema_that_is_written_is_streamed_as_it_comes(client, mixed):
+    texts, _ = said(ask(client, f"writes{mixed}", response_format=SCHEMA, stream=True))
+    assert texts == ['{"name":', ' "Paris"}']
+
+
+@mixed
+@streamed
+def test_half_a_character_in_an_answer_is_told_as_one_that_cannot_be_read(client, stream, mixed):
+    texts, _ = said(ask(client, f"half{mixed}", stream=stream))
+    assert "".join(texts) == "half \ufffd of it"
+    _, (arguments,) = said(ask(client, f"half a tool{mixed}", tools=[TOOL], stream=stream))
+    assert json.loads(arguments) == {"at": "\ufffd"}
+
+
+@mixed
+def test_a_fault_at_the_end_of_a_stream_is_told_by_an_event(client, mixed):
+    answer = ask(client, f"no json{mixed}", tools=[TOOL], stream=True)
+    last = answer.text.strip().rpartition("data: ")[2]
+    assert json.loads(last)["error"]["code"] == "internal_error"
+
+
+@mixed
+@streamed
+def test_no_more_than_one_tool_is_called_where_the_client_wants_it_so(client, stream, mixed):
+    asked = {"tools": [TOOL], "stream": stream}
+    alone = ask(client, f"twice{mixed}", parallel_tool_calls=False, **asked)
+    assert said(alone)[1] == ['{"at": 1}']
+    assert said(ask(client, f"twice{mixed}", **asked))[1] == ['{"at": 1}', '{"at": 2}']
+
+
+def test_tools_and_a_schema_together_reach_openais_class_as_they_were_written(providers):
+    gpt = providers.openai("gpt-4.1")
+    models = {"gpt": gpt, "moa": mixture(gpt)}
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        for model in models:
+            assert ask(client, model, tools=[TOOL], response_format=SCHEMA).status_code == 200
+    for record in providers.log("gpt-4.1"):
+        assert record.body["tools"] == [TOOL]
+        assert record.body["response_format"] == SCHEMA
+
+
+def test_tools_and_a_schema_together_are_refused_where_another_class_would_answer(providers):
+    mistral = providers.mistral("mistral-small-latest")
+    models = {"mistral": mistral, "moa": mixture(mistral, providers.openai("gpt-4.1-mini"))}
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        for model in models:
+            answer = ask(client, model, tools=[TOOL], response_format=SCHEMA)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["param"] == "response_format"
+    assert not providers.log()
+
+
+def test_the_smaller_of_the_clients_limit_and_the_llms_own_holds(providers):
+    providers.configure("gpt-4.1", reply="42")
+    capped = providers.openai("gpt-4.1", max_tokens=100)
+    models = {"gpt": capped, "moa": mixture(capped)}
+    limits = ({"max_tokens": 20}, {"max_completion_tokens": 500}, {})
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        for model, stream, limit in product(models, (False, True), limits):
+            assert ask(client, model, stream=stream, **limit).status_code == 200
+    assert [one.body["max_tokens"] for one in providers.log("gpt-4.1")] == [20, 100, 100] * 4
+    assert capped.max_tokens == 100
+
+
+def test_a_limit_that_leaves_proposers_no_room_is_400(providers):
+    providers.configure("gpt-4.1-mini", reply="one two three four")
+    moa = mixture(ScriptedLLM("x"), providers.openai("gpt-4.1-mini"))
+    with served({"moa": moa}) as at, httpx.Client(base_url=at) as client:
+        for stream in (False, True):
+            answer = ask(client, "moa", max_tokens=2, stream=stream)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["code"] == "max_tokens_too_small"
+            assert "raise max_tokens" in answer.json()["error"]["message"]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_an_llm_that_was_asked_on_another_loop_before_answers_the_first_request(providers):
+    providers.configure("gpt-4.1", reply="42")
+    models = {name: providers.openai("gpt-4.1", max_retries=0) for name in ("first", "second")}
+    for llm in models.values():
+        asyncio.run(llm.achat([ChatMessage(role="user", content="Why?")]))
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        answers = [ask(client, "first"), ask(client, "second", stream=True)]
+    assert ["".join(said(answer)[0]) for answer in answers] == ["42", "42"]
+
+
+@streamed
+@pytest.mark.parametrize("name", ["is cancelled", "is strange"])
+def test_an_llm_that_raises_what_is_no_exception_fails_alone(client, name, stream):
+    answer = ask(client, name, stream=stream)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_error")
+    told = client.get("/metrics").text
+    assert f'moa_in_flight{{model="{name}"}} 0.0' in told
+    assert f'moa_requests_total{{model="{name}",status="502"}}' in told
+
+
+def test_a_negative_number_of_tokens_breaks_no_count(client):
+    assert ask(client, "negative").status_code == 200
+    told = client.get("/metrics").text
+    assert 'moa_tokens_total{kind="input",model="negative"} 0.0' in told
+    assert 'moa_tokens_total{kind="output",model="negative"} 3.0' in told

@@ -1,0 +1,160 @@
+"""A request costs the server little, however much is wrong with it."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from pydantic import ValidationError
+
+from llama_index.packs.mixture_of_agents.server import create_app
+from llama_index.packs.mixture_of_agents.server.request import DEEPEST, MOST, ChatRequest
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+CHAT = "/v1/chat/completions"
+BODY: Any = {"model": "one", "messages": [{"role": "user", "content": "Why?"}]}
+HALF = "\ud800"
+
+
+def tool(**function: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", **function}}]}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        schema = {"items": schema}
+    return schema
+
+
+async def post(app, content: bytes) -> httpx.Response:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        headers = {"Content-Type": "application/json"}
+        return await client.post(CHAT, content=content, headers=headers)
+
+
+async def refusal(body: Any) -> dict[str, Any]:
+    """What is told of a body that makes no sense."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    llm = ScriptedLLM("ok")
+    answer = await post(create_app({"one": llm}), content)
+    assert answer.status_code == 400
+    assert not llm.asked
+    return answer.json()["error"]
+
+
+SEVERAL = [0] * 1000
+FULL_OF_MISTAKES: list[dict[str, Any]] = [
+    {"messages": SEVERAL},
+    {"messages": [{"role": "user", "content": SEVERAL}]},
+    {"messages": [{"role": "assistant", "tool_calls": SEVERAL}]},
+    {"tools": SEVERAL},
+    {"stop": SEVERAL},
+    {"mixture": {f"strange{number}": 1 for number in range(1000)}},
+    {f"strange{number}": 1 for number in range(1000)},
+]
+
+
+@pytest.mark.parametrize("mistakes", FULL_OF_MISTAKES, ids=lambda value: str(value)[:60])
+def test_of_a_thousand_mistakes_the_first_is_told(mistakes):
+    with pytest.raises(ValidationError) as raised:
+        ChatRequest.model_validate({**BODY, **mistakes})
+    assert raised.value.error_count() <= 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("messages", BODY["messages"] * (MOST + 1)),
+        ("logit_bias", {str(number): "x" for number in range(MOST + 1)}),
+    ],
+    ids=["messages", "logit_bias"],
+)
+async def test_more_entries_than_anybody_needs_are_refused(field, value):
+    told = await refusal({**BODY, field: value})
+    assert told["param"] == field
+    assert "holds more than 4,096 entries" in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("tools[0].function.parameters", tool(parameters=nested(DEEPEST + 1))),
+        (
+            "response_format.json_schema.schema",
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "f", "schema": nested(DEEPEST + 1)},
+                }
+            },
+        ),
+    ],
+    ids=["tool", "schema"],
+)
+async def test_a_schema_that_is_nested_too_deep_is_refused(field, body):
+    told = await refusal({**BODY, **body})
+    assert told["param"] == field
+    assert "nested more than 100 levels deep" in told["message"]
+
+
+async def test_a_schema_as_deep_as_it_may_be_reaches_the_llm():
+    llm = ScriptedLLM("ok")
+    body = {**BODY, **tool(parameters=nested(DEEPEST))}
+    answer = await post(create_app({"one": llm}), json.dumps(body).encode())
+    assert answer.status_code == 200
+    (offered,) = llm.asked[0].kwargs["tools"]
+    assert offered["function"]["parameters"] == nested(DEEPEST)
+
+
+CALLED = {"id": "1", "type": "function", "function": {"name": "f", "arguments": HALF}}
+
+
+@pytest.mark.parametrize(
+    "unsayable",
+    [
+        {"stop": HALF},
+        {"reasoning_effort": HALF},
+        {"logit_bias": {HALF: 1}},
+        tool(description=HALF),
+        tool(parameters={"title": HALF}),
+        tool(parameters={"minimum": float("nan")}),
+        {"messages": [{"role": "assistant", "tool_calls": [CALLED]}]},
+        {"logit_bias": {"1": float("inf")}},
+    ],
+    ids=str,
+)
+async def test_what_no_request_to_a_provider_can_carry_is_refused(unsayable):
+    told = await refusal({**BODY, **unsayable})
+    assert told["code"] == "invalid_value"
+    assert "no provider" in told["message"]
+
+
+async def test_a_number_beyond_all_numbers_is_refused():
+    body = json.dumps({**BODY, "logit_bias": {"1": 0}}).replace('"1": 0', '"1": 1e999')
+    assert "no provider" in (await refusal(body.encode()))["message"]
+
+
+async def test_whole_characters_that_are_written_as_two_halves_are_taken():
+    llm = ScriptedLLM("ok")
+    question = {"role": "user", "content": "Not a number: NaN \U0001f642"}
+    body = json.dumps({**BODY, "messages": [question]}).encode()
+    assert b"\\ud83d" in body
+    assert (await post(create_app({"one": llm}), body)).status_code == 200
+    assert llm.asked[0].messages == (ChatMessage(role="user", content=question["content"]),)
+
+
+async def test_a_body_that_is_no_utf_8_is_no_json():
+    body = json.dumps(BODY).encode().replace(b"Why", b"\xff")
+    assert (await refusal(body))["code"] == "invalid_json"
+
+
+async def test_once_the_server_has_cut_its_runs_no_other_begins():
+    llm = ScriptedLLM("ok")
+    app = create_app({"one": llm})
+    app.state.runs.cut()
+    answer = await post(app, json.dumps(BODY).encode())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_ending")
+    assert not llm.asked
