@@ -67,9 +67,22 @@ def text_of(streamed):
     return "".join(chunk.choices[0].delta.content or "" for chunk in streamed if chunk.choices)
 
 
-def test_a_whole_answer_is_openais_and_says_what_the_whole_run_took():
-    with served({"moa": mixture()}) as at:
-        answer = ask(at)
+@pytest.fixture(scope="module")
+def at():
+    """A server for whatever needs no server of its own."""
+    models = {
+        "moa": mixture(),
+        "gpt-4.1": mixture(),
+        "degraded": mixture(proposers=("Paris", ValueError("no"))),
+        "one": ScriptedLLM("Paris, of course.", usage=(7, 3)),
+        "toolless": ScriptedLLM("ok", tools=False),
+    }
+    with served(models) as address:
+        yield address
+
+
+def test_a_whole_answer_is_openais_and_says_what_the_whole_run_took(at):
+    answer = ask(at)
     assert type(answer).__name__ == "ChatCompletion"
     ChatCompletion.model_validate(answer.model_dump(), strict=False)
     assert answer.choices[0].message.content == "It is Paris."
@@ -81,9 +94,8 @@ def test_a_whole_answer_is_openais_and_says_what_the_whole_run_took():
     assert "proposals" not in told
 
 
-def test_a_streamed_answer_begins_with_its_role_and_ends_with_its_reason_and_its_usage():
-    with served({"moa": mixture()}) as at:
-        streamed = chunks(at, stream_options={"include_usage": True})
+def test_a_streamed_answer_begins_with_its_role_and_ends_with_its_reason_and_its_usage(at):
+    streamed = chunks(at, stream_options={"include_usage": True})
     first, *_, last_of_text, usage = streamed
     assert first.choices[0].delta.role == "assistant"
     assert text_of(streamed) == "It is Paris."
@@ -95,41 +107,35 @@ def test_a_streamed_answer_begins_with_its_role_and_ends_with_its_reason_and_its
     assert len({chunk.id for chunk in streamed}) == 1
 
 
-def test_usage_is_streamed_only_to_whom_asks_for_it():
-    with served({"moa": mixture()}) as at:
-        streamed = chunks(at)
+def test_usage_is_streamed_only_to_whom_asks_for_it(at):
+    streamed = chunks(at)
     assert all(chunk.choices and chunk.usage is None for chunk in streamed)
     assert streamed[-1].mixture["calls"] == 3
 
 
-def test_a_stream_ends_with_done_and_both_kinds_of_answers_carry_their_id():
-    with served({"moa": mixture()}) as at:
-        body = {"model": "moa", "messages": QUESTION}
-        whole = httpx.post(f"{at}/v1/chat/completions", json=body)
-        stream = httpx.post(f"{at}/v1/chat/completions", json={**body, "stream": True})
+def test_a_stream_ends_with_done_and_both_kinds_of_answers_carry_their_id(at):
+    body = {"model": "moa", "messages": QUESTION}
+    whole = httpx.post(f"{at}/v1/chat/completions", json=body)
+    stream = httpx.post(f"{at}/v1/chat/completions", json={**body, "stream": True})
     assert whole.headers["x-request-id"] == whole.json()["id"]
     assert stream.text.endswith("data: [DONE]\n\n")
     assert stream.headers["x-request-id"] in stream.text
 
 
-def test_proposals_are_told_to_whom_asks_for_them():
-    with served({"moa": mixture()}) as at:
-        answer = ask(at, extra_body={"mixture": {"proposals": True}})
+def test_proposals_are_told_to_whom_asks_for_them(at):
+    answer = ask(at, extra_body={"mixture": {"proposals": True}})
     assert [one["text"] for one in answer.mixture["proposals"]] == ["Paris", "Paris, France"]
 
 
-def test_a_degraded_answer_says_so_and_who_failed():
-    with served({"moa": mixture(proposers=("Paris", ValueError("no")))}) as at:
-        told = ask(at).mixture
+def test_a_degraded_answer_says_so_and_who_failed(at):
+    told = ask(at, "degraded").mixture
     assert told["degraded"]
     assert [(one["agent"], one["kind"]) for one in told["failures"]] == [("p2", "error")]
 
 
-def test_an_llm_that_is_no_mixture_is_served_too():
-    llm = ScriptedLLM("Paris, of course.", usage=(7, 3))
-    with served({"one": llm}) as at:
-        answer = ask(at, "one")
-        streamed = chunks(at, "one", stream_options={"include_usage": True})
+def test_an_llm_that_is_no_mixture_is_served_too(at):
+    answer = ask(at, "one")
+    streamed = chunks(at, "one", stream_options={"include_usage": True})
     assert answer.choices[0].message.content == text_of(streamed) == "Paris, of course."
     assert answer.usage.total_tokens == streamed[-1].usage.total_tokens == 10
     assert not hasattr(answer, "mixture")
@@ -256,29 +262,24 @@ def test_a_schema_is_filled_in_by_a_mixture_whose_writer_only_knows_tools(stream
     assert answer.choices[0].finish_reason == "stop"
 
 
-def test_an_llm_without_tools_refuses_them_clearly():
-    llm = ScriptedLLM("ok", tools=False)
-    with served({"one": llm}) as at, pytest.raises(openai.BadRequestError) as raised:
-        ask(at, "one", tools=[WEATHER])
+def test_an_llm_without_tools_refuses_them_clearly(at):
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(at, "toolless", tools=[WEATHER])
     assert raised.value.param == "tools"
-    assert "the model one takes no tools" in raised.value.message
+    assert "the model toolless takes no tools" in raised.value.message
 
 
-def test_llama_indexs_own_class_asks_a_served_mixture():
-    with served({"gpt-4.1": mixture()}) as at:
-        llm = OpenAI("gpt-4.1", api_base=f"{at}/v1", api_key=KEY)
-        assert llm.complete("Why?").text == "It is Paris."
-        asked = [ChatMessage(role="user", content="Why?")]
-        assert "".join(chunk.delta or "" for chunk in llm.stream_chat(asked)) == "It is Paris."
+def test_llama_indexs_own_class_asks_a_served_mixture(at):
+    llm = OpenAI("gpt-4.1", api_base=f"{at}/v1", api_key=KEY)
+    assert llm.complete("Why?").text == "It is Paris."
+    asked = [ChatMessage(role="user", content="Why?")]
+    assert "".join(chunk.delta or "" for chunk in llm.stream_chat(asked)) == "It is Paris."
 
 
-def test_a_served_mixture_is_a_proposer_of_another_one_and_its_tokens_are_counted_once():
-    with served({"gpt-4.1": mixture()}) as at:
-        inner = OpenAI("gpt-4.1", api_base=f"{at}/v1", api_key=KEY)
-        outer = MixtureOfAgents(
-            llm=ScriptedLLM("In the end: Paris."), proposers=[inner], num_layers=1
-        )
-        result = outer.chat([ChatMessage(role="user", content="Why?")]).additional_kwargs["mixture"]
+def test_a_served_mixture_is_a_proposer_of_another_one_and_its_tokens_are_counted_once(at):
+    inner = OpenAI("gpt-4.1", api_base=f"{at}/v1", api_key=KEY)
+    outer = MixtureOfAgents(llm=ScriptedLLM("In the end: Paris."), proposers=[inner], num_layers=1)
+    result = outer.chat([ChatMessage(role="user", content="Why?")]).additional_kwargs["mixture"]
     assert [one.text for one in result.proposals] == ["It is Paris."]
     assert result.answer == "In the end: Paris."
     assert result.usage.total_tokens == 45 + 15
