@@ -11,10 +11,14 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.server import create_app
 
+_KEPT: list[Mapping[str, LLM]] = []
+"""An LLM's clients end when it is collected: not while another test's event loop runs, which they would take for theirs."""
+
 
 @contextmanager
 def served(models: Mapping[str, LLM], **settings: Any) -> Iterator[str]:
     """Serve while this context is open; the server's address."""
+    _KEPT.append(models)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
             create_app(models, **settings), log_config=None, lifespan="off", loop="asyncio",
