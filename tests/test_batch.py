@@ -3,9 +3,10 @@
 import asyncio
 import json
 import resource
+import sqlite3
 import threading
 import tracemalloc
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -113,6 +114,10 @@ async def test_answers_come_as_they_end():
 async def test_closing_or_cancelling_ends_the_questions_in_flight(way):
     begun, ended = asyncio.Event(), []
 
+    async def first(_):
+        await begun.wait()
+        return "the first"
+
     async def reply(_):
         begun.set()
         try:
@@ -124,7 +129,7 @@ async def test_closing_or_cancelling_ends_the_questions_in_flight(way):
         async with aclosing(coming):
             await anext(coming)
 
-    coming = answers(ScriptedLLM("the first", reply), ["one", "two", "three"], in_flight=2)
+    coming = answers(ScriptedLLM(first, reply), ["one", "two", "three"], in_flight=2)
     reader = asyncio.create_task(read())
     await begun.wait()
     if way == "close":
@@ -138,12 +143,12 @@ async def test_closing_or_cancelling_ends_the_questions_in_flight(way):
 
 
 async def test_what_the_questions_raise_comes_after_the_answers_that_were_paid_for():
-    gate = asyncio.Event()
+    gate, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def questions():
         yield "one"
         yield "two"
-        gate.set()
+        loop.call_soon_threadsafe(gate.set)
         raise OSError("the pipe broke")
 
     async def reply(_):
@@ -155,6 +160,77 @@ async def test_what_the_questions_raise_comes_after_the_answers_that_were_paid_f
         async for answer in answers(ScriptedLLM(reply), questions(), in_flight=5):
             got += [answer.text]
     assert got == ["paid for"] * 2
+
+
+async def test_answers_come_while_an_iterator_waits_for_more_questions(tmp_path):
+    answered = threading.Event()
+
+    def questions():
+        yield "one"
+        assert answered.wait(timeout=10)
+        yield "two"
+
+    def watch(report):
+        if report.answered:
+            answered.set()
+
+    report = await arun_batch(ScriptedLLM(echo), questions(), tmp_path / "a.jsonl", watch=watch)
+    assert report.answered == 2
+
+
+async def test_a_batch_that_waits_for_questions_can_be_cancelled(tmp_path):
+    waiting, goes_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def questions():
+        yield "one"
+        loop.call_soon_threadsafe(waiting.set)
+        goes_on.wait(timeout=10)
+        yield "two"
+
+    work = arun_batch(ScriptedLLM(echo), questions(), tmp_path / "answers.jsonl")
+    batch = asyncio.create_task(work)
+    await waiting.wait()
+    batch.cancel()
+    await asyncio.wait([batch])
+    assert batch.cancelled()
+    goes_on.set()
+
+
+async def test_a_batch_that_stopped_does_not_wait_for_more_questions(tmp_path):
+    goes_on, waited = threading.Event(), []
+
+    def questions():
+        yield "one"
+        waited.append(goes_on.wait(timeout=10))
+        yield "two"
+
+    llm, out = ScriptedLLM(RuntimeError("no")), tmp_path / "answers.jsonl"
+    report = await arun_batch(llm, questions(), out, max_failures=1)
+    assert report.stopped.startswith("1 questions failed")
+    assert waited == []
+    goes_on.set()
+
+
+async def test_an_iterator_is_read_in_one_thread():
+    def questions():
+        with closing(sqlite3.connect(":memory:")) as base:  # which no other thread may use
+            for (text,) in base.execute("VALUES ('one'), ('two'), ('three')"):
+                yield text
+
+    got = [one.text async for one in answers(ScriptedLLM(echo), questions(), in_flight=1)]
+    assert got == ["one!", "two!", "three!"]
+
+
+async def test_an_answer_that_nobody_can_read_is_a_failure_of_its_question_alone():
+    class Odd(ScriptedLLM):
+        async def achat(self, messages, **kwargs):
+            response = await super().achat(messages, **kwargs)
+            return None if messages[-1].content == "one" else response
+
+    odd = Odd(echo)  # pyright: ignore[reportCallIssue]
+    failed, fine = [one async for one in answers(odd, ["one", "two"], in_flight=1)]
+    assert (failed.kind, fine.text) == (FailureKind.BAD_RESPONSE, "two!")
+    assert failed.usage.estimated  # it was sent, and is billed perhaps
 
 
 async def test_a_failure_is_an_answer_too_and_shows_no_key():
@@ -474,7 +550,7 @@ def test_without_prices_no_cost_can_be_kept_to(tmp_path):
     out, texts = tmp_path / "answers.jsonl", ["one", "two", "three"]
     report = run_batch(ScriptedLLM(echo), texts, out, max_cost=1, in_flight=1)
     assert report.stopped.startswith("what question 1 took cannot be told in US dollars")
-    with pytest.raises(BatchError, match="what was spent before cannot be told in US dollars"):
+    with pytest.raises(BatchError, match=r"what was spent before .* leave the bound out, or name"):
         run_batch(ScriptedLLM(echo), texts, out, max_cost=1)
 
 
@@ -482,6 +558,8 @@ def test_without_prices_no_cost_can_be_kept_to(tmp_path):
 def test_numbers_that_make_no_sense_are_refused(tmp_path, name):
     with pytest.raises(BatchError, match=f"{name} = -1: it must be at least"):
         run_batch(ScriptedLLM(), ["one"], tmp_path / "answers.jsonl", **{name: -1})
+    with pytest.raises(BatchError, match=f"{name} = nan: it must be at least"):
+        run_batch(ScriptedLLM(), ["one"], tmp_path / "answers.jsonl", **{name: float("nan")})
     with pytest.raises(ValueError, match="at least one question"):
         answers(ScriptedLLM(), ["one"], in_flight=0)
 
@@ -596,6 +674,12 @@ def test_questions_are_read_from_parquet_and_answers_written_to_it(tmp_path):
     assert json.loads(written[1]["fields"]) == {"level": 2}
     assert run_batch(ScriptedLLM(echo), path, out, prices=PRICES).skipped == 2
     assert pq.read_table(out).to_pylist() == written
+
+
+def test_a_cell_of_a_csv_file_may_be_long(tmp_path):
+    path = tmp_path / "questions.csv"
+    path.write_text("question\n" + "x" * 200_000)
+    assert [len(one.text) for one in read_questions(path)] == [200_000]
 
 
 def test_what_is_no_parquet_file_is_told(tmp_path):

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import PIPE, CompletedProcess, Popen
 
 import pexpect
 import pytest
@@ -156,6 +156,19 @@ def test_questions_come_from_standard_input_too(folder):
     assert "-, line 5: this is no JSON" in done.stderr
     assert "1 answered, 0 failed, 3 answered before" in done.stderr
     assert folder.ids()[-1] == "4"  # what was in flight is not lost
+
+
+def test_questions_are_asked_while_standard_input_waits_and_ctrl_c_ends_it(folder, providers):
+    providers.hold("gpt-4.1")
+    command = [sys.executable, *folder.command(questions="-")]
+    with Popen(command, cwd=folder.path, env=folder.environment, stdin=PIPE, stderr=PIPE) as moa:
+        assert moa.stdin
+        moa.stdin.write(b'{"question": "Why?"}\n')
+        moa.stdin.flush()
+        providers.wait_for("gpt-4.1", held=1, timeout=30)
+        moa.send_signal(signal.SIGINT)
+        assert moa.wait(timeout=30) == 130  # and more questions might still come
+    providers.wait_for(open=0)
 
 
 def test_a_mistake_in_the_questions_is_told_before_anything_is_asked(folder, providers):

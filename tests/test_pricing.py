@@ -53,6 +53,10 @@ def test_an_unknown_price_is_none_and_never_0(provider, model):
     assert price_of(provider, model, SOME) is None
 
 
+def test_a_usage_that_makes_no_sense_has_no_price():
+    assert price_of("openai", "gpt-4.1", Usage(10, 5, cached_tokens=100)) is None
+
+
 def test_no_tokens_cost_nothing_whatever_the_model():
     assert price_of("ollama", "llama3.2", Usage(requests=3)) == 0
 

@@ -134,7 +134,10 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
     moment = None if when is None else datetime.fromtimestamp(when, timezone.utc)
     try:
         found = calc_price(tokens, model, provider_id=shop, genai_request_timestamp=moment)
-    except LookupError:
+    except (
+        LookupError,
+        ValueError,
+    ):  # not listed; or a usage that makes no sense: more cached than sent
         return None
     # Models that it lists without a price would come out as free.
     price: Any = found.model_price

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         raise
 
 
-async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
     """Iterate a blocking iterator in a thread of its own.
 
     Closing this iterator hangs up, so that the blocking one ends with an error where it waits for its socket. That

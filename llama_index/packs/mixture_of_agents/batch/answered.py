@@ -125,7 +125,7 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
             row.get("message", ""),
             row.get("proposals", ()),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"this is no row of a batch's answers ({error!r})") from None
 
 

@@ -40,7 +40,7 @@ class Asker:
         system: a system prompt for questions that have none.
         prices: the user's own prices, for an LLM that is no mixture: a mixture has its own.
         details: whether answers carry a mixture's proposals.
-        waits: seconds to wait for a provider that has worked and does not now, time after time.
+        waits: seconds to wait for a mixture's provider that has worked and does not now, time after time.
         threaded: ask an LLM that is no mixture in threads, by its sync client: the caller is sync, and has no loop that
             an async client could be bound to.
     """
@@ -65,7 +65,7 @@ class Asker:
     async def ask(self, question: Question) -> Answer:
         """Ask, and tell what became of it. Raises only what cancels it.
 
-        A provider that has worked and is left alone for a while (an open circuit) is waited for.
+        A provider that has worked and that a mixture leaves alone for a while (an open circuit) is waited for.
         """
         answer = await self._once(question)
         for wait in self._waits:
@@ -83,9 +83,9 @@ class Asker:
         try:
             messages = question.conversation(self._system)
             response = await self._chat(messages)
-        except Exception as error:  # noqa: BLE001 - an LLM class may raise anything: it becomes a record
+            return self._answered(question, messages, response, time.perf_counter() - begun)
+        except Exception as error:  # noqa: BLE001 - an LLM class may raise or return anything: it becomes a record
             return self._failed(question, messages, error, time.perf_counter() - begun)
-        return self._answered(question, messages, response, time.perf_counter() - begun)
 
     async def _chat(self, messages: list[ChatMessage]) -> ChatResponse:
         try:

@@ -1,38 +1,57 @@
 """The course of a batch: what is asked next, what has come of it, and whether to go on."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
-from itertools import islice
-from pathlib import Path
 
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
 from .answered import Answer
+from .fetching import as_they_come, in_turns
 from .ids import Ids
 from .question import Question
-from .reading import STDIN, Questions, each
+from .reading import Questions, are_at_hand, each
 from .report import Report
 from .store import Store
 
 
 class Course:
-    """What is asked next, what has come of it, and whether to go on."""
+    """What is asked next, what has come of it, and whether to go on.
+
+    Attributes:
+        trouble: what ``watch`` raised.
+    """
 
     def __init__(
-        self, store: Store, limit: int | None, max_cost: float | None, max_failures: int
+        self,
+        store: Store,
+        limit: int | None,
+        max_cost: float | None,
+        max_failures: int,
+        watch: Callable[[Report], None],
     ) -> None:
+        self.trouble: Exception | None = None
         self._store, self._limit, self._max_failures = store, limit, max_failures
         self._most = None if max_cost is None else Decimal(str(max_cost))
-        self._begun, self._started, self._in_a_row = time.perf_counter(), 0, 0
-        self._checked, self._so_far = False, Report()
+        self._watch, self._begun, self._started, self._in_a_row = watch, time.perf_counter(), 0, 0
+        self._so_far, self._for_answers = Report(), Decimal(0)
 
     @property
     def must_learn_cost(self) -> bool:
         """Whether there is a bound, and no answer yet that tells what a question costs."""
         return self._most is not None and not self._store.rows + self._so_far.answered
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stopped, and nothing that was asked is waited for."""
+        return bool(self._so_far.stopped) and not self._in_flight
+
+    @property
+    def _in_flight(self) -> int:
+        return self._started - self._so_far.answered - self._so_far.failed
 
     def report(self) -> Report:
         """How far it is."""
@@ -49,56 +68,65 @@ class Course:
         """
         store, total, skipped = self._store, None, 0
         if self._most is not None and store.spent.unpriced:
-            raise BatchError(f"{store.path}: {_unknown('what was spent before')}")
-        by_path = isinstance(questions, (str, Path))
-        self._checked = Path(questions) != STDIN if by_path else isinstance(questions, Sequence)
-        if self._checked:
+            problem = _unknown("what was spent before")
+            raise BatchError(f"{store.path}: {problem}: leave the bound out, or name another file")
+        if are_at_hand(questions):
             total = 0
             for question in _unique(each(questions)):
                 total += 1
                 skipped += store.has(question)
                 yield question
         self._so_far = Report(total, skipped, spent=store.spent, mended=store.mended)
-        self._begun = time.perf_counter()
+        self._for_answers, self._begun = store.for_answers.at_least, time.perf_counter()
 
-    def to_ask(self, questions: Questions) -> Iterator[Question]:
+    async def to_ask(self, questions: Questions) -> AsyncGenerator[Question, None]:
         """The questions that have no answer yet, as long as there is no reason to stop."""
-        for question in islice(self._unanswered(questions), self._limit):
-            if self._so_far.stopped or not self._is_affordable():
-                return
-            self._started += 1
-            yield question
-
-    def _unanswered(self, questions: Questions) -> Iterator[Question]:
-        read = each(questions)
-        for question in read if self._checked else _unique(read):
-            if not self._store.has(question):
+        read, counted = each(questions), self._so_far.total is not None
+        async with aclosing(in_turns(read) if counted else as_they_come(_unique(read))) as fetched:
+            async for question in fetched:
+                if self._store.has(question):
+                    self._skip(counted)
+                    continue
+                if self._so_far.stopped or not self._is_affordable():
+                    return
+                self._started += 1
                 yield question
-            elif not self._checked:
-                self._so_far = replace(self._so_far, skipped=self._so_far.skipped + 1)
+                if self._started == self._limit:
+                    return
+
+    def _skip(self, counted: bool) -> None:
+        if not counted:
+            self._so_far = replace(self._so_far, skipped=self._so_far.skipped + 1)
 
     def _is_affordable(self) -> bool:
         if self._most is None:
             return True
-        now = self._so_far
-        ended = now.answered + now.failed
-        known = self._store.rows + ended
-        average = now.spent.at_least / known if known else Decimal(0)
-        expected = now.spent.at_least + (self._started - ended + 1) * average
-        if now.spent.at_least < self._most and expected <= self._most:
+        spent, known = self._so_far.spent.at_least, self._store.rows + self._so_far.answered
+        # of answers alone: a failure may have been free, and tells nothing of them
+        average = self._for_answers / known if known else Decimal(0)
+        if spent < self._most and spent + (self._in_flight + 1) * average <= self._most:
             return True
         self._stop(f"another question would not fit into {dollars(self._most)} any more")
         return False
 
     def take(self, answer: Answer) -> None:
-        """Write an answer down, count it, and see whether to go on.
+        """Write an answer down, count it, tell who watches, and see whether to go on.
 
         Raises:
             OSError: it cannot be written.
         """
         self._store.add(answer)
+        self._count(answer)
+        try:
+            self._watch(self.report())
+        except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
+            self.trouble = self.trouble or error
+            self._stop(f"who watched it raised {error!r}")
+
+    def _count(self, answer: Answer) -> None:
         now, good = self._so_far, answer.kind is None
         self._in_a_row = 0 if good else self._in_a_row + 1
+        self._for_answers += answer.cost.at_least if good else 0
         self._so_far = replace(
             now,
             answered=now.answered + good,
@@ -111,7 +139,8 @@ class Course:
         if self._in_a_row == self._max_failures > 0:
             self._stop(f"{self._in_a_row} questions failed one after the other: {answer.error}")
         if self._most is not None and answer.cost.unpriced:
-            self._stop(_unknown(f"what question {answer.question.id} took"))
+            problem = _unknown(f"what question {answer.question.id} took")
+            self._stop(f"{problem}: give the models' prices, and name another file")
 
     def _stop(self, reason: str) -> None:
         if not self._so_far.stopped:
@@ -119,9 +148,7 @@ class Course:
 
 
 def _unknown(what: str) -> str:
-    return (
-        f"{what} cannot be told in US dollars, so no cost can be kept to: give the models' prices"
-    )
+    return f"{what} cannot be told in US dollars, so no cost can be kept to"
 
 
 def _unique(questions: Iterable[Question]) -> Iterator[Question]:

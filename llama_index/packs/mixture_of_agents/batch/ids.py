@@ -11,19 +11,28 @@ class Ids:
         # "" is a temporary file; one thread at a time uses it, but not always the same one
         self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._base.execute("PRAGMA journal_mode = OFF")
-        self._base.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, value) WITHOUT ROWID")
+        self._base.execute("CREATE TABLE ids (id BLOB PRIMARY KEY, value) WITHOUT ROWID")
         self._base.execute("BEGIN")
 
     def get(self, name: str) -> Any:
         """The value of an id; None where it is not known."""
-        found = self._base.execute("SELECT value FROM ids WHERE id = ?", (name,)).fetchone()
+        asked = "SELECT value FROM ids WHERE id = ?"
+        found = self._base.execute(asked, (_key(name),)).fetchone()
         return found[0] if found else None
 
     def add(self, name: str, value: Any) -> bool:
         """Keep an id's value; False, and nothing else, where it is known already."""
         asked = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
-        return self._base.execute(asked, (name, value)).rowcount == 1
+        return self._base.execute(asked, (_key(name), value)).rowcount == 1
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep an id's value instead of the one before."""
+        self._base.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (_key(name), value))
 
     def close(self) -> None:
         """Let the file go."""
         self._base.close()
+
+
+def _key(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")  # half a character is no text to SQLite

@@ -29,7 +29,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, Any]], columns: dict[str, str]) -> None:
+def write_rows(
+    path: Path, rows: Iterable[dict[str, Any]], columns: dict[str, str]
+) -> Iterator[dict[str, Any]]:
     """Write rows to a file, which is there when it is whole.
 
     Args:
@@ -38,6 +40,9 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]], columns: dict[str, st
         columns: each column's name and Arrow type ("string", "double", ...); what is no text becomes JSON in a
             "string" column.
 
+    Yields:
+        Each row, when it is written, so that others may have their turn.
+
     Raises:
         ImportError: pyarrow is not installed.
         OSError: it cannot be written.
@@ -45,11 +50,17 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]], columns: dict[str, st
     pa, pq = _pyarrow(""), _pyarrow("parquet")
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
     unfinished = path.with_name(f"{path.name}.part")
-    with pq.ParquetWriter(unfinished, schema) as writer:
-        for some in _in_batches(rows):
-            told = [{name: _told(row.get(name), columns[name]) for name in columns} for row in some]
-            writer.write_table(pa.Table.from_pylist(told, schema))
-    unfinished.replace(path)
+    try:
+        with pq.ParquetWriter(unfinished, schema) as writer:
+            for some in _in_batches(rows):
+                told = [
+                    {name: _told(row.get(name), columns[name]) for name in columns} for row in some
+                ]
+                writer.write_table(pa.Table.from_pylist(told, schema))
+                yield from some
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -64,8 +75,11 @@ def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def _told(value: Any, kind: str) -> Any:
-    plain = kind != "string" or value is None or isinstance(value, str)
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    if kind != "string" or value is None:
+        return value
+    text: str = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # a model may say half a character, which no column of texts can hold
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def require_pyarrow() -> None:

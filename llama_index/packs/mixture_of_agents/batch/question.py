@@ -25,7 +25,7 @@ class Question:
 
     Attributes:
         id: what its answer is found by; unique in its batch.
-        text: the question; "" where there are messages.
+        text: the question; of no matter where there are messages.
         messages: the conversation as OpenAI writes it: ``{"role": "user", "content": "..."}``; a content may also be a
             list of parts, ``{"type": "text", ...}`` and ``{"type": "image_url", ...}``
             (https://platform.openai.com/docs/api-reference/chat/create, "messages").
@@ -54,7 +54,8 @@ class Question:
 
     def digest(self) -> bytes:
         """Eight bytes that tell whether a question of the same id is still the same."""
-        said = json.dumps([self.text, self.system, self.messages], sort_keys=True, default=str)
+        text = "" if self.messages else self.text  # which is what is asked, and what a row tells
+        said = json.dumps([text, self.system, self.messages], sort_keys=True, default=str)
         return hashlib.blake2b(said.encode(), digest_size=8).digest()
 
 

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +15,15 @@ Questions = str | Path | Iterable[Question | str | Mapping[str, Any]]
 """A file, or the questions themselves; a text is a question, a mapping what an object of a file is."""
 STDIN = Path("-")
 _BOM = "\ufeff"
+_LONGEST = 2**31 - 1
+"""Characters of a cell in a CSV file; more than this its reader takes on no system."""
+
+
+def are_at_hand(questions: Questions) -> bool:
+    """Whether they can be read without waiting, and more than once: those of a file or a sequence."""
+    if isinstance(questions, (str, Path)):
+        return Path(questions) != STDIN
+    return isinstance(questions, Sequence)
 
 
 def each(questions: Questions) -> Iterator[Question]:
@@ -78,6 +87,9 @@ def _text(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(
+        _LONGEST
+    )  # not 128 KiB; it holds for all of this process, there is no other way
     rows = csv.DictReader(
         (line for _, line in _lines(path)), delimiter=delimiter, restkey="", strict=True
     )
@@ -120,7 +132,8 @@ _FORMATS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     r"""The lines of a file, numbered from 1. They end with \n and nothing else that Unicode calls a line's end."""
-    file: BinaryIO = sys.stdin.buffer if path == STDIN else path.open("rb")
+    # not sys.stdin, which Python waits for when it ends, while a thread may still read it
+    file: BinaryIO = os.fdopen(0, "rb", closefd=False) if path == STDIN else path.open("rb")
     with file:
         for number, data in enumerate(file, 1):
             try:

@@ -1,33 +1,26 @@
 """A batch from its questions to its files."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.digests import digest
 from llama_index.packs.mixture_of_agents.errors import BatchError
-from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.llms import model_name
 from llama_index.packs.mixture_of_agents.pricing import Prices
 from llama_index.packs.mixture_of_agents.threads import iterate_blocking
 
-from .answered import Answer
 from .asking import Asker
 from .course import Course
+from .fetching import in_turns
+from .fingerprint import fingerprint
 from .reading import Questions
 from .report import Report
 from .store import Store
 from .stream import IN_FLIGHT, flowing
-
-T = TypeVar("T")
-_A_FEW = 256
-"""How many records are read until others on the event loop have their turn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,15 +31,16 @@ class Settings:
         in_flight: how many questions are asked at once.
         limit: ask no more than so many, this time.
         max_cost: US dollars that the whole batch may cost, with what was spent before. A question is asked only where
-            those in flight and it fit into what is left, if they cost what the others did on average; alone, as long
-            as there is no other.
+            those in flight and it fit into what is left, if they cost what answers did on average; alone, as long
+            as there is no answer.
         max_failures: stop when so many failed one after the other, with no answer between; 0 is never.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
         details: whether answers carry a mixture's proposals.
         fingerprint: what answers, in words: with another one the batch is not gone on with. By default the LLM's class
-            and model, and of a mixture the names of its agents.
-        watch: told how far it is: before the first question is asked, and with each that ends.
+            and model, and all that decides how a mixture of LlamaIndex's LLM classes answers.
+        watch: told how far it is: before the first question is asked, and with each that ends. If it raises, no more
+            questions are asked; the error is raised when those in flight have their answers.
         threaded: ask an LLM that is no mixture in threads, by its sync client.
 
     Raises:
@@ -67,7 +61,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in {"in_flight": 1, "limit": 1, "max_cost": 0, "max_failures": 0}.items():
             number = getattr(self, name)
-            if number is not None and number < least:
+            if number is not None and not number >= least:  # not a number neither
                 raise BatchError(f"{name} = {number!r}: it must be at least {least}")
 
 
@@ -79,7 +73,8 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
     Args:
         llm: any LLM of LlamaIndex's, a mixture for example.
         questions: a file's path (see ``read_questions``), or the questions. A file or a sequence is checked from its
-            beginning to its end before anything is asked; anything else is read as there is room for it.
+            beginning to its end before anything is asked; anything else is read as there is room for it,
+            in a thread, since it may wait.
         out: the file of the answers, ``.jsonl`` or ``.parquet``; docs/batch.md says what is beside it.
         settings: what ``Settings`` takes: in_flight, limit, max_cost, max_failures, system, ...
 
@@ -93,31 +88,30 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
     """
     how = Settings(**settings)
     asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
-    with Store(out, _fingerprint(llm, how)) as store:
-        course = Course(store, how.limit, how.max_cost, how.max_failures)
-        async for _ in _with_others(store.read()):
-            pass
-        async for _ in _with_others(course.look_through(questions)):
-            pass
+    with Store(out, _answers_of(llm, how)) as store:
+        if isinstance(questions, (str, Path)) and store.is_made_of(Path(questions)):
+            problem = (
+                f"this is what the answers of {out} are written to; name another file for them"
+            )
+            raise BatchError(f"{questions}: {problem}")
+        course = Course(store, how.limit, how.max_cost, how.max_failures, how.watch)
+        await _go_through(store.read())
+        await _go_through(course.look_through(questions))
         how.watch(course.report())
-        waiting = course.to_ask(questions)
-        while course.must_learn_cost:  # from one, rather than from as many as may be in flight
-            if not await _take(flowing(asker.ask, islice(waiting, 1), 1), course, how):
-                break
-        await _take(flowing(asker.ask, waiting, how.in_flight), course, how)
-        store.finish()
+
+        def in_flight() -> int:
+            return 1 if course.must_learn_cost else how.in_flight
+
+        coming = flowing(asker.ask, course.to_ask(questions), in_flight, course.take)
+        async with aclosing(coming):
+            async for answer in coming:
+                course.take(answer)
+                if course.is_over:  # rather than wait for a question that is not asked any more
+                    break
+        await _go_through(store.finish())
+        if course.trouble:
+            raise course.trouble
         return course.report()
-
-
-async def _take(coming: AsyncGenerator[Answer, None], course: Course, how: Settings) -> int:
-    """Write answers down as they come; how many."""
-    number = 0
-    async with aclosing(coming):
-        async for answer in coming:
-            number += 1
-            course.take(answer)
-            how.watch(course.report())
-    return number
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
@@ -130,17 +124,11 @@ def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) 
     return report
 
 
-def _fingerprint(llm: LLM, how: Settings) -> str:
-    kind = (
-        repr(llm) if isinstance(llm, MixtureOfAgents) else f"{llm.class_name()} {model_name(llm)}"
-    )
+def _answers_of(llm: LLM, how: Settings) -> str:
     prompt = f", system prompt {digest(how.system)[:8]}" if how.system else ""
-    return (how.fingerprint or kind) + prompt
+    return (how.fingerprint or fingerprint(llm)) + prompt
 
 
-async def _with_others(items: Iterable[T]) -> AsyncIterator[T]:
-    """What an iterator gives, while others on this event loop have their turn now and then."""
-    for number, item in enumerate(items):
-        if number % _A_FEW == 0:
-            await asyncio.sleep(0)
-        yield item
+async def _go_through(items: Iterable[object]) -> None:
+    async for _ in in_turns(items):
+        pass

@@ -4,10 +4,11 @@
 
     answers.jsonl          a row for each question that has its answer, never two for one
     answers.failed.jsonl   a row for each question that failed when it was last asked; not there where none did
-    answers.batch.json     which mixture the answers are of, and what failed questions have cost so far
+    answers.batch.json     which mixture the answers are of, and what failures have cost whose rows are gone
 
-A row is one write, made as soon as there is an answer: whoever ends this process loses no row. Once a second what was
-written is forced to the disk, which keeps it when the power fails.
+A row is one write, made as soon as there is an answer: whoever ends this process loses no row. What was written is
+forced to the disk, which keeps it when the power fails, with the first row that comes a second after the last time, and
+in the end. Rows of failures that are over - their question was answered, or failed again - go when the batch ends.
 """
 
 import json
@@ -15,10 +16,9 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import Cost
@@ -44,8 +44,9 @@ class Store:
     Attributes:
         path: the file of the rows.
         failures: the file of the rows that failed.
-        spent: US dollars that were spent before.
         rows: how many answers there were before.
+        for_answers: US dollars that they have cost.
+        spent: US dollars that were spent before, on failures too.
         mended: bytes of a row that was cut off, and is gone.
     """
 
@@ -57,17 +58,19 @@ class Store:
             require_pyarrow()
         self.path = self.out.with_suffix(".jsonl")
         self.failures = self.out.with_suffix(".failed.jsonl")
-        self.spent, self.rows, self.mended = Cost(), 0, 0
+        self.rows, self.for_answers, self.spent, self.mended = 0, Cost(), Cost(), 0
         self._told, self._fingerprint = self.out.with_suffix(".batch.json"), fingerprint
-        self._header: dict[str, Any] = {}
+        self._tidied = self.failures.with_name(f"{self.failures.name}.part")
+        self._gone = Cost()  # what failures have cost whose rows are gone
         self._answered, self._forced = Ids(), time.monotonic()
         self._file = self._failed = -1
 
     def __enter__(self) -> "Store":  # noqa: PYI034 - typing has Self from Python 3.11 on
-        self._file = _opened(self.path)
         try:
+            self._keep_from_others()
+            self._file = _opened(self.path)
             self._lock()
-            self._header = self._told_before()
+            self._hear_what_was_told()
         except BaseException:
             self.__exit__()
             raise
@@ -82,18 +85,27 @@ class Store:
         self._file = self._failed = -1
         self._answered.close()
 
+    def is_made_of(self, path: Path) -> bool:
+        """Whether a file is one of these."""
+        own = (self.out, self.path, self.failures, self._told)
+        return path.exists() and any(one.exists() and one.samefile(path) for one in own)
+
     def read(self) -> Iterator[Answer]:
-        """The answers that are there, to be gone through once, before anything else is done.
+        """The answers and failures that are there, to be gone through once, before anything else is done.
 
         Raises:
             BatchError: something else is there; the message says in which line.
         """
         for answer in self._rows(self.path, mend=True):
             self._answered.add(answer.question.id, answer.question.digest())
-            self.spent += answer.cost
+            self.for_answers += answer.cost
             self.rows += 1
             yield answer
-        self.spent += self._failures_written_off()
+        self.spent = self.for_answers + self._gone
+        if self.failures.exists():
+            for answer in self._rows(self.failures, mend=True):
+                self.spent += answer.cost
+                yield answer
 
     def has(self, question: Question) -> bool:
         """Whether a question has its answer.
@@ -126,15 +138,20 @@ class Store:
         if time.monotonic() - self._forced >= _FORCED_EVERY:
             self._force()
 
-    def finish(self) -> None:
-        """Force all to the disk, and make the Parquet file where one is wanted.
+    def finish(self) -> Iterator[object]:
+        """Force all to the disk, tidy up, and make the Parquet file where one is wanted. Nothing is added any more.
+
+        Yields:
+            Each row that is seen to, for others to have their turn.
 
         Raises:
             OSError: it cannot be written.
         """
         self._force()
-        if self.out.suffix == ".parquet":
-            write_rows(self.out, (answer.row() for answer in self._rows(self.path)), COLUMNS)
+        if self.failures.exists():
+            yield from self._tidy()
+        if self.out != self.path:
+            yield from write_rows(self.out, (one.row() for one in self._rows(self.path)), COLUMNS)
 
     def _force(self) -> None:
         for file in (self._file, self._failed):
@@ -142,15 +159,25 @@ class Store:
                 os.fsync(file)
         self._forced = time.monotonic()
 
+    def _keep_from_others(self) -> None:
+        if self.out != self.path and self.out.exists() and not self._told.exists():
+            raise BatchError(self._of_something_else(self.out))
+
     def _lock(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._file).st_mode):
-            raise BatchError(f"{self.path}: this is no file that a batch can go on with; name one")
+        for path in (self.path, self.failures):
+            if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+                problem = "this is no file that a batch can go on with; name another"
+                raise BatchError(f"{path}: {problem} for the answers")
         if not lock(self._file):
             problem = "another process is writing answers here; wait for it, or name another file"
             raise BatchError(f"{self.path}: {problem}")
 
-    def _told_before(self) -> dict[str, Any]:
-        """What the file beside the answers says; it is written where there is none.
+    def _of_something_else(self, path: Path) -> str:
+        problem = f"it holds something already, and no {self._told.name} says of what"
+        return f"{path}: {problem}; name another file for the answers"
+
+    def _hear_what_was_told(self) -> None:
+        """Hear what the file beside the answers says; it is written where there is none.
 
         Raises:
             BatchError: these are answers of another mixture, or no answers at all.
@@ -158,27 +185,30 @@ class Store:
         empty = not os.fstat(self._file).st_size and not self.failures.exists()
         if not self._told.exists():
             if not empty:
-                problem = f"it holds something already, and no {self._told.name} says of what"
-                raise BatchError(f"{self.path}: {problem}; name another file for the answers")
-            self._tell(Cost())
+                raise BatchError(self._of_something_else(self.path))
+            self._tell()
         try:
             said = json.loads(self._told.read_text("utf-8"))
-            theirs = said["answers_of"]
-        except (ValueError, KeyError, TypeError):
+            theirs, gone = said["answers_of"], said["failures_cost"]
+            self._gone = Cost(Decimal(gone["usd"]), tuple(gone["unpriced"]))
+        except (ValueError, KeyError, TypeError, ArithmeticError):
             raise BatchError(f"{self._told}: this is no file of a batch; name another") from None
         if theirs == self._fingerprint:
-            return said
+            if said.get("tidied"):
+                self._put_in_place()
+            return
         if not empty:
             problem = "its answers are of another mixture"
             both = f"  before: {theirs}\n  now:    {self._fingerprint}"
             remedy = "To go on, ask the same as before; or name another file for these answers."
             raise BatchError(f"{self.path}: {problem}.\n{both}\n{remedy}")
-        self._tell(Cost())
-        return self._told_before()
+        self._gone = Cost()
+        self._tell()
 
-    def _tell(self, failures: Cost) -> None:
-        cost = {"usd": str(failures.at_least), "unpriced": failures.unpriced}
+    def _tell(self, *, tidied: bool = False) -> None:
+        cost = {"usd": str(self._gone.at_least), "unpriced": self._gone.unpriced}
         said = {"format": _FORMAT, "answers_of": self._fingerprint, "failures_cost": cost}
+        said |= {"tidied": True} if tidied else {}
         unfinished = self._told.with_name(f"{self._told.name}.part")
         with unfinished.open("w", encoding="utf-8") as file:
             file.write(f"{json.dumps(said, indent=2)}\n")
@@ -186,15 +216,39 @@ class Store:
             os.fsync(file.fileno())
         unfinished.replace(self._told)
 
-    def _failures_written_off(self) -> Cost:
-        """What failed questions have cost so far. They are asked again: their rows go, what they cost is kept."""
-        before = self._header["failures_cost"]
-        cost = Cost(Decimal(before["usd"]), tuple(before["unpriced"]))
-        if self.failures.exists():
-            cost = sum((one.cost for one in self._rows(self.failures, mend=True)), cost)
-            self._tell(cost)
+    def _tidy(self) -> Iterator[Answer]:
+        """Keep the last failure of each question that has no answer; of the others, what they cost.
+
+        Each failure's cost is counted once, whenever this process ends: a file that is told of is put in place when
+        the batch goes on, and one that is not is as good as not there.
+        """
+        if self._failed >= 0:  # Windows replaces no file that is open
+            os.close(self._failed)
+            self._failed = -1
+        gone = self._gone
+        with closing(Ids()) as last, self._tidied.open("wb") as file:
+            for number, failure in enumerate(self._rows(self.failures)):
+                last.put(failure.question.id, number)
+                yield failure
+            for number, failure in enumerate(self._rows(self.failures)):
+                name = failure.question.id
+                if last.get(name) == number and self._answered.get(name) is None:
+                    file.write(failure.to_json() + b"\n")
+                else:
+                    gone += failure.cost
+                yield failure
+            file.flush()
+            os.fsync(file.fileno())
+        self._gone = gone
+        self._tell(tidied=True)
+        self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        with suppress(FileNotFoundError):  # it was put there, and then the process was ended
+            self._tidied.replace(self.failures)
+        if self.failures.exists() and not self.failures.stat().st_size:
             self.failures.unlink()
-        return cost
+        self._tell()
 
     def _rows(self, path: Path, *, mend: bool = False) -> Iterator[Answer]:
         """The rows of a file. What a failure of the machine has left of the last one is cut away."""

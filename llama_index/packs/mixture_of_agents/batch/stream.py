@@ -1,9 +1,9 @@
 """The answers to many questions as they come, so many at a time and no more."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from itertools import islice
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 from llama_index.core.llms.llm import LLM
 
@@ -12,9 +12,11 @@ from llama_index.packs.mixture_of_agents.pricing import Prices
 
 from .answered import Answer
 from .asking import Asker
+from .fetching import as_they_come, in_turns
 from .question import Question
-from .reading import Questions, each
+from .reading import Questions, are_at_hand, each
 
+T = TypeVar("T")
 IN_FLIGHT = 16
 """How many questions are asked at once, where nobody says."""
 
@@ -34,7 +36,8 @@ def answers(
 
     Args:
         llm: any LLM of LlamaIndex's, a mixture for example.
-        questions: the questions, or a file of them; each is read when there is room for it.
+        questions: the questions, or a file of them; each is read when there is room for it. An iterator, which may
+            wait for them, is read in a thread.
         in_flight: how many are asked at once.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
@@ -50,40 +53,84 @@ def answers(
     if in_flight < 1:
         raise ValueError(f"in_flight = {in_flight!r}: at least one question must be asked at once")
     asker = Asker(llm, system, prices, details=details)
-    return flowing(asker.ask, each(questions), in_flight)
+    fetched = in_turns if are_at_hand(questions) else as_they_come
+    return flowing(asker.ask, fetched(each(questions)), lambda: in_flight)
 
 
 async def flowing(
     ask: Callable[[Question], Coroutine[Any, Any, Answer]],
-    questions: Iterator[Question],
-    in_flight: int,
+    questions: AsyncGenerator[Question, None],
+    in_flight: Callable[[], int],
+    left: Callable[[Answer], None] = lambda _: None,
 ) -> AsyncGenerator[Answer, None]:
-    """What ``answers`` does, with any way to ask."""
+    """What ``answers`` does, with any way to ask.
+
+    Args:
+        ask: asks a question; raises only what cancels it.
+        questions: the questions; closed in the end.
+        in_flight: how many may be asked at once, now.
+        left: takes each answer that is there when this is closed or cancelled, and that nobody else will take.
+    """
     running: dict[asyncio.Task[Answer], Question] = {}
-    ended: asyncio.Queue[asyncio.Task[Answer]] = asyncio.Queue()
-    trouble: Exception | None = None
+    ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+    reading: asyncio.Task[Question | None] | None = None
+    more, trouble = True, None
     try:
         while True:
-            try:
-                # as soon as one has ended: its place is not kept empty while its answer is made use of
-                for question in islice(questions, in_flight - len(running)):
-                    task = asyncio.create_task(ask(question))
-                    running[task] = question
-                    task.add_done_callback(ended.put_nowait)
-            except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
-                trouble, questions = error, iter(())
-            if not running:
+            if more and reading is None and len(running) < in_flight():
+                reading = _begun(_next(questions), ended)
+            if reading is None and not running:
                 break
             task = await ended.get()
-            question = running.pop(task)
-            if task.cancelled():  # and not by us
-                stray = "the LLM cancelled its own call"
-                yield Answer(question, kind=FailureKind.CANCELLED, error=stray)
-            else:
-                yield task.result()
+            if task is not reading:
+                yield _outcome(task, running.pop(task))
+                continue
+            question, reading = None, None
+            try:
+                question = task.result()
+            except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
+                trouble = error
+            more = question is not None
+            if question is not None:
+                running[_begun(ask(question), ended)] = question
     finally:
-        for task in running:
+        doing: list[asyncio.Task[Any]] = [*running, *([reading] if reading else [])]
+        for task in doing:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        try:
+            await asyncio.gather(*doing, return_exceptions=True)
+            await questions.aclose()
+        finally:
+            _hand_over(running, left)
     if trouble is not None:
         raise trouble
+
+
+def _begun(
+    work: Coroutine[Any, Any, T], ended: asyncio.Queue[asyncio.Task[Any]]
+) -> asyncio.Task[T]:
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended.put_nowait)
+    return task
+
+
+async def _next(questions: AsyncIterator[Question]) -> Question | None:
+    async for question in questions:
+        return question
+    return None
+
+
+def _outcome(task: asyncio.Task[Answer], question: Question) -> Answer:
+    if task.cancelled():  # and not by us
+        stray = "the LLM cancelled its own call"
+        return Answer(question, kind=FailureKind.CANCELLED, error=stray)
+    return task.result()
+
+
+def _hand_over(
+    running: dict[asyncio.Task[Answer], Question], left: Callable[[Answer], None]
+) -> None:
+    with ExitStack() as every_one:  # also where one of them cannot be written
+        for task in reversed(running):  # of a stack the last comes first
+            if task.done() and not task.cancelled() and not task.exception():
+                every_one.callback(left, task.result())

@@ -75,9 +75,9 @@ def _run(
     from .progress import Progress
     from .running import Loop
 
-    mixture, named = MixtureOfAgents(recipe), fingerprint(recipe)
+    mixture = MixtureOfAgents(recipe)
     with tracing(mixture, trace), Loop(fast=True) as loop, Progress(questions, recipe) as progress:
-        work = arun_batch(mixture, questions, out, fingerprint=named, watch=progress, **settings)
+        work = arun_batch(mixture, questions, out, watch=progress, **settings)
         try:
             return loop.run(work)
         except BaseException:  # Ctrl-C, a full disk, a bad line of standard input
@@ -101,18 +101,3 @@ def _see_that_prices_are_known(recipe: "Recipe") -> None:
             f"--max-cost: there is no price for {', '.join(unpriced)}; give prices in US dollars per million tokens in "
             f"and out, in the recipe file or as {example}"
         )
-
-
-_NO_MATTER = ("budget", "call", "deadline", "limits", "name", "prices", "reserve")
-"""Settings that decide whether and when there is an answer, and not which: a batch may go on with others."""
-
-
-def fingerprint(recipe: "Recipe") -> str:
-    """What answers a recipe gives, in words and as a hash."""
-    from llama_index.packs.mixture_of_agents.describing import to_data
-    from llama_index.packs.mixture_of_agents.digests import digest
-
-    said: dict[str, Any] = {
-        name: value for name, value in to_data(recipe).items() if name not in _NO_MATTER
-    }
-    return f"{recipe!r} {digest(said)[:8]}"
