@@ -1,7 +1,7 @@
 """The answers to many questions as they come, so many at a time and no more."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -73,37 +73,31 @@ async def flowing(
     """
     running: dict[asyncio.Task[Answer], Question] = {}
     ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-    reading: asyncio.Task[Question | None] | None = None
-    more, trouble = True, None
+    room = asyncio.Event()
+
+    async def feed() -> None:
+        async for question in questions:
+            running[_begun(ask(question), ended)] = question
+            while len(running) >= in_flight():
+                room.clear()
+                await room.wait()
+
+    feeding = _begun(feed(), ended)
     try:
-        while True:
-            if more and reading is None and len(running) < in_flight():
-                reading = _begun(_next(questions), ended)
-            if reading is None and not running:
-                break
+        while running or not feeding.done():
             task = await ended.get()
-            if task is not reading:
+            if task is not feeding:
+                room.set()  # its place is not kept empty while its answer is made use of
                 yield _outcome(task, running.pop(task))
-                continue
-            question, reading = None, None
-            try:
-                question = task.result()
-            except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
-                trouble = error
-            more = question is not None
-            if question is not None:
-                running[_begun(ask(question), ended)] = question
     finally:
-        doing: list[asyncio.Task[Any]] = [*running, *([reading] if reading else [])]
-        for task in doing:
+        for task in (feeding, *running):
             task.cancel()
         try:
-            await asyncio.gather(*doing, return_exceptions=True)
+            await asyncio.gather(feeding, *running, return_exceptions=True)
             await questions.aclose()
         finally:
             _hand_over(running, left)
-    if trouble is not None:
-        raise trouble
+    feeding.result()  # what the questions raised: what was in flight is paid for, so it came first
 
 
 def _begun(
@@ -112,12 +106,6 @@ def _begun(
     task = asyncio.create_task(work)
     task.add_done_callback(ended.put_nowait)
     return task
-
-
-async def _next(questions: AsyncIterator[Question]) -> Question | None:
-    async for question in questions:
-        return question
-    return None
 
 
 def _outcome(task: asyncio.Task[Answer], question: Question) -> Answer:
