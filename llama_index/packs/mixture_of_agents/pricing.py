@@ -134,10 +134,8 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
     moment = None if when is None else datetime.fromtimestamp(when, timezone.utc)
     try:
         found = calc_price(tokens, model, provider_id=shop, genai_request_timestamp=moment)
-    except (
-        LookupError,
-        ValueError,
-    ):  # not listed; or a usage that makes no sense: more cached than sent
+    # Not listed; or a usage that makes no sense, such as more tokens cached than sent.
+    except (LookupError, ValueError):
         return None
     # Models that it lists without a price would come out as free.
     price: Any = found.model_price
