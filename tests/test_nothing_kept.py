@@ -9,6 +9,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 ASKED = [ChatMessage(role="user", content="Why?")]
@@ -20,6 +21,10 @@ def no_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+def gone(_: object) -> None:
+    raise ConnectionError("gone")
 
 
 async def whole(mixture: MixtureOfAgents) -> ChatResponse:
@@ -38,10 +43,14 @@ async def blocking(mixture: MixtureOfAgents) -> ChatResponse:
 async def test_the_events_of_a_run_go_with_its_response(
     ask: Callable[[MixtureOfAgents], Awaitable[ChatResponse]], no_collector: None
 ) -> None:
+    fails_once = ScriptedLLM(gone, "B.")
     mixture = MixtureOfAgents(
-        llm=ScriptedLLM("C."), proposers=[ScriptedLLM("A."), ScriptedLLM("B.")]
+        llm=ScriptedLLM("C."),
+        proposers=[ScriptedLLM("A."), fails_once],
+        call=CallPolicy(backoff=0),
     )
     response = await ask(mixture)
+    assert len(fails_once.asked) == 3
     message = weakref.ref(response.additional_kwargs["mixture"].message)
     assert message() is not None
     del response

@@ -5,7 +5,6 @@ import random
 from dataclasses import replace
 from typing import Any
 
-import tenacity
 from llama_index.core.base.llms.types import ChatResponse
 
 from .asking import Request, RunState
@@ -102,15 +101,10 @@ class _Call:
         if admission == "probe":
             self.retries = 0
         attempt = await self.attempts.make()
-        if not self._worth_another(attempt):
-            return attempt
-        await self._pause(self.wait)
-        again = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_result(self._worth_another),
-            wait=lambda _: self.wait,
-            sleep=self._pause,
-        )
-        return await again(self.attempts.make)
+        while self._worth_another(attempt):
+            await self._pause(self.wait)
+            attempt = await self.attempts.make()
+        return attempt
 
     def _worth_another(self, attempt: Attempt) -> bool:
         """Whether another attempt may cure what went wrong, after ``self.wait`` seconds."""

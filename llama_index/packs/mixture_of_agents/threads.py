@@ -86,18 +86,12 @@ def _shut_down_socket(thread: threading.Thread) -> None:
 
 async def in_thread(function: Callable[[], T]) -> T:
     """Await a blocking function in a thread of its own. Cancelling hangs up, and abandons the thread."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    outcomes: list[tuple[Any, BaseException | None]] = []
 
     def settle(value: Any, error: BaseException | None) -> None:
-        if outcome.cancelled():
-            return
-        if error is None:
-            outcome.set_result(value)
-        elif isinstance(error, StopIteration):  # a future refuses it
-            outcome.set_exception(RuntimeError("the LLM raised StopIteration"))
-        else:
-            outcome.set_exception(error)
+        outcomes.append((value, error))
+        over.set()
 
     def work() -> None:
         try:
@@ -109,11 +103,17 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     thread = _start(work)
     try:
-        return await outcome
+        await over.wait()
     except BaseException:
-        if outcome.cancelled():
-            hang_up(thread)
+        hang_up(thread)
         raise
+    value, error = outcomes.pop()
+    try:
+        if error is not None:
+            raise error
+        return value
+    finally:
+        error = None  # its traceback holds this frame
 
 
 async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
@@ -154,6 +154,7 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T
                 return
             yield item  # type: ignore[misc]
     finally:
+        error = None  # its traceback holds this frame
         if not last:
             patience = time.monotonic() + _A_MOMENT
             hang_up(thread)
@@ -201,6 +202,7 @@ def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, No
                 return
             yield item  # type: ignore[misc]
     finally:
+        error = None  # its traceback holds this frame
         if not over:
             ready.wait()
             _tell(running["loop"], running["task"].cancel)
