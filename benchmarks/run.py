@@ -1,6 +1,6 @@
 """The benchmarks: everything that is compared takes turns in one run, and only ratios within it count.
 
-python benchmarks/run.py                    all of it (half an hour)
+python benchmarks/run.py                    all of it (an hour)
 python benchmarks/run.py --quick            the same in small (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-SUITES = ("single", "in_flight", "tail", "growth", "features", "rooms", "startup")
+SUITES = ("single", "in_flight", "scaling", "tail", "growth", "features", "rooms", "startup")
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 

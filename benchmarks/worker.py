@@ -104,7 +104,7 @@ async def serve(answers: Any, *, calm: bool = False) -> None:
                 reply: dict[str, Any] = {"cpu": time.process_time() - begun, "variants": list(asks)}
                 if calm:  # what is there now stays; what comes goes by itself
                     gc.freeze()
-                    gc.set_threshold(50_000, 20, 100)
+                    gc.set_threshold(500_000, 5, 10)
             elif command["do"] == "allocated":
                 reply = await allocated(asks[command["variant"]], command["runs"])
             else:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from peers import Peer
 from report import Report
-from rig import KIB, Entry, Rig, Sample, Setup, middle
+from rig import KIB, Entry, Rig, Sample, Setup
 
 LATENCY = 0.1
-ROUNDS, IN_A_ROW = 3, 4
 REPLY = "An answer of some words, as models give them. " * 12
 OURS, BARE = "mixture, shared clients", "gather of OpenAI.achat"
 BEST = f"{OURS}, uvloop, calm collector"
@@ -76,8 +75,6 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
             f"Memory is the peak of the process above what it held before, for each run at once.",
         )
     _targets(report, found, list(levels))
-    if not quick:
-        _scaling(rig, report)
     return report
 
 
@@ -145,23 +142,3 @@ def _targets(report: Report, found: dict[tuple[str, int], Sample], levels: list[
         report.target(
             f"errors, {level} at once, own clients", float(len(mine.errors)), 0.0, unit=""
         )
-
-
-def _scaling(rig: Rig, report: Report) -> None:
-    """What a call costs with more runs at once: as many runs one after the other at every level, in turns."""
-    (best,) = (one for one in CONTESTANTS if one.name == BEST)
-    cpu: dict[int, list[float]] = {50: [], 200: [], 1000: []}
-    for _ in range(ROUNDS):
-        for level, found in cpu.items():
-            sample = _measured(rig, [best], level, IN_A_ROW * level, 1)[BEST]
-            if sample.errors:
-                raise RuntimeError(f"{BEST}, {level} at once: {sample.errors[0]}")
-            found.append(sample.cpu / sample.arrived)
-    cost = {level: middle(found) for level, found in cpu.items()}
-    report.table(
-        "More runs at once",
-        ("runs at once", "CPU per call, ms", "over that at 50"),
-        [(f"{level:,}", one * 1e3, one / cost[50]) for level, one in cost.items()],
-        f"{BEST}, {IN_A_ROW} runs one after the other in each place, so that connections are opened for as many requests; medians of {ROUNDS}, in turns.",
-    )
-    report.target("CPU per call at 1,000 over that at 50 at once", cost[1000] / cost[50], 1.2)

@@ -25,6 +25,10 @@ def main() -> None:
 
 
 def _calm_the_collector() -> None:
-    """What LlamaIndex imports stays to the end: searching it for garbage takes a third of a short command's CPU."""
-    gc.set_threshold(50_000, 20, 100)
+    """Search for garbage seldom, as there is next to none.
+
+    What LlamaIndex imports stays to the end, and searching it takes a third of a short command's CPU. Runs leave nothing
+    to be found, but a thousand of them at once are a million objects to search: a fifth of a call's CPU.
+    """
+    gc.set_threshold(500_000, 5, 10)
     atexit.register(gc.freeze)
