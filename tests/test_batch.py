@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
 from llama_index.core.llms.custom import CustomLLM
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import (
@@ -31,6 +32,7 @@ from llama_index.packs.mixture_of_agents.batch import (
 )
 from llama_index.packs.mixture_of_agents.batch.answered import answer_of
 from llama_index.packs.mixture_of_agents.batch.asking import Asker
+from llama_index.packs.mixture_of_agents.batch.fingerprint import fingerprint
 from llama_index.packs.mixture_of_agents.batch.store import Store
 from llama_index.packs.mixture_of_agents.errors import BatchError, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
@@ -446,6 +448,16 @@ def test_answers_of_another_mixture_are_not_gone_on_with(tmp_path, llm, changes)
     with pytest.raises(BatchError, match=r"(?s)of another mixture.*before: .*now: .*name another"):
         run_batch(llm, ["one", "two"], out, **changes)
     assert ids(out) == ["1"]
+
+
+def test_an_llms_settings_are_a_part_of_what_answers_are_of():
+    warm = OpenAI("gpt-4.1", temperature=1, api_key="a", timeout=60, max_retries=3)
+    again = OpenAI("gpt-4.1", temperature=1, api_key="b", timeout=300, max_retries=0)
+    cold = OpenAI("gpt-4.1", temperature=0, api_key="a", timeout=60, max_retries=3)
+    elsewhere = OpenAI("gpt-4.1", temperature=1, api_key="a", api_base="http://localhost/v1")
+    assert fingerprint(warm) == fingerprint(again)
+    assert len({fingerprint(llm) for llm in (warm, cold, elsewhere)}) == 3
+    assert fingerprint(warm).startswith("openai_llm gpt-4.1 ")
 
 
 def test_where_nothing_is_answered_another_mixture_may_begin(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -11,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+from llama_index.packs.mixture_of_agents.threads import in_thread
 
 ASKED = [ChatMessage(role="user", content="Why?")]
 
@@ -56,3 +58,33 @@ async def test_the_events_of_a_run_go_with_its_response(
     del response
     await asyncio.sleep(0)  # what the loop has still to call
     assert message() is None
+
+
+class Late(Exception):
+    """A built-in error cannot be referred to weakly."""
+
+
+async def test_what_a_thread_raises_that_nobody_waits_for_is_not_kept(no_collector: None) -> None:
+    given_up, raised = threading.Event(), []
+
+    def trouble() -> Late:
+        error = Late()
+        raised.append(weakref.ref(error))
+        return error
+
+    def work() -> None:
+        given_up.wait(10)
+        raise trouble()
+
+    before = set(threading.enumerate())
+    call = asyncio.create_task(in_thread(work))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    del call
+    given_up.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    await asyncio.sleep(0)  # what the thread has told the loop
+    assert [one() for one in raised] == [None]

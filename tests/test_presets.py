@@ -259,6 +259,7 @@ async def test_best_of_n__rates_each_answer_by_itself(providers, models):
     providers.configure("gpt-4o", rules=[("good", '{"rating": 9}'), ("poor", '{"rating": 2}')])
     requests, result = await transcript(providers, best_of_n(mini, judge, samples=2))
     assert (result.answer, result.answered_by) == ("good", "gpt-4.1-mini#2")
+    assert result.finish_reason == "stop"
     assert requests == snapshot("""\
 gpt-4.1-mini: max_tokens 2048, n 2, temperature 0.7
 [user] What is six times seven?

@@ -192,6 +192,7 @@ async def test_the_first_reference_stands_in_only_where_the_recipe_allows_it() -
     refusing = ScriptedLLM(Closed("no"))
     result = await ask(two_layers(refusing, or_best_proposal=True))
     assert (result.answer, result.answered_by) == ("I am a", "a")
+    assert result.finish_reason == "stop"
     assert result.degraded == ("every aggregator failed; the answer is the first reference",)
 
 

@@ -150,6 +150,7 @@ def test_every_key_opens_and_health_needs_none(plain):
     another = {"Authorization": "bearer another"}
     assert plain.post(CHAT, json=BODY, headers=another).status_code == 200
     assert httpx.get(f"{plain.base_url}/health").json() == {"status": "ok"}
+    assert httpx.head(f"{plain.base_url}/health").status_code == 200
 
 
 def test_too_large_a_body_is_413_whether_its_length_is_told_or_not(plain):

@@ -1,4 +1,7 @@
-"""What it takes to begin: imports, a command's help, the LLM objects and the first answer."""
+"""What it takes to begin: imports, a command's help, the LLM objects and the first answer.
+
+Processes begin in a folder in which there is no package, so that they import the installed one, as users do.
+"""
 
 import os
 import subprocess
@@ -7,7 +10,7 @@ import time
 
 from peers import Peer
 from report import Report
-from rig import Rig, Setup, middle
+from rig import HERE, Rig, Setup, middle
 
 CORE = "import llama_index.core"
 PACKAGE = "import llama_index.packs.mixture_of_agents"
@@ -55,11 +58,11 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
 def _after_core(statement: str) -> float:
     """Seconds of CPU that a statement takes where core is imported; two whole processes differ by more than that."""
     code = f"import time, {CORE.split()[1]}\nbegun = time.process_time()\n{statement}\nprint(time.process_time() - begun)"
-    return float(subprocess.check_output([sys.executable, "-c", code]))
+    return float(subprocess.check_output([sys.executable, "-c", code], cwd=HERE))
 
 
 def _cpu(command: list[str]) -> float:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=HERE)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert not process.returncode, command

@@ -11,7 +11,7 @@ from .diagnosis import Fault
 from .events import Degraded, Emit, Role, RunStarted
 from .failures import FailureKind
 from .recipe import Agent
-from .transport import OnChunk
+from .streamed import OnChunk
 
 CANCELLED = Fault(FailureKind.CANCELLED, "the call was cancelled before it ended")
 

@@ -75,7 +75,6 @@ class Attempts:
         self.passed_on = False
         self.hedged = False
         self._dropped: set[str] = set()
-        self._may_move = True
 
     def time_left(self) -> float | None:
         """Seconds that the call may still take; None for no bound."""
@@ -157,7 +156,7 @@ class Attempts:
         limits = (self.time_left(), self.policy.timeout)
         limit = min((seconds for seconds in limits if seconds is not None), default=None)
         sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
-        self.requests += 1
+        self._count()
         begun, scope = self.run.now(), expires_after(limit)
         received: list[str] = []
         try:
@@ -167,9 +166,6 @@ class Attempts:
             self.usage += unanswered_usage(self.request.messages, received)
             raise
         except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
-            if self._may_move and not self.passed_on and self.transport.is_of_another_loop(error):
-                self._may_move = False
-                return await self._request()
             fault = self._late(begun) if expired(scope, error) else self._diagnosis(error, sent)
             if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
                 self.usage += unanswered_usage(self.request.messages, received)
@@ -180,12 +176,17 @@ class Attempts:
             self.transport.refuse(("n",))  # without a word
         return self._judged(answers, response)
 
+    def _count(self) -> None:
+        self.requests += 1
+
     async def _ask(
         self, sent: dict[str, Any], scope: Any, received: list[str]
     ) -> tuple[Sequence[Answer], ChatResponse | None, Usage | None]:
         messages, on_chunk = self.request.messages, self.request.on_chunk
         if on_chunk is None:
-            response = await self.transport.chat(messages, sent, threaded=self.run.threaded)
+            response = await self.transport.chat(
+                messages, sent, threaded=self.run.threaded, again=self._count
+            )
             return read(response), response, read_usage(response)
 
         def pass_on(text: str, chunk: ChatResponse) -> None:
@@ -198,7 +199,9 @@ class Attempts:
                 )
             on_chunk(text, chunk)
 
-        streamed = await self.transport.stream(messages, sent, pass_on, threaded=self.run.threaded)
+        streamed = await self.transport.stream(
+            messages, sent, pass_on, threaded=self.run.threaded, again=self._count
+        )
         answer = assembled(streamed.text, streamed.last, streamed.finish_reason)
         return (answer,), streamed.last, streamed.usage
 

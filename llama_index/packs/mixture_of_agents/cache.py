@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from .answers import answer_message
 from .asking import Request, RunState
 from .calls import Caller, parameters_of
+from .described import NO_SETTINGS
 from .digests import digest
 from .events import CallFinished, CallStarted, Proposal
 from .llm import MixtureOfAgents
@@ -27,10 +28,6 @@ from .threads import in_thread
 
 _VERSION = 1
 _COLLECTION = "mixture_of_agents"
-_NOT_SETTINGS = frozenset(
-    {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
-)
-"""Fields of an LLM object that do not change what it answers; nor do its keys and headers."""
 _log = logging.getLogger(__name__)
 
 
@@ -162,7 +159,7 @@ def _settings(value: Any) -> Any:
         named = (
             name
             for name in type(value).model_fields
-            if name not in _NOT_SETTINGS and not SECRET.search(name)
+            if name not in NO_SETTINGS and not SECRET.search(name)
         )
         known = {name: _settings(getattr(value, name)) for name in named}
         return [type(value).__qualname__, known, _settings(recipe) if recipe else None]

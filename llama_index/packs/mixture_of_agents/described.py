@@ -12,6 +12,10 @@ from llama_index.core.llms.llm import LLM
 from .errors import ConfigError
 from .models import EMBEDDINGS, LLMS, PROVIDERS, SECRET, ModelSpec, Provider, make_llm
 
+NO_SETTINGS = frozenset(
+    {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
+)
+"""Fields of an LLM object that do not change what it answers; nor do its keys and headers."""
 _NAMES_A_KEY = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 
@@ -27,10 +31,10 @@ def describe_llm(llm: LLM) -> dict[str, Any]:
     said: dict[str, Any] = {"model": f"{short}:{name}"} if short else {"class": path, "model": name}
     provider = PROVIDERS[short] if short else Provider(path, "api_base")
     usual = _usual(said["model"], "" if short else path, tuple(os.environ.items()))
-    plain = _settings(usual, provider.base) if usual else {}
+    plain = settings_of(usual, provider.base) if usual else {}
     settings = {
         name: value
-        for name, value in _settings(llm, provider.base).items()
+        for name, value in settings_of(llm, provider.base).items()
         if plain.get(name) != value
     }
     if base := settings.pop(provider.base, None):
@@ -61,7 +65,7 @@ def key_variable(llm: LLM, usual: LLM | None) -> str:
     return next((name for name in names if _NAMES_A_KEY.search(name)), "")
 
 
-def _settings(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
+def settings_of(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
     """The plain settings of an object, its server's address among them, without secrets."""
     names = [name for name in type(model).model_fields if name not in ("model", base)]
     found = {name: _plain(getattr(model, name, None)) for name in names if not SECRET.search(name)}
@@ -74,7 +78,9 @@ def describe_embedding(embedding: BaseEmbedding) -> dict[str, Any]:
     """The class of an embedding model with its settings."""
     model = getattr(embedding, "model", None)
     settings = (
-        {"model": model, **_settings(embedding)} if isinstance(model, str) else _settings(embedding)
+        {"model": model, **settings_of(embedding)}
+        if isinstance(model, str)
+        else settings_of(embedding)
     )
     defaults = {name: one.get_default() for name, one in type(embedding).model_fields.items()}
     changed = {name: value for name, value in settings.items() if value != defaults.get(name)}

@@ -90,11 +90,9 @@ class MixtureResult:
     @cached_property
     def _end(self) -> RunFinished:
         last = self.events[-1] if self.events else None
-        return (
-            last
-            if isinstance(last, RunFinished)
-            else RunFinished(getattr(last, "at", 0.0), error="unfinished")
-        )
+        if isinstance(last, RunFinished):
+            return last
+        return RunFinished(getattr(last, "at", 0.0), error="unfinished")
 
     @cached_property
     def calls(self) -> tuple[CallFinished, ...]:
@@ -129,6 +127,13 @@ class MixtureResult:
     def answered_by(self) -> str:
         """The agent that wrote the answer: an aggregator, or a proposer whose proposal stands for it."""
         return self._end.agent
+
+    @property
+    def finish_reason(self) -> str:
+        """The provider's word for why whoever wrote the answer stopped; "" where it gave none."""
+        own = [p for c in self.calls for p in c.proposals if self.answered_by in (c.agent, p.agent)]
+        same = [p for p in own if p.text == self.answer]  # it may also judge, or have other layers
+        return (same or own)[-1].finish_reason if own else ""
 
     @property
     def error(self) -> str:

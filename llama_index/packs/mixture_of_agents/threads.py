@@ -90,8 +90,9 @@ async def in_thread(function: Callable[[], T]) -> T:
     outcomes: list[tuple[Any, BaseException | None]] = []
 
     def settle(value: Any, error: BaseException | None) -> None:
-        outcomes.append((value, error))
-        over.set()
+        if not over.is_set():
+            outcomes.append((value, error))
+            over.set()
 
     def work() -> None:
         try:
@@ -105,7 +106,10 @@ async def in_thread(function: Callable[[], T]) -> T:
     try:
         await over.wait()
     except BaseException:
-        hang_up(thread)
+        if not over.is_set():
+            over.set()  # nobody waits for an outcome any more
+            hang_up(thread)
+        outcomes.clear()
         raise
     value, error = outcomes.pop()
     try:

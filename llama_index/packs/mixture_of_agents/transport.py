@@ -2,57 +2,40 @@
 
 Two ways, because LlamaIndex's OpenAI and MistralAI classes keep one async client that is bound to the first event
 loop that used it: on any other loop it breaks ("Event loop is closed") or stalls. So an LLM is awaited natively on
-the first loop that this object saw, and in a thread, through its sync client, everywhere else.
+the first loop that this object saw, and in a thread, through its sync client, everywhere else. Where the LLM was
+asked on another loop before, or was given a client of another loop, its error tells: then it is asked once more.
 """
 
 import asyncio
 import re
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
-from .answers import finish_reason
 from .diagnosis import causes
-from .events import Usage
 from .llms import context_window, derives_from, endpoint_key, is_openai, provider_name, secrets
-from .speech import Speech
+from .streamed import OnChunk, Streamed, heard
 from .threads import in_thread, iterate_in_thread
-from .usage import latest, read_usage
-
-OnChunk = Callable[[str, ChatResponse], None]
-T = TypeVar("T")
-_TAIL = 3
-"""How many last chunks of a stream (and its first) are searched for usage and a finish reason: a provider may send
-these apart, and looking into every chunk takes as long as making it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """A streamed answer.
-
-    Attributes:
-        text: as the deltas said it; what integrations accumulate in ``message`` is not always right.
-        last: the last chunk, or None.
-        finish_reason: why it stopped; "" for no word on that.
-        usage: the tokens that the provider reported, or None.
-    """
-
-    text: str
-    last: ChatResponse | None
-    finish_reason: str
-    usage: Usage | None
+def _nothing_more() -> None:
+    pass
 
 
 class Transport:
-    """An LLM object as the engine asks it: a copy without retries and rate limits of its own, which calls.py sees to.
+    """An LLM object as it is asked.
+
+    Args:
+        llm: the LLM.
+        alone: ask it as it is. Otherwise a copy is asked without retries and rate limits of its own, which the engine
+            sees to.
 
     Attributes:
         llm: the LLM to ask; the caller's own object where nothing had to be changed.
@@ -63,9 +46,9 @@ class Transport:
         refused: optional parameters that the model has refused; they are not sent again.
     """
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: LLM, *, alone: bool = False) -> None:
         self.original = llm
-        self.llm = _stripped(llm)
+        self.llm = llm if alone else _stripped(llm)
         self.key = endpoint_key(llm)
         self.secrets = secrets(llm)
         self.window = context_window(llm)
@@ -146,14 +129,31 @@ class Transport:
             await self.limiter.async_acquire(tokens)
 
     async def chat(
-        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], *, threaded: bool
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: dict[str, Any],
+        *,
+        threaded: bool,
+        again: Callable[[], None] = _nothing_more,
     ) -> ChatResponse:
-        """Ask for a whole answer. Raises whatever the LLM raises."""
+        """Ask for a whole answer. Raises whatever the LLM raises.
+
+        Args:
+            messages: the conversation.
+            parameters: what is sent beside it.
+            threaded: ask in a thread, whichever loop this is.
+            again: called where the LLM's async client was asked in vain, and a thread asks once more.
+        """
         if not threaded and self._native and self._here():
-            llm, parameters = _addressed(self.llm, parameters, "async_client")
-            return await llm.achat(messages, **parameters)
-        llm, parameters = _addressed(self.llm, parameters, "client")
-        return await in_thread(partial(llm.chat, messages, **parameters))
+            llm, sent = _addressed(self.llm, parameters, "async_client")
+            try:
+                return await llm.achat(messages, **sent)
+            except Exception as error:
+                if not self._moves(error):
+                    raise
+            again()
+        llm, sent = _addressed(self.llm, parameters, "client")
+        return await in_thread(partial(llm.chat, messages, **sent))
 
     async def stream(
         self,
@@ -162,35 +162,25 @@ class Transport:
         on_chunk: OnChunk,
         *,
         threaded: bool,
+        again: Callable[[], None] = _nothing_more,
     ) -> Streamed:
-        """Ask for a streamed answer. Raises whatever the LLM raises.
+        """Ask for a streamed answer, as ``chat`` does for a whole one.
 
         Args:
-            on_chunk: called with each new piece of text that is no thinking, and the chunk it came in.
+            on_chunk: see ``heard``.
         """
-        speech = Speech()
         ends: list[ChatResponse] = []
-        chunks = await self._chunks(messages, parameters, threaded)
-        try:
-            async for chunk in chunks:
-                ends = [*ends[:1], *ends[1:][1 - _TAIL :], chunk]
-                on_chunk(speech.hear(chunk.delta or "", chunk.raw), chunk)
-            if ends and (held_back := speech.rest()):
-                on_chunk(held_back, ends[-1])
-        finally:
-            close = getattr(chunks, "aclose", None)
-            if close:
-                await close()
-        return _streamed(speech.whole, ends)
-
-    async def _chunks(
-        self, messages: Sequence[ChatMessage], parameters: dict[str, Any], threaded: bool
-    ) -> AsyncIterator[ChatResponse]:
         if not threaded and self._native_stream and self._here():
-            llm, parameters = _addressed(self.llm, parameters, "async_client")
-            return await llm.astream_chat(messages, **parameters)
-        llm, parameters = _addressed(self.llm, parameters, "client")
-        return iterate_in_thread(partial(llm.stream_chat, messages, **parameters))
+            llm, sent = _addressed(self.llm, parameters, "async_client")
+            try:
+                return await heard(await llm.astream_chat(messages, **sent), on_chunk, ends)
+            except Exception as error:
+                if ends or not self._moves(error):
+                    raise
+            again()
+        llm, sent = _addressed(self.llm, parameters, "client")
+        chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
+        return await heard(chunks, on_chunk, ends)
 
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
@@ -199,11 +189,8 @@ class Transport:
             self._home = weakref.ref(loop)
         return self._home() is loop
 
-    def is_of_another_loop(self, error: Exception) -> bool:
-        """Whether an error says that the LLM's async client belongs to another loop; if so, threads ask it from now on.
-
-        The user may have asked this very object on another loop, or given it a client that was used there.
-        """
+    def _moves(self, error: Exception) -> bool:
+        """Whether an error says that the LLM's async client is of another loop; if so, threads ask it from now on."""
         words = " ".join(str(one) for one in causes(error) if isinstance(one, RuntimeError))
         found = "loop is closed" in words or re.search("different (event )?loop", words) is not None
         if found:
@@ -244,15 +231,6 @@ def _nothing(llm: LLM) -> Any:
     """What a call says to send no setting where the LLM's constructor was given one."""
     sdk = next((sdk for sdk in ("openai", "anthropic") if derives_from(llm, sdk)), None)
     return import_module(sdk).NOT_GIVEN if sdk else None
-
-
-def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
-    reasons = [reason for chunk in ends if (reason := finish_reason(chunk.raw))]
-    usage: Usage | None = None
-    for chunk in ends:
-        usage = latest(usage, read_usage(chunk))
-    last, reason = ends[-1] if ends else None, reasons[-1] if reasons else ""
-    return Streamed(text, last, reason, usage)
 
 
 def _is_own(llm: LLM, method: str) -> bool:

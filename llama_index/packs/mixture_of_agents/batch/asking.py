@@ -55,9 +55,7 @@ class Asker:
         threaded: bool = False,
         waits: Sequence[float] = (5, 10, 20, 40, 60),
     ) -> None:
-        self._transport = Transport(llm)
-        # with its own retries and rate limits: no engine around it sees to them
-        self._transport.llm = llm
+        self._transport = Transport(llm, alone=True)
         self._waits, self._has_worked = waits, False
         self._threaded = threaded and not isinstance(llm, MixtureOfAgents)
         self._system, self._prices, self._details = system, prices, details
@@ -82,18 +80,10 @@ class Asker:
         messages: list[ChatMessage] = []
         try:
             messages = question.conversation(self._system)
-            response = await self._chat(messages)
+            response = await self._transport.chat(messages, {}, threaded=self._threaded)
             return self._answered(question, messages, response, time.perf_counter() - begun)
         except Exception as error:  # noqa: BLE001 - an LLM class may raise or return anything: it becomes a record
             return self._failed(question, messages, error, time.perf_counter() - begun)
-
-    async def _chat(self, messages: list[ChatMessage]) -> ChatResponse:
-        try:
-            return await self._transport.chat(messages, {}, threaded=self._threaded)
-        except Exception as error:
-            if not self._transport.is_of_another_loop(error):
-                raise
-            return await self._transport.chat(messages, {}, threaded=self._threaded)
 
     def _answered(
         self,
@@ -107,10 +97,8 @@ class Asker:
         kind = verdict(told, truncated="keep")
         error = EXPLANATIONS[kind] if kind else ""
         if isinstance(result, MixtureResult):
-            writer = [call for call in result.calls if call.agent == result.answered_by][-1:]
-            reasons = [p.finish_reason for call in writer for p in call.proposals][:1]
             return Answer(
-                question, told.text, result.answered_by, "".join(reasons), result.degraded,
+                question, told.text, result.answered_by, result.finish_reason, result.degraded,
                 result.usage, result.cost, seconds, kind, error, self._proposals(result),
             )  # fmt: skip
         provider, model, _ = self._transport.key

@@ -230,6 +230,7 @@ def _add_rest(app: FastAPI, models: Mapping[str, Model], metrics: Metrics) -> No
         """One of them."""
         return _card(find(models, name))
 
+    @app.head("/health", include_in_schema=False)  # as some load balancers ask
     @app.get("/health")
     async def health() -> dict[str, str]:
         """Whether the server answers; it asks no provider."""

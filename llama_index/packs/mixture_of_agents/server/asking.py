@@ -20,7 +20,8 @@ from llama_index.packs.mixture_of_agents.llms import is_openai, model_name, prov
 from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of
 from llama_index.packs.mixture_of_agents.raw import get
 from llama_index.packs.mixture_of_agents.result import MixtureResult
-from llama_index.packs.mixture_of_agents.transport import Streamed, Transport
+from llama_index.packs.mixture_of_agents.streamed import Streamed
+from llama_index.packs.mixture_of_agents.transport import Transport
 from llama_index.packs.mixture_of_agents.usage import read_usage
 
 from .problems import LLMFailed, Refused, invalid
@@ -93,8 +94,7 @@ class Model:
 
     def __init__(self, name: str, llm: LLM) -> None:
         self.name, self.llm, self.created = name, llm, int(time.time())
-        self._transport = Transport(llm)
-        self._transport.llm = llm  # nobody here sees to what the engine takes from its members
+        self._transport = Transport(llm, alone=True)
 
     def check(self, question: Question) -> None:
         """Whether the LLM can be asked this.
@@ -127,7 +127,7 @@ class Model:
         sent = transport.parameters(kwargs, stream=hear is not None)
         voice = Voice(hear, holds=question.fills_in) if hear else None
         try:
-            said = await self._said(transport, messages, sent, voice)
+            said = await _ask(transport, messages, sent, voice)
         except RunError:
             raise
         except Exception as error:
@@ -138,23 +138,6 @@ class Model:
         if voice:
             voice.end(answer.text)
         return answer
-
-    async def _said(
-        self,
-        transport: Transport,
-        messages: Sequence[ChatMessage],
-        sent: dict[str, Any],
-        voice: "Voice | None",
-    ) -> Streamed:
-        """What the LLM says; asked once more, in a thread, where its async client belongs to another loop."""
-        try:
-            return await _ask(transport, messages, sent, voice)
-        except Exception as error:
-            if (voice and voice.spoke) or isinstance(self.llm, FormingLLM):
-                raise
-            if not transport.is_of_another_loop(error):
-                raise
-            return await _ask(transport, messages, sent, voice)
 
     def _answer(self, question: Question, said: Streamed) -> Answer:
         text, reason, response = said.text, said.finish_reason, said.last
@@ -167,7 +150,8 @@ class Model:
             text, calls = arguments_of(calls[0]), ()
         result: MixtureResult | None = get(response, "additional_kwargs", RESULT_KEY)
         if result:
-            return Answer(text, calls, _reason(result), result.usage, result.cost, result)
+            reason = result.finish_reason
+            return Answer(text, calls, reason, result.usage, result.cost, result)
         usage = said.usage or read_usage(response)
         asked = provider_name(self.llm), model_name(self.llm)
         cost = cost_of(*asked, usage, {}, time.time()) if usage else Cost()
@@ -184,29 +168,23 @@ class Voice:
 
     Attributes:
         held: what is held back.
-        heard: whether the client has heard anything.
     """
 
     def __init__(self, hear: Callable[[str], None], *, holds: bool) -> None:
         self._hear, self._holds = hear, holds
-        self.held, self.heard = "", False
-
-    @property
-    def spoke(self) -> bool:
-        """Whether anything was said, heard or not."""
-        return self.heard or bool(self.held)
+        self.held, self._heard = "", False
 
     def say(self, text: str, _: object = None) -> None:
         """A further piece."""
         self.held += text
         self._holds = self._holds and not self.held.lstrip().startswith(("{", "["))
         if self.held and not self._holds:
-            self.held, said, self.heard = "", self.held, True
+            self.held, said, self._heard = "", self.held, True
             self._hear(said)
 
     def end(self, text: str) -> None:
         """The whole text, for a client that has heard nothing of it."""
-        if text and not self.heard:
+        if text and not self._heard:
             self._hear(text)
 
 
@@ -234,9 +212,3 @@ def _takes_both(llm: LLM) -> bool:
         return is_openai(llm)
     writers = (llm.recipe.aggregator, *llm.recipe.fallbacks)
     return all(writer is not None and is_openai(writer.llm) for writer in writers)
-
-
-def _reason(result: MixtureResult) -> str:
-    """Why the writer of a mixture's answer stopped."""
-    writers = [call for call in result.calls if call.role == "aggregator" and call.proposals]
-    return writers[-1].proposals[0].finish_reason if writers else ""
