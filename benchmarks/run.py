@@ -1,7 +1,7 @@
 """The benchmarks: everything that is compared takes turns in one run, and only ratios within it count.
 
 python benchmarks/run.py                    all of it (an hour)
-python benchmarks/run.py --quick            the same in small (under a minute)
+python benchmarks/run.py --quick            the same in small but for scaling (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
 python benchmarks/run.py --save             the results also to results.json and docs/performance.md, where what was saved of
@@ -42,10 +42,18 @@ def main() -> None:
     if wrong:
         parser.error(f"no such suite: {', '.join(sorted(wrong))}")
 
+    if asked.quick and asked.save:
+        parser.error("a quick look is no measurement: save one without --quick")
+
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, (str(HERE), os.environ.get("PYTHONPATH")))
     )
     import peers
+
+    unknown = set(asked.vs or ()) - {peer.name for peer in peers.KNOWN}
+    if unknown:
+        known = ", ".join(peer.name for peer in peers.KNOWN)
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}; there is {known}")
     from report import machine, merged, to_json, to_markdown
     from rig import Rig
 
