@@ -1,7 +1,7 @@
 """The benchmarks: everything that is compared takes turns in one run, and only ratios within it count.
 
 python benchmarks/run.py                    all of it (an hour)
-python benchmarks/run.py --quick            the same in small but for scaling (under a minute)
+python benchmarks/run.py --quick            the same in small, but for growth and scaling (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
 python benchmarks/run.py --save             the results also to results.json and docs/performance.md, where what was saved of

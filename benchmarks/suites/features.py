@@ -39,7 +39,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         ]
         # In one process, since two of the same kind differ by more than this.
         unseen = Entry("not even seen", entries[0].worker, "unseen")
-        both = rig.interleave([entries[0], unseen], 10 if quick else 300, runs)
+        both = rig.interleave([entries[0], unseen], 4 if quick else 300, runs)
         samples = rig.interleave(entries, rounds, runs)
     seen, blind = (middle([s.cpu for s in both[e.name]]) for e in (entries[0], unseen))
     report.target(
