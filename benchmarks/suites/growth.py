@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from peers import Peer
 from report import Report
-from rig import Entry, Rig, Setup, middle
+from rig import Entry, Rig, Setup, cpu_over, middle
 
 WORD = "x" * 63 + " "  # so long that 100 kB of them are fewer than an answer may have tokens
-ROUNDS = 15
+ROUNDS = 25
 MODEL = "gpt-4.1"  # its context window holds a million tokens
 
 
@@ -28,7 +28,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         rows,
         "Over shared clients, at 0 ms a call, 6 proposers x 2 layers + aggregator and answers of 500 bytes where "
         "nothing else is said. Every proposer's answer goes into every request of the next layer: with 60 proposers of "
-        f"500 bytes that is 30 kB a request. Medians of {ROUNDS}, interleaved.",
+        f"500 bytes that is 30 kB a request. Medians of {ROUNDS}, interleaved, of the ratio too.",
     )
     what = "CPU per call over a gather's, at any size over that at the smallest"
     report.target(what, max(grown), 1.1)
@@ -55,4 +55,4 @@ def _measured(rig: Rig, setup: Setup, size: float) -> tuple[float, float, float]
     gather, mixture = (
         middle([s.cpu for s in samples[e.name]]) / runs / setup.calls * 1e3 for e in entries
     )
-    return gather, mixture, mixture / gather
+    return gather, mixture, cpu_over(samples["mixture"], samples["gather"])

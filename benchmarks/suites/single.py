@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from peers import Peer
 from report import Report
-from rig import Entry, Rig, Sample, Setup, middle
+from rig import Entry, Rig, Sample, Setup, cpu_over, middle
 
 LATENCY = 0.1
 REPLY = "An answer of some words, as models give them. " * 12
@@ -61,12 +61,8 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
     report.target(
         "wall time over a gather of the same LLM objects", wall[MIXTURE] / wall[GATHER], 1.02
     )
-    # of two samples one after the other: how fast the machine is changes in the course of a minute
-    ratios = [
-        mixture.cpu / gather.cpu
-        for gather, mixture in zip(both[GATHER], both[MIXTURE], strict=True)
-    ]
-    report.target("CPU over a gather of the same LLM objects", middle(ratios), 1.05)
+    over = cpu_over(both[MIXTURE], both[GATHER])
+    report.target("CPU over a gather of the same LLM objects", over, 1.05)
     report.target("wall time over the critical path, own clients", wall[OURS] / path, 1.08)
     ideal = wall[f"{IDEAL}, first token"]
     report.target(
