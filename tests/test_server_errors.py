@@ -362,6 +362,8 @@ SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", create_app({"moa": Scri
 @SCHEMA.parametrize()
 @hypothesis.settings(max_examples=8)
 def test_every_answer_is_one_that_the_schema_tells_of(case):
+    if isinstance(case.body, dict):
+        case.body["model"] = "moa"  # of another name there is none, and all would be answered 404
     case.call_and_validate(
         checks=[
             not_a_server_error, status_code_conformance,

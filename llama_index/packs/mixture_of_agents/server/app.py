@@ -136,7 +136,7 @@ def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: 
     answered: dict[str, Any] = {
         "description": "The answer, or a stream of its chunks.",
         "model": ChatCompletion,
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},  # OpenAPI 3.1 has no word for the schema of an event
     }
 
     @app.post("/v1/chat/completions", response_model=None, responses={200: answered, **_ERRORS})
