@@ -276,7 +276,7 @@ async def test_a_run_that_is_cancelled_before_it_began_asks_nobody() -> None:
 @pytest.mark.parametrize("ticks", range(0, 100, 3))
 async def test_a_run_can_be_cancelled_at_any_moment(ticks: int) -> None:
     async def reply(_: Any) -> str:
-        for _ in range(30):  # so long that a call which nobody has stopped is still there afterwards
+        for _ in range(30):  # so long that a call which nobody stops outlives its run
             await asyncio.sleep(0)
         return "x"
 
