@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index.packs.mixture_of_agents.agreement import (
+from llama_index.packs.mixture_of_agents.selection._likeness import (
     groups,
     most_diverse,
     normalised,

@@ -30,13 +30,12 @@ from llama_index.packs.mixture_of_agents.batch import (
     read_questions,
     run_batch,
 )
-from llama_index.packs.mixture_of_agents.batch.answered import answer_of
-from llama_index.packs.mixture_of_agents.batch.asking import Asker
-from llama_index.packs.mixture_of_agents.batch.fingerprint import fingerprint
+from llama_index.packs.mixture_of_agents.batch.ask import Asker
+from llama_index.packs.mixture_of_agents.batch.results import answer_of
+from llama_index.packs.mixture_of_agents.batch.run import fingerprint
 from llama_index.packs.mixture_of_agents.batch.store import Store
-from llama_index.packs.mixture_of_agents.errors import BatchError, RunError
+from llama_index.packs.mixture_of_agents.errors import BatchError, Failure, FailureKind, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
-from llama_index.packs.mixture_of_agents.failures import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult

@@ -17,15 +17,10 @@ from llama_index.packs.mixture_of_agents import (
     QuorumNotMet,
     moa,
 )
-from llama_index.packs.mixture_of_agents.breaker import CircuitBreaker
-from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents._engine.endpoint import CircuitBreaker
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
-from llama_index.packs.mixture_of_agents.simulation import (
-    HANG,
-    OK,
-    SimulatedProviders,
-    failure,
-)
+from llama_index.packs.mixture_of_agents.simulation import HANG, OK, SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTION = [ChatMessage(role="user", content="Well?")]

@@ -24,11 +24,10 @@ from llama_index.packs.mixture_of_agents import (
     Proposer,
     moa,
 )
-from llama_index.packs.mixture_of_agents.cache import cached
+from llama_index.packs.mixture_of_agents.cache import SqliteKVStore, cached
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.recipe import Recipe
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
-from llama_index.packs.mixture_of_agents.sqlite_store import SqliteKVStore
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTION = [ChatMessage(role="user", content="What is it?")]

@@ -20,20 +20,15 @@ from llama_index.packs.mixture_of_agents import (
     QuorumNotMet,
     moa,
 )
-from llama_index.packs.mixture_of_agents.asking import CANCELLED, Request, RunState
-from llama_index.packs.mixture_of_agents.calls import Caller
+from llama_index.packs.mixture_of_agents._concurrency.tasks import expires_after, put_off
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
+from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.request import CANCELLED, Request, RunState
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event
-from llama_index.packs.mixture_of_agents.expiry import expires_after, put_off
-from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
-from llama_index.packs.mixture_of_agents.simulation import (
-    HANG,
-    HANG_MIDWAY,
-    OK,
-    SimulatedProviders,
-)
+from llama_index.packs.mixture_of_agents.simulation import HANG, HANG_MIDWAY, OK, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.threads import in_thread, iterate_in_thread
 
 QUESTION = [ChatMessage(role="user", content="Well?")]
 CLASSES = pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])

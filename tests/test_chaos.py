@@ -25,10 +25,10 @@ from llama_index.packs.mixture_of_agents import (
     RunError,
     moa,
 )
+from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallRetried
-from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
-from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.simulation import (
     BROKEN_JSON,
     EMPTY_ANSWER,

@@ -289,7 +289,7 @@ def test_every_line_of_the_first_file_that_can_be_uncommented_works(tmp_path):
 def test_pack_lays_down_the_source_and_tells_what_was_changed(moa):
     assert "mine/README.md says how to use" in moa("pack", "mine").stderr
     assert "Nothing differs." in moa("pack", "--check", "mine").stderr
-    source = moa.folder / "mine" / "llama_index/packs/mixture_of_agents/prompts.py"
+    source = moa.folder / "mine" / "llama_index/packs/mixture_of_agents/_messages/prompts.py"
     source.write_text("# mine\n")
     done = moa("pack", "--diff", "mine", code=1)
     assert "prompts.py: changed by you" in done.stdout

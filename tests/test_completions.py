@@ -15,8 +15,8 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
 
+from llama_index.packs.mixture_of_agents._providers.faults import diagnose
 from llama_index.packs.mixture_of_agents.clients import share_clients
-from llama_index.packs.mixture_of_agents.diagnosis import diagnose
 from llama_index.packs.mixture_of_agents.simulation import (
     CLOSE_MIDWAY,
     HANG,

@@ -17,7 +17,7 @@ from llama_index.packs.mixture_of_agents import (
     moa,
 )
 from llama_index.packs.mixture_of_agents.config import dumps, from_data, load, loads, to_data
-from llama_index.packs.mixture_of_agents.documents import Format, read_text, write
+from llama_index.packs.mixture_of_agents.config._documents import Format, read_text, write
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe import Agent, Breaker, Budget, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.selection import Rank, Shuffle, Vote

@@ -16,13 +16,13 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools import FunctionTool
 
-from llama_index.packs.mixture_of_agents.conversation import (
+from llama_index.packs.mixture_of_agents._messages.views import (
     Audience,
     described,
     for_aggregator,
     for_proposers,
 )
-from llama_index.packs.mixture_of_agents.forms import TOOLS_PROMPT, Tools
+from llama_index.packs.mixture_of_agents._providers.structured import TOOLS_PROMPT, Tools
 
 IMAGE = ImageBlock(url="https://example.org/cat.png")
 

@@ -17,11 +17,11 @@ from llama_index.packs.mixture_of_agents import (
     Recipe,
     RecipeError,
 )
-from llama_index.packs.mixture_of_agents.estimate import Span
 from llama_index.packs.mixture_of_agents.policies import Limits
 from llama_index.packs.mixture_of_agents.presets import cascade, moa, rank, self_moa, sparse
 from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of
 from llama_index.packs.mixture_of_agents.recipe import Selected, Step
+from llama_index.packs.mixture_of_agents.recipe._estimate import Span
 from llama_index.packs.mixture_of_agents.selection import (
     Agreed,
     Analysis,

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index.packs.mixture_of_agents.diagnosis import causes, diagnose, parse_retry_after
-from llama_index.packs.mixture_of_agents.failures import (
-    RETRYABLE,
-    Failure,
-    FailureKind,
+from llama_index.packs.mixture_of_agents._providers.faults import (
+    causes,
+    diagnose,
+    parse_retry_after,
     redact,
 )
+from llama_index.packs.mixture_of_agents.errors import RETRYABLE, Failure, FailureKind
 
 NOT_OF_A_CALL = {"InvalidWebhookSignatureError"}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)

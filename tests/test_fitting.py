@@ -14,12 +14,16 @@ from llama_index.packs.mixture_of_agents import (
     Proposer,
     moa,
 )
-from llama_index.packs.mixture_of_agents.fitting import MARK, cut, fit, level
+from llama_index.packs.mixture_of_agents._messages.fitting import MARK, cut, fit, level
+from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE, text_of
+from llama_index.packs.mixture_of_agents._messages.tokens import (
+    count_tokens,
+    most_tokens,
+    tokens_of,
+)
 from llama_index.packs.mixture_of_agents.presets import rank, self_moa_seq
-from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE, text_of
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.tokens import count_tokens, most_tokens, tokens_of
 
 WORDS = st.text(st.sampled_from("ab \n.!?\u3002\u00e9"), max_size=200)
 QUESTION = "Which of these is right?"

@@ -7,15 +7,11 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Proposer, moa
+from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged
+from llama_index.packs.mixture_of_agents._engine.endpoint import UsualTime
 from llama_index.packs.mixture_of_agents.events import CallRetried
-from llama_index.packs.mixture_of_agents.hedging import UsualTime, hedged
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
-from llama_index.packs.mixture_of_agents.simulation import (
-    HANG,
-    OK,
-    SimulatedProviders,
-    failure,
-)
+from llama_index.packs.mixture_of_agents.simulation import HANG, OK, SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTION = [ChatMessage(role="user", content="Well?")]

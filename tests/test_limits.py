@@ -22,12 +22,12 @@ from llama_index.packs.mixture_of_agents import (
     RecipeError,
     moa,
 )
-from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
+from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
-from llama_index.packs.mixture_of_agents.slots import Slots
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.tokens import tokens_of
 
 QUESTION = [ChatMessage(role="user", content="Well?")]
 WAYS = pytest.mark.parametrize("way", ["sync", "async"])

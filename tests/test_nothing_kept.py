@@ -10,9 +10,9 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.threads import in_thread
 
 ASKED = [ChatMessage(role="user", content="Why?")]
 

@@ -17,7 +17,7 @@ from llama_index.packs.mixture_of_agents import (
     RecipeError,
     RunError,
 )
-from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 
 PROPOSERS = ("p1", "p2", "p3", "p4", "p5", "p6")

@@ -18,8 +18,8 @@ from llama_index.packs.mixture_of_agents import (
     Recipe,
     RecipeError,
 )
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import LayerFinished
-from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM

@@ -18,10 +18,10 @@ from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
-from llama_index.packs.mixture_of_agents.agents import Aggregator
 from llama_index.packs.mixture_of_agents.errors import QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.recipe import Aggregator
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [

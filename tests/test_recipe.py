@@ -14,6 +14,7 @@ from llama_index.packs.mixture_of_agents import (
     Recipe,
     RecipeError,
 )
+from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.policies import Breaker, Budget, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.presets import (
     cascade,
@@ -26,7 +27,6 @@ from llama_index.packs.mixture_of_agents.presets import (
     sparse,
     vote,
 )
-from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.recipe import Selected, Step
 from llama_index.packs.mixture_of_agents.selection import Agreed, Gate
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM

@@ -6,8 +6,8 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.presets import moa_lite
-from llama_index.packs.mixture_of_agents.prompts import AGGREGATE_AND_SYNTHESIZE
 
 TABLE_1 = (
     "You have been provided with a set of responses from various open-source models to the latest user query. Your "

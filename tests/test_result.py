@@ -14,6 +14,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, RunError, moa
+from llama_index.packs.mixture_of_agents.errors import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
     Degraded,
@@ -24,7 +25,6 @@ from llama_index.packs.mixture_of_agents.events import (
     RunStarted,
     Usage,
 )
-from llama_index.packs.mixture_of_agents.failures import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM

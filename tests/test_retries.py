@@ -17,8 +17,8 @@ from llama_index.packs.mixture_of_agents import (
     QuorumNotMet,
     moa,
 )
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallRetried
-from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import (
     BROKEN_JSON,

@@ -26,7 +26,11 @@ from llama_index.packs.mixture_of_agents import (
     RunError,
     moa,
 )
-from llama_index.packs.mixture_of_agents.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.job import Job
+from llama_index.packs.mixture_of_agents._engine.run import run
+from llama_index.packs.mixture_of_agents._messages.prompts import text_of
+from llama_index.packs.mixture_of_agents.errors import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
     CallRetried,
@@ -41,11 +45,7 @@ from llama_index.packs.mixture_of_agents.events import (
     RunStarted,
     Usage,
 )
-from llama_index.packs.mixture_of_agents.failures import Failure, FailureKind
-from llama_index.packs.mixture_of_agents.jobs import Job
 from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy
-from llama_index.packs.mixture_of_agents.prompts import text_of
-from llama_index.packs.mixture_of_agents.runner import run
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 

@@ -18,8 +18,8 @@ from llama_index.packs.mixture_of_agents import (
     RunError,
 )
 from llama_index.packs.mixture_of_agents.recipe import Agent, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
 from llama_index.packs.mixture_of_agents.selection import (
-    SELECTIONS,
     Agreed,
     Analysis,
     Cluster,

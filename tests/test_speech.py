@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_index.packs.mixture_of_agents.speech import Speech
+from llama_index.packs.mixture_of_agents._providers.streams import Speech
 
 
 def aloud(pieces: list[str]) -> list[str]:

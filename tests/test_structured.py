@@ -14,7 +14,7 @@ from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import BaseModel, ValidationError
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.forms import SCHEMA_PROMPT, Filling
+from llama_index.packs.mixture_of_agents._providers.structured import SCHEMA_PROMPT, Filling
 from llama_index.packs.mixture_of_agents.simulation import (
     SimulatedProviders,
     ToolCall,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from llama_index.packs.mixture_of_agents import ConfigError, template
-from llama_index.packs.mixture_of_agents.documents import read_file
+from llama_index.packs.mixture_of_agents import ConfigError
+from llama_index.packs.mixture_of_agents.cli import _template as template
+from llama_index.packs.mixture_of_agents.config._documents import read_file
 
 ROOT = Path(__file__).parent.parent
 INSIDE = "llama_index/packs/mixture_of_agents"
@@ -88,7 +89,7 @@ def test_its_readme_names_files_that_there_are(folder):
 
 
 def test_a_program_that_names_the_folder_uses_the_copy_and_what_was_changed_in_it(folder):
-    prompts = folder / INSIDE / "prompts.py"
+    prompts = folder / INSIDE / "_messages/prompts.py"
     prompts.write_text(prompts.read_text() + '\nMINE = "mine"\n')
     ask = f"from {INSIDE.replace('/', '.')} import MixtureOfAgentsPack, prompts; "
     told = python(folder, "-c", f"{ask}print(prompts.MINE, prompts.__file__)")
@@ -109,7 +110,7 @@ def test_a_template_as_it_was_laid_down_differs_in_nothing(folder):
 
 
 def test_what_a_user_changes_adds_and_removes_is_told(folder):
-    prompts = folder / INSIDE / "prompts.py"
+    prompts = folder / INSIDE / "_messages/prompts.py"
     prompts.write_text(prompts.read_text() + "# mine\n")
     (folder / INSIDE / "mine.py").write_text("MINE = 1\n")
     (folder / INSIDE / "picture.png").write_bytes(b"\x89PNG\xff")
@@ -118,11 +119,11 @@ def test_what_a_user_changes_adds_and_removes_is_told(folder):
         "LICENSE: removed by you",
         f"{INSIDE}/mine.py: added by you",
         f"{INSIDE}/picture.png: added by you",
-        f"{INSIDE}/prompts.py: changed by you",
+        f"{INSIDE}/_messages/prompts.py: changed by you",
     ]
     (changed,) = [one for one in template.compare(folder).differences if "prompts" in one.name]
     assert [line for line in changed.lines() if line.startswith("+")] == [
-        f"+++ yours/{INSIDE}/prompts.py\n",
+        f"+++ yours/{INSIDE}/_messages/prompts.py\n",
         "+# mine\n",
     ]
 
@@ -131,32 +132,32 @@ def test_what_a_newer_version_changes_is_told_apart_from_what_the_user_changed(f
     # as laid down by a version before this one, in which these three files were different
     record = folder / ".moa-pack.json"
     text = record.read_text()
-    for name in ("prompts.py", "errors.py", "events.py"):
+    for name in ("_messages/prompts.py", "errors.py", "events.py"):
         path = folder / INSIDE / name
         before = path.read_text()
         path.write_text(f"{before}# as it was\n")
         text = text.replace(template._hash(before), template._hash(path.read_text()))
     record.write_text(text.replace('"1.0.0"', '"0.9.0"'))
-    prompts, errors = folder / INSIDE / "prompts.py", folder / INSIDE / "errors.py"
+    prompts, errors = folder / INSIDE / "_messages/prompts.py", folder / INSIDE / "errors.py"
     prompts.write_text("# the user's\n")
     errors.write_text((template.PACKAGE / "errors.py").read_text())  # taken over by hand
     assert template.compare(folder).version == "0.9.0"
     assert differences(folder) == [
         f"{INSIDE}/events.py: changed in the installed version",
-        f"{INSIDE}/prompts.py: changed by you, changed in the installed version",
+        f"{INSIDE}/_messages/prompts.py: changed by you, changed in the installed version",
     ]
 
 
 def test_the_copy_itself_still_knows_what_was_changed_in_it(folder):
-    prompts = folder / INSIDE / "prompts.py"
+    prompts = folder / INSIDE / "_messages/prompts.py"
     prompts.write_text(prompts.read_text() + "# mine\n")
     told = python(folder, "-m", INSIDE.replace("/", ".") + ".cli", "pack", "--check", ".")
     assert "Laid down as 1.0.0; what is installed is this folder." in told
-    assert f"{INSIDE}/prompts.py: changed by you" in told
+    assert f"{INSIDE}/_messages/prompts.py: changed by you" in told
 
 
 def test_what_was_changed_is_not_replaced_unasked(folder):
-    prompts = folder / INSIDE / "prompts.py"
+    prompts = folder / INSIDE / "_messages/prompts.py"
     before = prompts.read_text()
     prompts.write_text("# mine\n")
     with pytest.raises(ConfigError, match=r"prompts\.py is there already, and differs: --force"):

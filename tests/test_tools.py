@@ -9,7 +9,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 
 from llama_index.packs.mixture_of_agents import AggregatorFailed, MixtureOfAgents
-from llama_index.packs.mixture_of_agents.forms import TOOLS_PROMPT
+from llama_index.packs.mixture_of_agents._providers.structured import TOOLS_PROMPT
 from llama_index.packs.mixture_of_agents.llm import RESULT_KEY
 from llama_index.packs.mixture_of_agents.simulation import (
     SimulatedProviders,

@@ -23,11 +23,10 @@ from llama_index.packs.mixture_of_agents import (
 from llama_index.packs.mixture_of_agents.errors import ReplayMiss
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.recipe import Recipe
-from llama_index.packs.mixture_of_agents.replay import replay
+from llama_index.packs.mixture_of_agents.replay import replay, trace_to
 from llama_index.packs.mixture_of_agents.result import saved_runs
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.trace_files import trace_to
 
 QUESTION = [ChatMessage(role="user", content="What is it?")]
 WAYS = pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
@@ -207,7 +206,7 @@ import sys
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.trace_files import trace_to
+from llama_index.packs.mixture_of_agents.replay import trace_to
 
 mixture = MixtureOfAgents(moa([ScriptedLLM("x" * 50_000)], ScriptedLLM("b")))
 mixture.listen(trace_to(sys.argv[1]))

@@ -22,11 +22,11 @@ from pydantic import Field
 from tracers import REASON, TAKES_THIS_CORE
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, RunError, moa
+from llama_index.packs.mixture_of_agents._engine.spans import MixtureEvent, anybody_listens
 from llama_index.packs.mixture_of_agents.events import CallFinished, CallStarted
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.tracing import MixtureEvent, anybody_listens
 
 # openinference uses a method that pydantic deprecates; as an error it would keep it from making the LLMs' spans.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

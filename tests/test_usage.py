@@ -9,6 +9,7 @@ from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, moa
+from llama_index.packs.mixture_of_agents._providers.usage import estimate_usage, read_usage
 from llama_index.packs.mixture_of_agents.events import CallFinished, Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import (
@@ -18,7 +19,6 @@ from llama_index.packs.mixture_of_agents.simulation import (
     failure,
 )
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-from llama_index.packs.mixture_of_agents.usage import estimate_usage, read_usage
 
 QUESTION = [ChatMessage(role="user", content="What does a generator do?")]
 PROPOSERS = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-large-latest")

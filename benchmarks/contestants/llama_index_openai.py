@@ -58,7 +58,9 @@ def make(setup: Any) -> dict[str, Any]:
 
 def _unseen(ask: Callable[[str], Awaitable[str]]) -> Callable[[str], Awaitable[str]]:
     """The library without what it sees of its runs: their tokens, who listens, what a replay finds them by."""
-    from llama_index.packs.mixture_of_agents import attempts, jobs, llm
+    from llama_index.packs.mixture_of_agents import llm
+    from llama_index.packs.mixture_of_agents._engine import attempts
+    from llama_index.packs.mixture_of_agents._engine import job as jobs
     from llama_index.packs.mixture_of_agents.events import Usage
 
     usage = Usage(1, 1)
@@ -85,7 +87,7 @@ def mixture_of(setup: Any, llms: list[OpenAI]) -> Any:
     """The mixture with the features that are to be on; the last LLM is its aggregator."""
     from llama_index.packs.mixture_of_agents import MixtureOfAgents
     from llama_index.packs.mixture_of_agents.cache import cached
-    from llama_index.packs.mixture_of_agents.trace_files import trace_to
+    from llama_index.packs.mixture_of_agents.replay import trace_to
 
     *proposers, aggregator = llms
     mixture = MixtureOfAgents(

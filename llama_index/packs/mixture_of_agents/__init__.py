@@ -20,8 +20,7 @@ if TYPE_CHECKING:
         RunError,
     )
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-    from llama_index.packs.mixture_of_agents.paper import moa
-    from llama_index.packs.mixture_of_agents.recipe import Aggregator, Layer, Proposer, Recipe
+    from llama_index.packs.mixture_of_agents.recipe import Aggregator, Layer, Proposer, Recipe, moa
     from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 __all__ = [
@@ -43,7 +42,7 @@ __all__ = [
     "moa",
 ]
 
-_HOMES = ("errors", "recipe", "paper", "result", "llm", "base")
+_HOMES = ("errors", "recipe", "result", "llm", "base")
 """The files that these names come from, those that import least first."""
 
 

@@ -8,8 +8,7 @@ from llama_index.core.llms.llm import LLM
 
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .paper import moa
-from .recipe import Proposer
+from .recipe import Proposer, moa
 from .result import MixtureResult
 
 if TYPE_CHECKING:

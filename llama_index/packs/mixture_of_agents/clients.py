@@ -20,7 +20,7 @@ from weakref import finalize
 import httpx
 from llama_index.core.llms.llm import LLM
 
-from .completions import plain_clients
+from llama_index.packs.mixture_of_agents._providers.openai_client import plain_clients
 
 AnyLLM = TypeVar("AnyLLM", bound=LLM)
 

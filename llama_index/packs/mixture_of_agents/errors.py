@@ -1,23 +1,95 @@
-"""Everything this library raises of its own accord.
-
-::
-
-    MixtureError
-    |-- RecipeError (ValueError)     a recipe that makes no sense
-    |-- ConfigError (ValueError)     a configuration file that makes no sense
-    |-- BatchError (ValueError)      a batch that cannot begin, or not go on
-    `-- RunError                     a run that ended without an answer
-        |-- QuorumNotMet             a layer got too few proposals
-        |-- AggregatorFailed         the aggregator and all its fallbacks failed
-        |-- DeadlineExceeded         the whole run took longer than its deadline
-        |-- BudgetExceeded           not even the aggregator fits the budget
-        `-- ReplayMiss               a trace file lacks a call that the recipe makes
-"""
+"""Everything that goes wrong: a record of each call that failed, and what this library raises of its own accord."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from .failures import Failure
+
+class FailureKind(str, Enum):
+    """Why a call gave no usable answer. docs/failures.md says of each what the user gets."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    CONNECTION = "connection"
+    BAD_RESPONSE = "bad_response"
+    EMPTY = "empty"
+    ONLY_THINKING = "only_thinking"
+    ONLY_TOOL_CALLS = "only_tool_calls"
+    TRUNCATED = "truncated"
+    CONTENT_FILTER = "content_filter"
+    BAD_REQUEST = "bad_request"
+    AUTHENTICATION = "authentication"
+    PAYMENT = "payment"
+    NOT_FOUND = "not_found"
+    CONTEXT_WINDOW = "context_window"
+    CONFIGURATION = "configuration"
+    STRAGGLER = "straggler"
+    CANCELLED = "cancelled"
+    CIRCUIT_OPEN = "circuit_open"
+    ERROR = "error"
+
+
+RETRYABLE = frozenset(
+    {
+        FailureKind.TIMEOUT,
+        FailureKind.RATE_LIMITED,
+        FailureKind.SERVER_ERROR,
+        FailureKind.CONNECTION,
+        FailureKind.BAD_RESPONSE,
+        FailureKind.EMPTY,
+        FailureKind.ONLY_THINKING,
+    }
+)
+"""Kinds that another attempt may cure. A 408 counts as CONNECTION, a 409 as SERVER_ERROR."""
+
+OF_THE_ENDPOINT = frozenset(
+    {
+        FailureKind.TIMEOUT,
+        FailureKind.RATE_LIMITED,
+        FailureKind.SERVER_ERROR,
+        FailureKind.CONNECTION,
+        FailureKind.BAD_RESPONSE,
+        FailureKind.AUTHENTICATION,
+        FailureKind.PAYMENT,
+        FailureKind.NOT_FOUND,
+    }
+)
+"""Kinds that speak against the model endpoint, not against the question: these open its circuit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One call that gave no usable answer.
+
+    Attributes:
+        agent: the agent's name in the recipe.
+        model: the model's name.
+        layer: number of the layer, from 1; the aggregator's is one more than the last proposer layer's.
+        kind: what went wrong.
+        message: the error in words, shortened, without secrets.
+        status: the HTTP status, where there was one.
+        attempts: how many requests were made for this call.
+        elapsed: seconds from the start of the call to its end.
+    """
+
+    agent: str
+    model: str
+    layer: int
+    kind: FailureKind
+    message: str
+    status: int | None = None
+    attempts: int = 0
+    elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        name = self.agent if self.agent == self.model else f"{self.agent} ({self.model})"
+        status = f" {self.status}" if self.status else ""
+        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return (
+            f"{name}: {self.kind.value}{status} after {tries}, {self.elapsed:.1f} s: {self.message}"
+        )
 
 
 class MixtureError(Exception):

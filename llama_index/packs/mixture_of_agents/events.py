@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
-from .failures import Failure
+from .errors import Failure
 
 Role: TypeAlias = Literal["proposer", "aggregator", "judge"]
 
@@ -248,3 +248,10 @@ Event: TypeAlias = (
     | RunFinished
 )
 Emit: TypeAlias = Callable[[Event], None]
+
+Listener: TypeAlias = Callable[[RunStarted, Event], None]
+"""Called with every event of every run, from the run's own loop and, of one run, in order.
+
+Its first argument is the run's first event, which tells the runs apart that happen at the same time; the last event
+of a run is its ``RunFinished``, also where it failed or was cancelled.
+"""

@@ -31,19 +31,18 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts.base import PromptTemplate
 from llama_index.core.prompts.mixin import PromptDictType, PromptMixin, PromptMixinType
 
-from .calls import Caller
+from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_blocking
+from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.job import Finished, Job
+from llama_index.packs.mixture_of_agents._engine.spans import SpanTracer, anybody_listens
+from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
+
 from .errors import RecipeError
-from .events import AnswerDelta
-from .forming import FormingLLM
-from .jobs import Finished, Job
-from .listeners import Listener
-from .paper import moa
-from .recipe import Recipe, recipe_metadata
-from .threads import iterate_blocking
-from .tracing import SpanTracer, anybody_listens
+from .events import AnswerDelta, Listener
+from .recipe import Recipe, moa, recipe_metadata
 
 if TYPE_CHECKING:
-    from .runner import Happening
+    from llama_index.packs.mixture_of_agents._engine.run import Happening
 
 RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
@@ -136,7 +135,9 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _get_prompts(self) -> PromptDictType:
-        from .prompting import prompts_of  # it knows every selection
+        from llama_index.packs.mixture_of_agents.recipe._prompts import (
+            prompts_of,  # it knows every selection
+        )
 
         texts = prompts_of(self._recipe)
         return {name: PromptTemplate(text) for name, text in texts.items()}
@@ -145,7 +146,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return {}
 
     def _update_prompts(self, prompts_dict: PromptDictType) -> None:
-        from .prompting import with_prompts
+        from llama_index.packs.mixture_of_agents.recipe._prompts import with_prompts
 
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)
@@ -277,13 +278,13 @@ async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
 
 
 async def _run(job: Job) -> Finished:
-    from .runner import run
+    from llama_index.packs.mixture_of_agents._engine.run import run
 
     return await run(job)
 
 
 def _happening(job: Job) -> "Happening":
-    from .runner import Happening
+    from llama_index.packs.mixture_of_agents._engine.run import Happening
 
     return Happening(job)
 

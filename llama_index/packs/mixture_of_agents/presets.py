@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 
-from .agents import Agent, Aggregator, Proposer
-from .paper import OneAggregator, Proposers, moa
-from .policies import of_kind, require, whole
-from .recipe import Layer, Recipe
+from llama_index.packs.mixture_of_agents.recipe._recipe import OneAggregator, Proposers
+
+from ._checks import of_kind, require, whole
+from .recipe import Agent, Aggregator, Layer, Proposer, Recipe, moa
 from .selection import (
     Agreed,
     Analysis,

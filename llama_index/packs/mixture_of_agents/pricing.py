@@ -10,7 +10,11 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-from .events import Usage
+from .events import (
+    CallFinished,
+    RunStarted,
+    Usage,
+)
 
 Prices = Mapping[str, tuple[float, float]]
 """A user's own prices: model -> (input, output) in US dollars per million tokens."""
@@ -140,3 +144,8 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
     # Models that it lists without a price would come out as free.
     price: Any = found.model_price
     return None if price.input_mtok is None or price.output_mtok is None else found.total_price
+
+
+def cost_of_call(call: CallFinished, run: RunStarted) -> Cost:
+    """What a call cost, by the prices of its run's recipe and of its run's day."""
+    return cost_of(call.provider, call.model, call.usage, run.prices, run.time)

@@ -1,5 +1,6 @@
-"""A recipe run again against a trace file: the same answers, no network, no keys, no cost."""
+"""A trace file: runs written to it, one JSON line each, and answered from it without a network, a key or a cost."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +9,14 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatResponse
 
-from .asking import Request, RunState
-from .calls import Caller
+from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.playback import answer_again
+from llama_index.packs.mixture_of_agents._engine.request import Request, RunState
+
 from .errors import ReplayMiss
-from .events import CallFinished, CallStarted
+from .events import AnswerDelta, CallFinished, CallStarted, Event, RunFinished, RunStarted
 from .llm import MixtureOfAgents
 from .recipe import Recipe
-from .recorded import answer_again
 from .result import MixtureResult, saved_runs
 
 _Key = tuple[int, str, str]
@@ -117,3 +119,47 @@ class ReplayCaller(Caller):
             )
         before[key] += 1
         return calls[before[key] - 1]
+
+
+class TraceFile:
+    """A listener that appends every run to a file when it ends, however it ends.
+
+    Several threads and processes may write to one file: a line is one write to a file opened for appending.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._runs: dict[str, list[Event]] = {}
+        self._append(
+            b""
+        )  # what cannot be written to is told at once, not when the first run has been paid for
+
+    def __call__(self, run: RunStarted, event: Event) -> None:
+        if isinstance(event, AnswerDelta):
+            return
+        events = self._runs.setdefault(run.run_id, [])
+        events.append(event)
+        if isinstance(event, RunFinished):
+            result = MixtureResult(tuple(self._runs.pop(run.run_id)))
+            self._append(f"{result.to_json()}\n".encode())
+
+    def _append(self, line: bytes) -> None:
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line)
+
+    def __repr__(self) -> str:
+        return f"trace_to({os.fspath(self.path)!r})"
+
+
+def trace_to(path: str | Path) -> TraceFile:
+    """A listener for ``MixtureOfAgents.listen`` that appends every run to a file.
+
+    ``MixtureResult.load`` reads a run again, and ``replay`` answers from it without a network.
+
+    Raises:
+        OSError: the file cannot be written to.
+    """
+    return TraceFile(path)

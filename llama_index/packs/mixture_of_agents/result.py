@@ -9,6 +9,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
+from .errors import Failure, FailureKind
 from .events import (
     AnswerDelta,
     CallFinished,
@@ -21,17 +22,11 @@ from .events import (
     RunStarted,
     Usage,
 )
-from .failures import Failure, FailureKind
-from .pricing import Cost, cost_of
+from .pricing import Cost, cost_of_call
 
 _FORMAT = "mixture-of-agents/1"
 _AT_ONCE = 0.005
 """Seconds within which a straggler is cancelled once the call that its layer waited for has ended."""
-
-
-def cost_of_call(call: CallFinished, run: RunStarted) -> Cost:
-    """What a call cost, by the prices of its run's recipe and of its run's day."""
-    return cost_of(call.provider, call.model, call.usage, run.prices, run.time)
 
 
 @dataclass(frozen=True)
@@ -255,7 +250,7 @@ class MixtureResult:
 
     def summary(self) -> str:
         """A table of all calls with their seconds, tokens and money, as plain text."""
-        from .display.text import summary
+        from llama_index.packs.mixture_of_agents.display.text import summary
 
         return summary(self)
 
@@ -265,17 +260,17 @@ class MixtureResult:
         Raises:
             ImportError: plotly is not installed (extra ``plot``).
         """
-        from .display.timeline import timeline
+        from llama_index.packs.mixture_of_agents.display.timeline import timeline
 
         return timeline(self)
 
     def _repr_html_(self) -> str:
-        from .display.page import page
+        from llama_index.packs.mixture_of_agents.display.page import page
 
         return page(self)
 
     def __rich__(self) -> Any:
-        from .display.terminal import whole
+        from llama_index.packs.mixture_of_agents.display.terminal import whole
 
         return whole(self)
 

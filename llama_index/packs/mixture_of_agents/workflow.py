@@ -16,9 +16,10 @@ from llama_index.core.workflow import (
 )
 from pydantic import Field, TypeAdapter
 
+from llama_index.packs.mixture_of_agents._engine.run import Finished
+
 from .events import AnswerDelta
 from .llm import MixtureOfAgents
-from .runner import Finished
 
 _PLAIN: TypeAdapter[Any] = TypeAdapter(Any)
 

@@ -5,11 +5,10 @@
 Needs nothing more for JSONL, text and CSV; Parquet needs the extra ``batch``.
 """
 
-from .answered import Answer
 from .question import Question
 from .reading import read_questions
-from .report import Report
-from .running import Settings, arun_batch, run_batch
+from .results import Answer, Report
+from .run import Settings, arun_batch, run_batch
 from .stream import answers
 
 __all__ = [

@@ -9,13 +9,12 @@ from decimal import Decimal
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
-from .answered import Answer
-from .fetching import as_they_come, in_turns
-from .ids import Ids
+from ._disk import Ids
 from .question import Question
 from .reading import Questions, are_at_hand, each
-from .report import Report
+from .results import Answer, Report
 from .store import Store
+from .stream import as_they_come, in_turns
 
 
 class Course:

@@ -23,11 +23,10 @@ from pathlib import Path
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
-from .answered import COLUMNS, Answer, answer_of
-from .ids import Ids
-from .locking import lock
+from ._disk import Ids, lock
 from .parquet import require_pyarrow, write_rows
 from .question import Question
+from .results import COLUMNS, Answer, answer_of
 
 _FORMAT = "mixture-of-agents-batch/1"
 _FORCED_EVERY = 1.0

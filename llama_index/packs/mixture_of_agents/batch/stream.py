@@ -1,20 +1,21 @@
 """The answers to many questions as they come, so many at a time and no more."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents.failures import FailureKind
+from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_in_thread
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
-from .answered import Answer
-from .asking import Asker
-from .fetching import as_they_come, in_turns
+from .ask import Asker
 from .question import Question
 from .reading import Questions, are_at_hand, each
+from .results import Answer
 
 T = TypeVar("T")
 IN_FLIGHT = 16
@@ -122,3 +123,41 @@ def _hand_over(
         for task in reversed(running):  # of a stack the last comes first
             if task.done() and not task.cancelled() and not task.exception():
                 every_one.callback(left, task.result())
+
+
+_A_FEW = 256
+"""How many are read until others on the event loop have their turn."""
+
+
+async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """What an iterator gives at once, while others on this event loop have their turn now and then."""
+    for number, item in enumerate(items):
+        if number % _A_FEW == 0:
+            await asyncio.sleep(0)
+        yield item
+
+
+async def as_they_come(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """What an iterator gives that may wait for each, which it does in a thread of its own.
+
+    No item is read before it is asked for. All are in one thread, since what an iterator holds may be bound to the
+    first that uses it, as a connection of sqlite3 is. A thread that waits when this is closed is left to itself.
+    """
+    wanted, over = threading.Semaphore(0), False
+
+    def paced() -> Iterator[T]:
+        for item in items:
+            yield item
+            wanted.acquire()
+            if over:
+                return
+
+    coming = iterate_in_thread(paced)
+    try:
+        async for item in coming:
+            yield item
+            wanted.release()
+    finally:
+        over = True
+        wanted.release()
+        await coming.aclose()

@@ -1,3 +1,3 @@
-from . import main
+from llama_index.packs.mixture_of_agents.cli import main
 
 main()

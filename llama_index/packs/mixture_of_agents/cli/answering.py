@@ -1,16 +1,19 @@
 """A mixture's answer to a conversation, shown as it comes."""
 
+import re
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
+from rich.cells import cell_len
 
 from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .screen import Screen
-from .writer import Writer
 
 
 def conversation(system: str | None, question: str) -> list[ChatMessage]:
@@ -53,3 +56,63 @@ async def answer(
                         writer.write(chunk.delta)
     assert result is not None, "the last chunk carries the result"
     return result
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PARTS = re.compile(r"\n|[^\S\n]+|\S+")
+
+
+class Writer:
+    """Writes the pieces of an answer as they come, and ends the last line. A context manager.
+
+    A terminal gets them without control characters, since what a model says must not steer it, and with lines broken
+    between words, but for code. Anything else gets them as they are.
+    """
+
+    def __init__(self) -> None:
+        self._out = sys.stdout  # a live view puts something else there while it is shown
+        self._terminal = self._out.isatty()
+        self._width = shutil.get_terminal_size().columns
+        self._line = ""
+        self._column = 0
+        self._in_code = False
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line:
+            print(file=self._out, flush=True)
+
+    def write(self, text: str) -> None:
+        """Write a piece at once."""
+        parts = (
+            _PARTS.findall(_CONTROL.sub("", text))
+            if self._terminal
+            else text.splitlines(keepends=True)
+        )
+        for part in parts:
+            print(self._broken(part) if self._terminal else part, end="", file=self._out)
+            self._line = "" if part.endswith("\n") else self._line + part
+        self._out.flush()
+
+    def _broken(self, part: str) -> str:
+        """A word, a space or a line's end; with a line's end before a word that has no room, in place of a space."""
+        if part == "\n":
+            self._in_code ^= self._line.lstrip().startswith("```")
+            self._column = 0
+            return part
+        length, room = cell_len(part), self._width - self._column
+        if length > room and not self._in_code:
+            if part.isspace():  # it would begin the next line
+                self._column = 0
+                return "\n"
+            begins = self._line[
+                -1:
+            ].isspace()  # what goes on with a word is not broken from its beginning
+            if begins and length <= self._width:
+                self._column = length
+                return f"\n{part}"
+        # a line that is just full ends only with what follows
+        self._column = (self._column + length - 1) % self._width + 1
+        return part

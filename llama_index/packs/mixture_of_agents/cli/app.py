@@ -28,7 +28,7 @@ app = Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from llama_index.packs.mixture_of_agents.template import version
+        from ._template import version
 
         print(version())
         raise Exit

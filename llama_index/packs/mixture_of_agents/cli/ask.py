@@ -5,8 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from .command import DEGRADED, Flags, UsageError, command
-from .tracing import Trace, tracing
+from .command import DEGRADED, Flags, Trace, UsageError, command, tracing
 
 
 @command
@@ -31,7 +30,7 @@ def ask(
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
     from .answering import answer, conversation
-    from .running import Loop
+    from .loop import Loop
     from .screen import Screen
     from .sources import find
 

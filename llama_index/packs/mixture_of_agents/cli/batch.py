@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from .command import DEGRADED, FAILED, Flags, UsageError, command, say
-from .tracing import Trace, tracing
+from .command import DEGRADED, FAILED, Flags, Trace, UsageError, command, say, tracing
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.batch import Report
@@ -72,8 +71,8 @@ def _run(
     from llama_index.packs.mixture_of_agents.batch import arun_batch
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
+    from .loop import Loop
     from .progress import Progress
-    from .running import Loop
 
     mixture = MixtureOfAgents(recipe)
     with tracing(mixture, trace), Loop(fast=True) as loop, Progress(questions, recipe) as progress:

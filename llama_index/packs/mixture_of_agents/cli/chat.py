@@ -7,8 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from .command import Flags, command, say
-from .tracing import Trace
+from .command import Flags, Trace, command, say
 
 WELCOME = "Ask, or type /help. Ctrl-C stops an answer, Ctrl-D leaves."
 PROMPT = "> "
@@ -26,7 +25,7 @@ def chat(
 
     Where standard input is no terminal, each of its lines is a question.
     """
-    from .running import Loop
+    from .loop import Loop
     from .sources import find
     from .talk import Talk
 

@@ -5,23 +5,23 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Exit, Option
 
 from llama_index.packs.mixture_of_agents.errors import (
     BatchError,
     ConfigError,
+    FailureKind,
     MixtureError,
     RecipeError,
     RunError,
 )
-
-from .advice import explain
 
 ANSWERED, FAILED, BAD_USAGE, DEGRADED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
@@ -150,3 +150,41 @@ def say(text: str) -> None:
             line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
         print("\n".join(wrapped), file=sys.stderr)
+
+
+_ADVICE = {
+    FailureKind.AUTHENTICATION: "Is the key right? moa models shows which one is used; moa models --check tries it.",
+    FailureKind.CONNECTION: "Is the server running, and its address right? moa models shows where it is looked for.",
+    FailureKind.NOT_FOUND: "Is the model's name right? The server does not know it.",
+    FailureKind.CONTEXT_WINDOW: "The question is longer than the model can take.",
+    FailureKind.RATE_LIMITED: "The provider wants fewer requests: limits.in_flight in moa.toml bounds them.",
+    FailureKind.TIMEOUT: "More time: --deadline SECONDS, or call.timeout in moa.toml.",
+}
+
+
+def explain(error: RunError) -> str:
+    """The error with what to do about it."""
+    kinds = dict.fromkeys(failure.kind for failure in error.failures)
+    advice = [_ADVICE[kind] for kind in kinds if kind in _ADVICE]
+    return "\n".join([f"No answer: {error}", *advice[:2]])
+
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+
+Trace = Annotated[
+    Path | None, Option("--trace", help="Append each run to this file, for moa show and replay.")
+]
+
+
+def tracing(mixture: "MixtureOfAgents", path: Path | None) -> AbstractContextManager[Any]:
+    """While this context is open, a mixture's runs are appended to a file, where there is one.
+
+    Raises:
+        OSError: the file cannot be written to.
+    """
+    if path is None:
+        return nullcontext()
+    from llama_index.packs.mixture_of_agents.replay import trace_to
+
+    return mixture.listen(trace_to(path))

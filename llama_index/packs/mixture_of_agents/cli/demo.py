@@ -42,7 +42,7 @@ def demo(
     from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
     from .answering import answer
-    from .running import Loop
+    from .loop import Loop
     from .screen import Screen
 
     missing = [key for key in KEYS if not os.environ.get(key)]

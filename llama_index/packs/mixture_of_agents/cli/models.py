@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from llama_index.packs.mixture_of_agents.agents import Agent
     from llama_index.packs.mixture_of_agents.events import CallFinished
-    from llama_index.packs.mixture_of_agents.recipe import Recipe
+    from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
 
 
 @command
@@ -27,7 +26,7 @@ def models(
 
     from .command import say
     from .listing import print_listing
-    from .running import Loop
+    from .loop import Loop
     from .sources import find
 
     source = find(models)
@@ -59,8 +58,8 @@ def _facts(agent: "Agent") -> "tuple[str, str, Text]":
     """An agent's model, its server, and the variable with its key."""
     from rich.text import Text
 
-    from llama_index.packs.mixture_of_agents.described import address, describe_llm
-    from llama_index.packs.mixture_of_agents.models import ModelSpec
+    from llama_index.packs.mixture_of_agents._providers.descriptions import address, describe_llm
+    from llama_index.packs.mixture_of_agents._providers.models import ModelSpec
 
     said = describe_llm(agent.llm)
     spec = ModelSpec(said["model"], said.get("class", ""), api_key=said.get("api_key"))
@@ -81,7 +80,7 @@ async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]
 
     from llama_index.core.base.llms.types import ChatMessage
 
-    from llama_index.packs.mixture_of_agents.calls import Caller, Request, RunState
+    from llama_index.packs.mixture_of_agents._engine.calls import Caller, Request, RunState
     from llama_index.packs.mixture_of_agents.policies import CallPolicy
 
     policy = CallPolicy(timeout=30.0, retries=0, truncated="keep")
@@ -94,7 +93,7 @@ async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]
 
 def _said(call: "CallFinished") -> tuple[str, bool]:
     """What came of a check, and whether the model can be asked."""
-    from llama_index.packs.mixture_of_agents.failures import FailureKind
+    from llama_index.packs.mixture_of_agents.errors import FailureKind
 
     # one token may well be none that counts
     answers = {FailureKind.EMPTY, FailureKind.ONLY_THINKING, FailureKind.TRUNCATED}

@@ -22,7 +22,7 @@ def pack(
 
     With --check or --diff it exits with 1 where anything differs.
     """
-    from llama_index.packs.mixture_of_agents.template import compare, lay_down
+    from ._template import compare, lay_down
 
     if not (check or diff):
         count = lay_down(folder, replace=force)

@@ -27,7 +27,7 @@ def replay(
     from llama_index.packs.mixture_of_agents.replay import replay as against
 
     from .answering import answer, conversation
-    from .running import Loop
+    from .loop import Loop
     from .screen import Screen
     from .sources import find
 

@@ -8,8 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from .command import Flags, UsageError, command, say
-from .tracing import Trace, tracing
+from .command import Flags, Trace, UsageError, command, say, tracing
 
 KEYS = "MOA_SERVER_KEYS"
 _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")

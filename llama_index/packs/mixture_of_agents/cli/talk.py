@@ -14,12 +14,10 @@ from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.recipe import Aggregator, Recipe
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .advice import explain
 from .answering import answer
-from .command import say
-from .running import Loop
+from .command import explain, say, tracing
+from .loop import Loop
 from .screen import Screen
-from .tracing import tracing
 
 
 class Talk:

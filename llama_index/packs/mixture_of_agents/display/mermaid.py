@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llama_index.packs.mixture_of_agents.agents import Agent, Proposer
-    from llama_index.packs.mixture_of_agents.recipe import Layer, Recipe
+    from llama_index.packs.mixture_of_agents.recipe import Agent, Layer, Proposer, Recipe
 
 
 def mermaid(recipe: "Recipe") -> str:

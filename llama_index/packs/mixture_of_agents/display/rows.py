@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallFinished, Usage
-from llama_index.packs.mixture_of_agents.failures import FailureKind
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
 if TYPE_CHECKING:

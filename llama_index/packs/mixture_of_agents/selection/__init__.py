@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import RecipeError
-from llama_index.packs.mixture_of_agents.step import Selection
+from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS, Selection
 
 from .choosing import Agreed, Cluster, Diverse, Dropout, Shuffle, Take
 from .judging import Gate, PeerRanking, Pick, Rank, Rate, Vote
@@ -34,24 +34,25 @@ __all__ = [
     "as_data",
 ]
 
-SELECTIONS: dict[str, type[Any]] = {
-    "agreed": Agreed,
-    "analysis": Analysis,
-    "cluster": Cluster,
-    "diverse": Diverse,
-    "dropout": Dropout,
-    "fold": Fold,
-    "gate": Gate,
-    "peer_ranking": PeerRanking,
-    "pick": Pick,
-    "rank": Rank,
-    "rate": Rate,
-    "residuals": Residuals,
-    "shuffle": Shuffle,
-    "take": Take,
-    "vote": Vote,
-}
-"""The selections by name. Put your own dataclass in, and configuration files know it too."""
+SELECTIONS.update(
+    {
+        "agreed": Agreed,
+        "analysis": Analysis,
+        "cluster": Cluster,
+        "diverse": Diverse,
+        "dropout": Dropout,
+        "fold": Fold,
+        "gate": Gate,
+        "peer_ranking": PeerRanking,
+        "pick": Pick,
+        "rank": Rank,
+        "rate": Rate,
+        "residuals": Residuals,
+        "shuffle": Shuffle,
+        "take": Take,
+        "vote": Vote,
+    }
+)
 
 
 def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:

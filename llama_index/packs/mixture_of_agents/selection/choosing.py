@@ -5,18 +5,12 @@ from dataclasses import dataclass, field
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from llama_index.packs.mixture_of_agents.agreement import (
-    groups,
-    most_diverse,
-    normalised,
-    same_answers,
-)
+from llama_index.packs.mixture_of_agents._checks import is_number, of_kind, require, whole
+from llama_index.packs.mixture_of_agents._providers.pickling import Packable
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.packing import Packable
-from llama_index.packs.mixture_of_agents.policies import is_number, of_kind, require, whole
-from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
 
-from .similarity import likeness
+from ._likeness import groups, likeness, most_diverse, normalised, same_answers
 
 
 def _chance(step: Step, seed: int | None) -> random.Random:

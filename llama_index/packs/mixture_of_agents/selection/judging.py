@@ -7,13 +7,13 @@ from statistics import fmean
 
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents.agents import Agent
-from llama_index.packs.mixture_of_agents.agreement import same_answers
+from llama_index.packs.mixture_of_agents._checks import whole
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.policies import whole
-from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe._agents import Agent
+from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
 
 from . import prompts
+from ._likeness import same_answers
 from .verdicts import as_judge, briefing, number_in, order_in, truth_in
 
 

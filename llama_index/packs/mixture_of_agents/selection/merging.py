@@ -6,10 +6,10 @@ from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents.agents import Agent
+from llama_index.packs.mixture_of_agents._checks import whole
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.policies import whole
-from llama_index.packs.mixture_of_agents.step import Arriving, Outlook, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe._agents import Agent
+from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
 
 from . import prompts
 from .verdicts import as_agent, as_judge, briefing, object_in

@@ -9,11 +9,11 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents.agents import Agent
+from llama_index.packs.mixture_of_agents._messages.fitting import MARK
+from llama_index.packs.mixture_of_agents._messages.prompts import fence, text_of
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.fitting import MARK
-from llama_index.packs.mixture_of_agents.prompts import fence, text_of
-from llama_index.packs.mixture_of_agents.step import Briefing, Step
+from llama_index.packs.mixture_of_agents.recipe._agents import Agent
+from llama_index.packs.mixture_of_agents.recipe._step import Briefing, Step
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 

@@ -18,10 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
-from .asking import Model, Question
-from .completions import Writer, written
 from .guard import Guard
 from .metrics import Metrics
+from .model import Model, Question
 from .problems import (
     OURS,
     LLMFailed,
@@ -32,8 +31,9 @@ from .problems import (
     problem_of,
     record,
 )
-from .request import ChatRequest, is_sayable
 from .runs import Run, Runs
+from .schema import ChatRequest, is_sayable
+from .writing import Writer, written
 
 MEGABYTE = 1024 * 1024
 """Bytes."""

@@ -9,9 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_index.packs.mixture_of_agents.diagnosis import Fault
-from llama_index.packs.mixture_of_agents.errors import BudgetExceeded, DeadlineExceeded, RunError
-from llama_index.packs.mixture_of_agents.failures import RETRYABLE, FailureKind, redact
+from llama_index.packs.mixture_of_agents._providers.faults import Fault, redact
+from llama_index.packs.mixture_of_agents.errors import (
+    RETRYABLE,
+    BudgetExceeded,
+    DeadlineExceeded,
+    FailureKind,
+    RunError,
+)
 
 _log = logging.getLogger(__name__)
 

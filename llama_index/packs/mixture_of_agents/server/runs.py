@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.types import Receive
 
-from llama_index.packs.mixture_of_agents.stopping import stop
+from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 
-from .asking import Answer, Model, Question
 from .metrics import Metrics
+from .model import Answer, Model, Question
 from .problems import Problem, Refused, problem_of
 
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")

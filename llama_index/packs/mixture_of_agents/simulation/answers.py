@@ -11,14 +11,7 @@ from math import exp
 from typing import Any, cast
 
 from .behaviour import OK, Behaviour, Outcome, Reply, ToolCall
-from .conversation import (
-    Json,
-    count_tokens,
-    last_user_text,
-    messages_of,
-    references_in,
-    text_of,
-)
+from .conversation import Json, count_tokens, last_user_text, messages_of, references_in, text_of
 from .knowledge import composition, proposal
 from .schema import example
 

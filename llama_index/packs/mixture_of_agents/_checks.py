@@ -1,0 +1,67 @@
+"""Checks of what a user gives: each raises a RecipeError that says what is wrong."""
+
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+from .errors import RecipeError
+
+
+def require(holds: bool, field_name: str, value: object, problem: str) -> None:
+    """Raise a RecipeError unless something holds."""
+    if not holds:
+        raise RecipeError(field_name, value, problem)
+
+
+def is_a(kind: type[Any], value: object) -> bool:
+    """``isinstance`` for what may be anything at all, whatever its annotation says."""
+    return isinstance(value, kind)
+
+
+def of_kind(field_name: str, value: object, kind: type[Any], example: str) -> None:
+    """Raise a RecipeError for what is not of a kind."""
+    require(is_a(kind, value), field_name, shown(value), f"is no {kind.__name__}: say {example}")
+
+
+def shown(value: object) -> object:
+    """A value as an error may show it: of an object, which may hold a key, only its class."""
+    return value if isinstance(value, (str, int, float)) or value is None else type(value).__name__
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number, numpy's among them; not one that stands in a text."""
+    return isinstance(value, (Real, Decimal))
+
+
+def not_negative(owner: str, **values: float | None) -> None:
+    """Raise a RecipeError for what is not a number from 0 on; None is none at all."""
+    for name, value in values.items():
+        holds = value is None or (is_number(value) and value >= 0)
+        require(holds, f"{owner}.{name}", value, "must be a number, and cannot be negative")
+
+
+def whole(owner: str, least: int, **values: int) -> None:
+    """Raise a RecipeError for what is not a whole number from ``least`` on."""
+    for name, value in values.items():
+        holds = is_a(Integral, value) and value >= least
+        field_name = f"{owner}.{name}" if owner else name
+        require(holds, field_name, value, f"must be a whole number, at least {least}")
+
+
+def bound(owner: str, **values: int | None) -> None:
+    """Raise a RecipeError for what is not a whole number from 1 on; None is no bound."""
+    for name, value in values.items():
+        if value is not None:
+            whole(owner, 1, **{name: value})
+
+
+def one_of(field_name: str, value: object, *allowed: str) -> None:
+    """Raise a RecipeError unless a value is one of those allowed."""
+    require(value in allowed, field_name, value, f"is {' or '.join(map(repr, allowed))}")
+
+
+def positive(owner: str, **values: float | None) -> None:
+    """Raise a RecipeError for what is not a number above 0; None is no bound."""
+    for name, value in values.items():
+        holds = value is None or (is_number(value) and value > 0)
+        require(holds, f"{owner}.{name}", value, "must be a number above 0")

@@ -1,0 +1,1 @@
+"""A run: layers of calls, then the aggregator; events all the way."""

@@ -1,0 +1,156 @@
+"""The aggregators write the answer: one after the other, until one succeeds."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
+from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
+from llama_index.packs.mixture_of_agents._messages.views import for_aggregator
+from llama_index.packs.mixture_of_agents._providers.responses import answer_message, is_cut_off
+from llama_index.packs.mixture_of_agents._providers.structured import form_of, told, with_tool_calls
+from llama_index.packs.mixture_of_agents.errors import (
+    AggregatorFailed,
+    BudgetExceeded,
+    DeadlineExceeded,
+    Failure,
+    RunError,
+)
+from llama_index.packs.mixture_of_agents.events import AnswerDelta, Proposal
+from llama_index.packs.mixture_of_agents.recipe import Aggregator
+
+from .budget import Plan, Spending
+from .job import Job
+from .references import References, Rendering
+from .request import Request, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer, who wrote it, and the writer's own response; None where a proposal stands in."""
+
+    message: ChatMessage
+    agent: str
+    response: ChatResponse | None = None
+
+
+class Answering:
+    """Has the answer of one run written.
+
+    Args:
+        job: the run's job.
+        state: the run's state.
+        spending: what it has spent, where it has a budget.
+
+    Attributes:
+        partial: what came of a streamed answer that broke off.
+    """
+
+    def __init__(self, job: Job, state: RunState, spending: Spending | None) -> None:
+        self._job, self._recipe, self._state, self._spending = job, job.recipe, state, spending
+        self._form = form_of(job.kwargs)
+        self._failures: list[Failure] = []
+        self._unaffordable: list[str] = []
+        self._pieces: list[str] = []
+        self._passed_on = False
+
+    @property
+    def partial(self) -> ChatMessage | None:
+        text = "".join(self._pieces)
+        return ChatMessage(role=MessageRole.ASSISTANT, content=text) if text else None
+
+    async def answer(self, references: References, proposals: tuple[Proposal, ...]) -> Answered:
+        """Have the answer written, from the references; where no aggregator can, a proposal may stand in.
+
+        Raises:
+            RunError: there is no answer.
+        """
+        recipe = self._recipe
+        assert recipe.aggregator
+        for aggregator in (recipe.aggregator, *recipe.fallbacks):
+            answered = await self._asked(aggregator, references)
+            if answered:
+                if aggregator is not recipe.aggregator:
+                    name = recipe.aggregator.name
+                    self._state.degrade(f"{aggregator.name} answered in place of {name}")
+                return answered
+            if self._passed_on:
+                break  # what the caller has can't be taken back, nor go on in another one's words
+        if recipe.or_best_proposal and proposals and not self._passed_on:
+            self._state.degrade("every aggregator failed; the answer is the first reference")
+            return self.stand_in(proposals[0])
+        raise self._no_answer()
+
+    def stand_in(self, proposal: Proposal) -> Answered:
+        """A proposal as the answer."""
+        message = ChatMessage(role=MessageRole.ASSISTANT, content=proposal.text)
+        if self._job.stream:
+            chunk = ChatResponse(message=message, delta=proposal.text)
+            self._state.emit(AnswerDelta(proposal.text, chunk, self._state.now()))
+        return Answered(message, proposal.agent)
+
+    async def _asked(self, aggregator: Aggregator, references: References) -> Answered | None:
+        """Its answer, or None where it gave none; what happened is on record."""
+        if self._form and not self._form.suits(aggregator.llm):
+            self._state.degrade(f"{aggregator.name} was not asked: it takes no tools")
+            return None
+        request = await self._request(aggregator, references)
+        if self._spending:
+            tokens = await in_thread(partial(tokens_of, request.messages))
+            if not self._spending.covers([Plan(aggregator, tokens)]):
+                self._unaffordable.append(aggregator.name)
+                return None
+        finished, response = await self._job.caller.call(request, self._state)
+        if response is None:
+            self._failures += [finished.failure] if finished.failure else []
+            return None
+        if is_cut_off(finished.proposals):
+            self._state.degrade("the answer was cut off at its token limit; raise max_tokens")
+        response = with_tool_calls(aggregator.llm, response) if self._form else response
+        message = answer_message(response, finished.proposals, streamed=self._job.stream)
+        return Answered(message, aggregator.name, response)
+
+    async def _request(self, aggregator: Aggregator, references: References) -> Request:
+        job, recipe = self._job, self._recipe
+        fallback, portable = aggregator is not recipe.aggregator, bool(recipe.fallbacks)
+        conversation = for_aggregator(job.messages, fallback=fallback, portable=portable)
+        rendering = Rendering(references.put(conversation), recipe)
+        transport = job.caller.transport(aggregator)
+        messages = await rendering.for_agent(aggregator, transport, job.kwargs)
+        if rendering.cut:
+            self._state.degrade(cut_words(rendering.cut))
+        messages, kwargs = told(aggregator.llm, messages, job.kwargs)
+        return Request(
+            aggregator, "aggregator", len(recipe.layers) + 1, messages, kwargs,
+            on_chunk=partial(self._pass_on, aggregator.llm) if job.stream else None,
+            tools=bool(kwargs.get("tools")),
+        )  # fmt: skip
+
+    def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
+        self._pieces.append(text)
+        chunk = with_tool_calls(llm, chunk) if self._form else chunk
+        calls = any(block.block_type == "tool_call" for block in chunk.message.blocks)
+        self._passed_on = self._passed_on or bool(text) or calls
+        self._state.emit(AnswerDelta(text, chunk, self._state.now()))
+
+    def _no_answer(self) -> RunError:
+        left = self._state.remaining()
+        if left is not None and left <= 0:
+            deadline = f"{self._recipe.deadline:g} s"
+            problem = f"no answer before the run's deadline of {deadline}"
+            return DeadlineExceeded(problem, self._failures)
+        if self._passed_on:
+            return AggregatorFailed("the answer broke off", self._failures)
+        if self._unaffordable:
+            names = ", ".join(self._unaffordable)
+            return BudgetExceeded(
+                f"what is left of the budget does not reach for {names}", self._failures
+            )
+        return AggregatorFailed("no aggregator gave an answer", self._failures)
+
+
+def cut_words(agents: list[str]) -> str:
+    """That references were cut, in words."""
+    return f"references were cut to fit the context window of {', '.join(dict.fromkeys(agents))}"

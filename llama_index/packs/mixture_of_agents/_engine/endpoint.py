@@ -1,0 +1,112 @@
+"""What all calls to one model endpoint share: its circuit breaker, its slots, how long it usually takes."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
+
+Admission: TypeAlias = Literal["closed", "probe", "open"]
+
+
+class CircuitBreaker:
+    """Counts failures in a row; may be asked from any thread.
+
+    It opens after so many, lets nothing through for a while, then lets one call through as a probe: if that succeeds
+    it closes, and if not, it stays open for as long again.
+
+    Args:
+        failures: how many in a row open it (0: never).
+        cooldown: seconds until a probe.
+        clock: where it reads the time, in seconds.
+    """
+
+    def __init__(
+        self, failures: int, cooldown: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._failures, self._cooldown, self._clock = failures, cooldown, clock
+        self._in_a_row = 0
+        self._opened: float | None = None
+        self._probing = False
+        self._lock = threading.Lock()
+        self.reason = ""
+
+    def admit(self) -> Admission:
+        """Whether a call may go through. A probe must be followed by one of the three methods below."""
+        if not self._is_open():  # without a lock, as almost always
+            return "closed"
+        with self._lock:
+            if not self._is_open():
+                return "closed"
+            if self._probing or self.remaining > 0:
+                return "open"
+            self._probing = True
+            return "probe"
+
+    def _is_open(self) -> bool:
+        return self._opened is not None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it lets a probe through; 0 where it does so now."""
+        return (
+            0.0 if self._opened is None else max(0.0, self._opened + self._cooldown - self._clock())
+        )
+
+    def succeeded(self) -> None:
+        """A call went well."""
+        if self._in_a_row:
+            with self._lock:
+                self._in_a_row, self._opened, self._probing = 0, None, False
+
+    def failed(self, admission: Admission, reason: str) -> None:
+        """A call failed, and that was the endpoint's fault."""
+        with self._lock:
+            self._in_a_row += 1
+            if admission == "probe" and self._probing:
+                self._opened, self._probing, self.reason = self._clock(), False, reason
+            elif self._opened is None and 0 < self._failures <= self._in_a_row:
+                self._opened, self.reason = self._clock(), reason
+
+    def gave_up(self, admission: Admission) -> None:
+        """A call ended in a way that says nothing about the endpoint."""
+        if admission == "probe":
+            with self._lock:
+                self._probing = False
+
+
+class UsualTime:
+    """How long an endpoint usually takes: the time within which 19 of its last 20 answers (up to 100) came."""
+
+    _ENOUGH = 10
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=100)
+
+    def add(self, seconds: float) -> None:
+        """An answer took so long."""
+        self._seconds.append(seconds)
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds, or None as long as fewer than ten answers are known."""
+        known = sorted(self._seconds)
+        return known[int(0.95 * (len(known) - 1))] if len(known) >= self._ENOUGH else None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What all calls to one model endpoint share.
+
+    Attributes:
+        breaker: its circuit breaker, or None.
+        slots: the slots for calls under way, or None where they are not limited.
+        usual: how long it usually takes.
+    """
+
+    breaker: CircuitBreaker | None = None
+    slots: Slots | None = None
+    usual: UsualTime = field(default_factory=UsualTime)

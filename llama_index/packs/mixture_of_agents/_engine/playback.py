@@ -1,0 +1,36 @@
+"""Answers that were given before, told again: from a cache, from a trace file."""
+
+import re
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+
+from llama_index.packs.mixture_of_agents.events import Proposal
+
+from .request import Request
+
+_PIECES = re.compile(r"\s*\S+|\s+\Z")
+
+
+def answer_again(
+    request: Request, proposals: tuple[Proposal, ...], message: ChatMessage | None = None
+) -> ChatResponse:
+    """The response to a request that has been answered before, streamed word by word where that is wanted.
+
+    Args:
+        request: the request.
+        proposals: what was read from the answer.
+        message: the answer with its tool calls; None where it has none.
+    """
+    text = proposals[0].text if proposals else ""
+    if message is None:
+        message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
+    if request.on_chunk is None:
+        return ChatResponse(message=message)
+    said = ""
+    for piece in _PIECES.findall(text):
+        said += piece
+        so_far = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=said)])
+        request.on_chunk(piece, ChatResponse(message=so_far, delta=piece))
+    last = ChatResponse(message=message, delta="")
+    request.on_chunk("", last)
+    return last

@@ -1,0 +1,152 @@
+"""The references as the agents of a layer get them: put as the recipe wants, and cut where a model has no room."""
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
+from llama_index.packs.mixture_of_agents._messages.fitting import fit
+from llama_index.packs.mixture_of_agents._messages.prompts import (
+    add_system_prompt,
+    fence,
+    inject,
+    with_references,
+)
+from llama_index.packs.mixture_of_agents._messages.tokens import (
+    count_tokens,
+    most_tokens,
+    most_tokens_of,
+    tokens_of,
+)
+from llama_index.packs.mixture_of_agents._providers.facts import output_limit
+from llama_index.packs.mixture_of_agents._providers.transport import Transport
+from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
+from llama_index.packs.mixture_of_agents.recipe._step import Briefing
+
+_ROOM = 4096
+"""Tokens kept for an answer where nobody says how long it may be; at most a quarter of the window."""
+
+
+class References:
+    """The references that one layer, or the aggregator, gets. They are nameless.
+
+    Args:
+        texts: their texts.
+        recipe: how they are put.
+        addition: text to put behind them.
+        place: names this place in the run, for what is drawn by the recipe's seed.
+
+    Attributes:
+        order: in which order they are put, as positions from 0. Those with an addition, which may speak of them by
+            number, stay in theirs.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], recipe: Recipe, addition: str = "", place: object = ""
+    ) -> None:
+        self.recipe, self._addition = recipe, addition
+        self.texts, self._tag = tuple(texts), ""
+        self.order: Sequence[int] = range(len(texts))
+        if texts and (recipe.shuffle or recipe.fence):
+            self._draw(chance_of(recipe, place))
+
+    def _draw(self, chance: random.Random) -> None:
+        if self.recipe.shuffle and not self._addition:
+            self.order = chance.sample(self.order, len(self.order))
+            self.texts = tuple(self.texts[position] for position in self.order)
+        if self.recipe.fence:
+            self._tag = draw_tag(chance)
+
+    def put(self, messages: Sequence[ChatMessage]) -> Briefing:
+        """The conversation with the references in it."""
+        return Briefing(self.texts, partial(self._put, messages))
+
+    def _put(self, messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[ChatMessage]:
+        texts = [text for text in texts if text]
+        if not texts:
+            return list(messages)
+        prompt = self.recipe.prompt
+        if self._tag:
+            prompt, texts = fence(prompt, texts, self._tag)
+        text = with_references(prompt, texts)
+        text = f"{text}\n\n{self._addition}" if self._addition else text
+        return inject(messages, text, self.recipe.placement)
+
+
+def chance_of(recipe: Recipe, place: object) -> random.Random:
+    """What is drawn by chance at a place of a run: repeatable with a seed, secret without."""
+    seeded = random.Random(f"{recipe.seed} {place}")  # noqa: S311  # repeatable
+    return random.SystemRandom() if recipe.seed is None else seeded
+
+
+def draw_tag(chance: random.Random) -> str:
+    """A tag for ``prompts.fence``."""
+    return f"response-{chance.getrandbits(32):08x}"
+
+
+class Rendering:
+    """A briefing made once for all whom it suits; again only where its texts must be cut.
+
+    Args:
+        briefing: it; what is not among its texts is never cut.
+        recipe: how long answers may be.
+
+    Attributes:
+        whole: the messages with all texts whole.
+        cut: the names of the agents for whom texts were cut.
+    """
+
+    def __init__(self, briefing: Briefing, recipe: Recipe) -> None:
+        self._briefing, self._recipe = briefing, recipe
+        self.whole = list(briefing)
+        self.cut: list[str] = []
+        self._most: int | None = None
+        self._fitted: dict[int, list[ChatMessage]] = {}
+
+    async def for_agent(
+        self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
+    ) -> list[ChatMessage]:
+        """What an agent is sent: with its own system prompt, and with texts that its model has room for.
+
+        Args:
+            agent: the agent.
+            transport: its LLM as it is asked.
+            kwargs: further parameters of the call; tools take room too.
+        """
+        messages = self.whole
+        if self._briefing.texts and transport.window is not None:
+            room = transport.window - answer_room(agent, transport, self._recipe, kwargs)
+            own = (agent.system_prompt or "", str(kwargs.get("tools") or ""))
+            if self._bound() + most_tokens(own) > room:
+                messages = await in_thread(partial(self._within, room, own))  # counting takes time
+                self.cut += [agent.name] if messages is not self.whole else []
+        prompt = agent.system_prompt
+        return add_system_prompt(messages, prompt) if prompt else messages
+
+    def _bound(self) -> int:
+        """The tokens of the whole: at most so many, and told for almost nothing."""
+        if self._most is None:
+            self._most = most_tokens_of(self.whole)
+        return self._most
+
+    def _within(self, room: int, own: Sequence[str]) -> list[ChatMessage]:
+        # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
+        room = room * 9 // 10 - sum(map(count_tokens, own))
+        if room not in self._fitted:
+            briefing = self._briefing
+            bare = briefing.put(["." for _ in briefing.texts])
+            texts = fit(briefing.texts, room - tokens_of(bare), count_tokens)
+            self._fitted[room] = self.whole if texts == briefing.texts else briefing.put(texts)
+        return self._fitted[room]
+
+
+def answer_room(
+    agent: Agent, transport: Transport, recipe: Recipe, kwargs: Mapping[str, Any]
+) -> int:
+    """Tokens to keep for an agent's answer."""
+    wanted = kwargs.get("max_tokens") or agent.max_tokens or recipe.max_tokens
+    known = output_limit(agent.llm, wanted)
+    return known or min(_ROOM, (transport.window or 4 * _ROOM) // 4)

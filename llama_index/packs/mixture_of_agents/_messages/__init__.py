@@ -1,0 +1,1 @@
+"""Messages in, messages out: what each LLM is told. Pure."""

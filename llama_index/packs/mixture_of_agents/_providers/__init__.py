@@ -1,0 +1,1 @@
+"""What is peculiar to the LLM classes of LlamaIndex's integrations."""

@@ -1,0 +1,117 @@
+"""What a configuration file would say of an LLM or an embedding model: its model and settings, and never a key."""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.errors import ConfigError
+
+from .models import EMBEDDINGS, LLMS, PROVIDERS, SECRET, ModelSpec, Provider, make_llm
+
+NO_SETTINGS = frozenset(
+    {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
+)
+"""Fields of an LLM object that do not change what it answers; nor do its keys and headers."""
+_NAMES_A_KEY = re.compile(r"key|token|secret|password", re.IGNORECASE)
+
+
+def describe_llm(llm: LLM) -> dict[str, Any]:
+    """What a configuration file would say of an LLM object: its model and settings, and never a key.
+
+    Raises:
+        ConfigError: its class is none of LlamaIndex's.
+    """
+    path = _path_of(llm, LLMS)
+    name = str(getattr(llm, "model", ""))
+    short = next((short for short, provider in PROVIDERS.items() if provider.path == path), "")
+    said: dict[str, Any] = {"model": f"{short}:{name}"} if short else {"class": path, "model": name}
+    provider = PROVIDERS[short] if short else Provider(path, "api_base")
+    usual = _usual(said["model"], "" if short else path, tuple(os.environ.items()))
+    plain = settings_of(usual, provider.base) if usual else {}
+    settings = {
+        name: value
+        for name, value in settings_of(llm, provider.base).items()
+        if plain.get(name) != value
+    }
+    if base := settings.pop(provider.base, None):
+        said["api_base"] = base
+    if variable := key_variable(llm, usual):
+        said["api_key"] = f"${variable}"
+    return said | ({"settings": settings} if settings else {})
+
+
+@lru_cache(maxsize=32)
+def _usual(model: str, path: str, environment: object) -> LLM | None:
+    """The LLM that the name alone gives in this environment; what is so anyway need not be said of another one."""
+    del environment  # it is what the class reads; here it only tells when to make it anew
+    try:
+        return make_llm(ModelSpec(model, path), need_key=False)
+    except ConfigError:  # a class that cannot be made from a name alone
+        return None
+
+
+def key_variable(llm: LLM, usual: LLM | None) -> str:
+    """The environment variable that has the LLM's key; "" where none has it, or it is where ``usual`` has its own."""
+    key: str = getattr(llm, "api_key", None) or ""
+    if key == (getattr(usual, "api_key", None) or ""):
+        return ""
+    if key.startswith("$"):
+        return key[1:]
+    names = (name for name, value in os.environ.items() if value == key)
+    return next((name for name in names if _NAMES_A_KEY.search(name)), "")
+
+
+def settings_of(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
+    """The plain settings of an object, its server's address among them, without secrets."""
+    names = [name for name in type(model).model_fields if name not in ("model", base)]
+    found = {name: _plain(getattr(model, name, None)) for name in names if not SECRET.search(name)}
+    if base:
+        found[base] = address(model)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def describe_embedding(embedding: BaseEmbedding) -> dict[str, Any]:
+    """The class of an embedding model with its settings."""
+    model = getattr(embedding, "model", None)
+    settings = (
+        {"model": model, **settings_of(embedding)}
+        if isinstance(model, str)
+        else settings_of(embedding)
+    )
+    defaults = {name: one.get_default() for name, one in type(embedding).model_fields.items()}
+    changed = {name: value for name, value in settings.items() if value != defaults.get(name)}
+    return {"class": _path_of(embedding, EMBEDDINGS), **({"settings": changed} if changed else {})}
+
+
+def _path_of(model: LLM | BaseEmbedding, namespace: str) -> str:
+    cls = type(model)
+    path = f"{'.'.join(cls.__module__.split('.')[:3])}.{cls.__name__}"
+    if not path.startswith(namespace):
+        raise ConfigError(f"{cls.__name__} is not a class of {namespace}*: a file cannot name it")
+    return path
+
+
+def address(llm: LLM | BaseEmbedding) -> str | None:
+    """The address of the LLM's server, where the object tells it."""
+    said = next(
+        (getattr(llm, name, None) for name in ("api_base", "base_url") if getattr(llm, name, None)),
+        None,
+    )
+    # MistralAI hands its endpoint on to its client and keeps nothing itself
+    client: Any = getattr(llm, "_client", None) if said is None else None
+    return said or getattr(getattr(client, "sdk_configuration", None), "server_url", None)
+
+
+def _plain(value: Any) -> Any:
+    """What of a value is plain data and no secret; None where nothing is."""
+    if isinstance(value, Mapping):
+        items = {str(k): _plain(v) for k, v in value.items() if not SECRET.search(str(k))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        return {name: one for name, one in items.items() if one is not None} or None
+    if isinstance(value, (list, tuple)):
+        return [one for each in value if (one := _plain(each)) is not None] or None  # type: ignore[reportUnknownVariableType]
+    return value if type(value) in (str, int, float, bool) else None

@@ -1,0 +1,136 @@
+"""What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.llm import LLM
+
+
+def metadata(llm: LLM) -> LLMMetadata | None:
+    """The LLM's metadata, or None where its class does not know its model's name (then ``metadata`` raises)."""
+    try:
+        return llm.metadata
+    except Exception:  # an integration may raise anything: "unknown" is the honest answer
+        return None
+
+
+def model_name(llm: LLM) -> str:
+    """The model's name, as the provider calls it."""
+    known = metadata(llm)
+    name = (
+        known.model_name
+        if known and known.model_name not in ("", "unknown")
+        else getattr(llm, "model", None)
+    )
+    return str(name) if name else llm.class_name()
+
+
+def provider_name(llm: LLM) -> str:
+    """The integration's short name: "openai" for ``llama_index.llms.openai.OpenAI``."""
+    module = type(llm).__module__.split(".")
+    return (
+        module[2]
+        if module[:2] == ["llama_index", "llms"] and len(module) > 2
+        else llm.class_name().lower()
+    )
+
+
+def endpoint_key(llm: LLM) -> tuple[str, str, str]:
+    """What two LLM objects share when they ask the same model at the same place: provider, model, address."""
+    places = (
+        getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint")
+    )
+    mistral = getattr(getattr(llm, "_client", None), "sdk_configuration", None)
+    base = next((place for place in places if place), None) or getattr(mistral, "server_url", None)
+    return provider_name(llm), model_name(llm), str(base or "")
+
+
+def context_window(llm: LLM) -> int | None:
+    """The model's context window in tokens, or None where it is not known."""
+    known = metadata(llm)
+    if known is None or known.context_window <= 0:
+        return None
+    # What LLMMetadata says of itself says nothing of the model: no model has that window.
+    return known.context_window if known.context_window != DEFAULT_CONTEXT_WINDOW else None
+
+
+def output_room(llm: LLM) -> int:
+    """Tokens the LLM object reserves for an answer; 0 where it does not say."""
+    known = metadata(llm)
+    return max(0, known.num_output or 0) if known else 0
+
+
+def derives_from(llm: LLM, integration: str) -> bool:
+    """Whether its class is of that integration of LlamaIndex's, or derived from one that is."""
+    return _derives(type(llm), integration)
+
+
+@lru_cache(maxsize=256)  # asked several times for every call
+def _derives(kind: type[LLM], integration: str) -> bool:
+    start = f"llama_index.llms.{integration}."
+    return any(cls.__module__.startswith(start) for cls in kind.__mro__)
+
+
+def is_openai(llm: LLM) -> bool:
+    """Whether it is LlamaIndex's OpenAI class or one derived from it: these can give several answers to one request."""
+    return derives_from(llm, "openai")
+
+
+def output_limit(llm: LLM, wanted: int | None) -> int | None:
+    """The tokens that an answer can have when ``wanted`` is sent as ``max_tokens``; None for no bound.
+
+    LlamaIndex's OpenAI class prefers the ``max_tokens`` of its own constructor.
+    """
+    own = getattr(llm, "max_tokens", None)
+    first, second = (own, wanted) if is_openai(llm) else (wanted, own)
+    return first or second or output_room(llm) or None
+
+
+def calls_functions(llm: LLM) -> bool:
+    """Whether the model can be given tools."""
+    known = metadata(llm)
+    return bool(known and known.is_function_calling_model)
+
+
+_IMAGE = frozenset({"image"})
+_IMAGE_AND_DOCUMENT = frozenset({"image", "document"})
+_TAKES: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("openai", r"gpt-4o.*audio|gpt-audio", frozenset({"audio"})),
+    ("openai", r"gpt-4o|gpt-4\.|gpt-5|chatgpt-4o|o1(?!-mini)|o3(?!-mini)|o4", _IMAGE_AND_DOCUMENT),
+    ("openai", r"gpt-4-turbo|gpt-4-vision", _IMAGE),
+    ("azure_openai", r"gpt-4o|gpt-4\.|gpt-5|o1(?!-mini)|o3(?!-mini)|o4|gpt-4-turbo", _IMAGE),
+    (
+        "mistralai",
+        r"pixtral|mistral-medium|mistral-small-(latest|25|26)|mistral-large-(25|26)",
+        _IMAGE,
+    ),
+    ("anthropic", r"claude-(?!2|instant)", _IMAGE_AND_DOCUMENT),
+    ("bedrock_converse", r".*claude-(?!2|instant|v2)", _IMAGE_AND_DOCUMENT),
+    ("google_genai", r"(models/)?gemini", frozenset({"image", "audio", "video", "document"})),
+)
+"""Integration, model names (a regular expression for their beginning), and what both take; the providers' model pages."""
+
+
+def takes(llm: LLM) -> frozenset[str]:
+    """The kinds of content besides text that the model is known to take; empty where nothing is known."""
+    provider, name = provider_name(llm), model_name(llm)
+    found = (
+        kinds
+        for integration, names, kinds in _TAKES
+        if integration == provider and re.match(names, name)
+    )
+    return next(found, frozenset[str]())
+
+
+def secrets(llm: LLM) -> tuple[str, ...]:
+    """The keys that the LLM object holds, to be kept out of every text."""
+    found: list[Any] = [getattr(llm, name, None) for name in ("api_key", "azure_api_key", "token")]
+    found += [
+        getattr(getattr(llm, name, None), "api_key", None) for name in ("_client", "_aclient")
+    ]
+    headers: Any = getattr(llm, "default_headers", None)
+    found += list(headers.values()) if isinstance(headers, dict) else []  # type: ignore[reportUnknownArgumentType]
+    return tuple(secret for secret in found if isinstance(secret, str) and secret)

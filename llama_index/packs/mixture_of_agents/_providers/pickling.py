@@ -1,0 +1,85 @@
+"""Settings that hold LLMs or embedding models, as what a pickle can hold: without a key, a header or a client."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents.errors import ConfigError
+
+from .descriptions import describe_embedding, describe_llm
+from .models import SECRET, ModelSpec, make_embedding, make_llm
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Packable:
+    """A frozen dataclass whose LLMs, embedding models and keyword arguments go into a pickle without their secrets.
+
+    A model of one of LlamaIndex's integrations is described, since its clients cannot be pickled; where the pickle is
+    loaded it is made again and takes its key from the environment. A model of a class of your own is pickled by its
+    class, with its secret fields empty. A copy is the thing itself: it never changes.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = {one.name: _packed(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        return _again, (type(self), given)
+
+    def __copy__(self) -> "Self":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Self":
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What stands for a model in a pickle: what a configuration file would say of it."""
+
+    data: Mapping[str, Any]
+    is_embedding: bool = False
+
+    def model(self) -> LLM | BaseEmbedding:
+        """The model again.
+
+        Raises:
+            ConfigError: the environment has no key for an LLM that asks its provider's own server, which wants one.
+        """
+        data = dict(self.data)
+        path = data.pop("class", "")
+        if self.is_embedding:
+            return make_embedding(path, data.get("settings", {}), need_key=False)
+        spec = ModelSpec(path=path, **data)
+        return make_llm(spec, need_key=not spec.api_base)
+
+
+def _again(cls: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    return cls(
+        **{
+            name: value.model() if isinstance(value, _Description) else value
+            for name, value in given.items()
+        }
+    )
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: one for name, one in value.items() if not SECRET.search(str(name))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    if not isinstance(value, (LLM, BaseEmbedding)):
+        return value
+    try:
+        if isinstance(value, LLM):
+            return _Description(describe_llm(value))
+        return _Description(describe_embedding(value), is_embedding=True)
+    except ConfigError:  # a class of the user's own
+        secret = [
+            name
+            for name in type(value).model_fields
+            if SECRET.search(name) and getattr(value, name, None)
+        ]
+        return value.model_copy(update=dict.fromkeys(secret)) if secret else value

@@ -1,0 +1,191 @@
+"""What an LLM's response says: its text, its thinking, why it stopped, and whether it is of use. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+
+from llama_index.packs.mixture_of_agents.errors import FailureKind
+from llama_index.packs.mixture_of_agents.events import Proposal
+
+# Whole; or at the start without its opening tag (some servers put that into the prompt); or there without its end.
+_THINK = re.compile(
+    r"<think(?:ing)?>(.*?)</think(?:ing)?>\s*"
+    r"|\A((?:(?!<think).)*)</think(?:ing)?>\s*"
+    r"|\A\s*<think(?:ing)?>(.*)\Z",
+    re.DOTALL,
+)
+_CONTENT_FILTER = frozenset(
+    {"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"}
+)
+_LENGTH = frozenset({"length", "max_tokens", "model_length"})
+
+_STOPPED = (
+    ("stop_reason",),  # Anthropic's whole answers
+    ("delta", "stop_reason"),  # Anthropic's last event
+    ("done_reason",),  # Ollama
+    ("finish_reason",),  # Google GenAI
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of an LLM.
+
+    Attributes:
+        text: without thinking, stripped at its ends.
+        thinking: the provider's thinking blocks and what stood in ``<think>`` tags.
+        finish_reason: the provider's word, lower case; "" where it gave none.
+        tool_calls: whether it calls tools.
+    """
+
+    text: str
+    thinking: str = ""
+    finish_reason: str = ""
+    tool_calls: bool = False
+
+
+def read(response: ChatResponse) -> tuple[Answer, ...]:
+    """The answers in a response: one, or n where one request asked for n samples."""
+    raw: Any = response.raw
+    choices = get(raw, "choices")
+    refused = isinstance(choices, list) and bool(get(get(choices[0], "message"), "refusal"))
+    first = _of_message(response.message, "refusal" if refused else finish_reason(raw))
+    if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
+        return (first,)
+    others = (
+        _answer(str(get(get(choice, "message"), "content") or ""), "", _reason(choice), False)
+        for choice in choices[1:]  # type: ignore[reportUnknownVariableType]
+    )
+    return (first, *others)
+
+
+def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
+    """The answer of a stream: its joined deltas, with what its last chunk has gathered, and why it stopped."""
+    if last is None:
+        return Answer("", finish_reason=reason)
+    answer = _answer(text, "", reason, _of_message(last.message, reason).tool_calls)
+    # MistralAI's class adds one more thinking block, longer than the one before, with each chunk.
+    blocks = [block for block in last.message.blocks if block.block_type == "thinking"]
+    thinking = answer.thinking or (blocks[-1].content if blocks else "") or ""
+    return replace(answer, thinking=thinking)
+
+
+def verdict(
+    answer: Answer, *, tools: bool = False, truncated: Literal["reject", "keep"] = "reject"
+) -> FailureKind | None:
+    """Why an answer is of no use, or None where it is.
+
+    Args:
+        answer: the answer.
+        tools: whether tool calls alone are an answer (the aggregator's may be; a proposer's never are).
+        truncated: whether an answer that was cut off at the token limit counts.
+    """
+    if answer.tool_calls and tools:
+        return None
+    if answer.finish_reason in _CONTENT_FILTER:
+        return FailureKind.CONTENT_FILTER
+    if answer.finish_reason == "error":
+        return FailureKind.BAD_RESPONSE
+    if answer.finish_reason in _LENGTH and (truncated == "reject" or not answer.text):
+        return FailureKind.TRUNCATED
+    if answer.text:
+        return None
+    if answer.tool_calls:
+        return FailureKind.ONLY_TOOL_CALLS
+    return FailureKind.ONLY_THINKING if answer.thinking else FailureKind.EMPTY
+
+
+EXPLANATIONS = {
+    FailureKind.EMPTY: "the answer was empty",
+    FailureKind.ONLY_THINKING: "the answer held only thinking",
+    FailureKind.ONLY_TOOL_CALLS: "the answer held only tool calls",
+    FailureKind.BAD_RESPONSE: "the provider ended the answer with an error",
+    FailureKind.CONTENT_FILTER: "the provider's content filter stopped the answer",
+    FailureKind.TRUNCATED: "the answer was cut off at its token limit; raise max_tokens, or keep such answers with "
+    'CallPolicy(truncated="keep")',
+}
+
+
+def ended_by(reason: str) -> Literal["stop", "length", "content_filter"]:
+    """What ended an answer, in OpenAI's words, from any provider's word for it."""
+    if reason in _LENGTH:
+        return "length"
+    return "content_filter" if reason in _CONTENT_FILTER else "stop"
+
+
+def is_cut_off(proposals: Sequence[Proposal]) -> bool:
+    """Whether an answer was cut off at the token limit."""
+    return any(proposal.finish_reason in _LENGTH for proposal in proposals)
+
+
+def answer_message(
+    response: ChatResponse | None, proposals: Sequence[Proposal], *, streamed: bool
+) -> ChatMessage:
+    """The answer as a message of plain blocks.
+
+    Args:
+        response: the response; the last chunk of a stream. None makes an empty message.
+        proposals: what was read from it, without thinking.
+        streamed: whether the response is the last chunk of a stream, so that its own text need not be right.
+    """
+    if response is None:
+        return ChatMessage(role=MessageRole.ASSISTANT, content="")
+    text = proposals[0].text if proposals else ""
+    blocks = list(response.message.blocks)
+    if streamed or any("<think" in block.text for block in blocks if isinstance(block, TextBlock)):
+        thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
+        calls = [block for block in blocks if block.block_type == "tool_call"]
+        blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+
+
+def _of_message(message: ChatMessage, reason: str) -> Answer:
+    text = thinking = ""
+    tool_calls = bool(message.additional_kwargs.get("tool_calls"))
+    for block in message.blocks:
+        if block.block_type == "text":
+            text += block.text or ""
+        elif block.block_type == "thinking":
+            thinking += block.content or ""
+        elif block.block_type == "tool_call":
+            tool_calls = True
+    return _answer(text, thinking, reason, tool_calls)
+
+
+def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:
+    if "think" in text and ("<think" in text or "</think" in text):
+        thinking += "".join(part.strip() for found in _THINK.findall(text) for part in found)
+        text = _THINK.sub("", text)
+    return Answer(text.strip(), thinking, reason, tool_calls)
+
+
+def _reason(choice: Any) -> str:
+    return _word(get(choice, "finish_reason"))
+
+
+def _word(reason: Any) -> str:
+    return str(
+        getattr(reason, "value", None) or getattr(reason, "name", None) or reason or ""
+    ).lower()
+
+
+def finish_reason(raw: Any) -> str:
+    """Why the model stopped, from a raw response of OpenAI, MistralAI, Anthropic, Ollama or Google GenAI."""
+    if raw is None:
+        return ""
+    for name in ("choices", "candidates"):
+        choices = get(raw, name) or get(raw, "data", name)
+        if isinstance(choices, list) and choices:
+            return _reason(choices[0])
+    return _word(next((word for place in _STOPPED if (word := get(raw, *place))), None))
+
+
+def get(thing: Any, *path: str) -> Any:
+    """What stands at the end of a path of names; None where there is nothing."""
+    for name in path:
+        is_mapping = isinstance(thing, dict)
+        thing = thing.get(name) if is_mapping else getattr(thing, name, None)
+    return thing

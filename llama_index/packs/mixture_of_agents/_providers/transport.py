@@ -1,0 +1,276 @@
+"""The one place where an LLM is awaited: natively or in a thread, whole or streamed.
+
+Two ways, because LlamaIndex's OpenAI and MistralAI classes keep one async client that is bound to the first event
+loop that used it: on any other loop it breaks ("Event loop is closed") or stalls. So an LLM is awaited natively on
+the first loop that this object saw, and in a thread, through its sync client, everywhere else. Where the LLM was
+asked on another loop before, or was given a client of another loop, its error tells: then it is asked once more.
+"""
+
+import asyncio
+import re
+import weakref
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
+
+from .facts import context_window, derives_from, endpoint_key, is_openai, provider_name, secrets
+from .faults import causes
+from .streams import OnChunk, Streamed, heard
+
+
+def _nothing_more() -> None:
+    pass
+
+
+class Transport:
+    """An LLM object as it is asked.
+
+    Args:
+        llm: the LLM.
+        alone: ask it as it is. Otherwise a copy is asked without retries and rate limits of its own, which the engine
+            sees to.
+
+    Attributes:
+        llm: the LLM to ask; the caller's own object where nothing had to be changed.
+        key: its endpoint (provider, model, address).
+        secrets: its keys, to be kept out of error texts.
+        window: its model's context window in tokens, or None where that is not known.
+        limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
+        refused: optional parameters that the model has refused; they are not sent again.
+    """
+
+    def __init__(self, llm: LLM, *, alone: bool = False) -> None:
+        self.original = llm
+        self.llm = llm if alone else _stripped(llm)
+        self.key = endpoint_key(llm)
+        self.secrets = secrets(llm)
+        self.window = context_window(llm)
+        self.limiter: Any = getattr(llm, "rate_limiter", None)
+        self.refused: set[str] = _known_refusals(llm)
+        self._openai = is_openai(llm)
+        self._overrides: dict[str, Any] = {}
+        self._native = _is_own(llm, "achat")
+        self._native_stream = _is_own(llm, "astream_chat")
+        self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
+        self._unlimited: Transport | None = None
+
+    @property
+    def offers_samples(self) -> bool:
+        """Whether one request can ask for several answers (``n=``)."""
+        return self._openai and "n" not in self.refused
+
+    def parameters(self, wanted: dict[str, Any], *, stream: bool) -> dict[str, Any]:
+        """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
+        if stream and self._openai:
+            wanted = {"stream_options": {"include_usage": True}, **wanted}
+        sent = {
+            name: value
+            for name, value in wanted.items()
+            if value is not None and name not in self.refused
+        }
+        return {**sent, **self._overrides}
+
+    def within(self, limit: Any) -> "Transport":
+        """What to ask where a caller wants no more than so many tokens: LlamaIndex's OpenAI class prefers its own limit.
+
+        The smaller of both holds: whoever gave the LLM its own may rely on it.
+
+        Args:
+            limit: the caller's; anything but a number says nothing.
+        """
+        own = getattr(self.llm, "max_tokens", None)
+        if not (self._openai and own and isinstance(limit, int) and 0 < limit < own):
+            return self
+        if self._unlimited is None:
+            unlimited = copy(self)
+            unlimited.llm = self.llm.model_copy(update={"max_tokens": None})
+            self._unlimited = unlimited
+        return self._unlimited
+
+    def sent_by_itself(self) -> tuple[str, ...]:
+        """Optional parameters that the LLM class sends without being told."""
+        return tuple(
+            name
+            for name in ("temperature", "max_tokens")
+            if getattr(self.llm, name, None) is not None
+        )
+
+    def refuse(self, names: Sequence[str]) -> None:
+        """Remember refused parameters, those of the LLM's own constructor included."""
+        self.refused.update(names)
+        own = [name for name in names if getattr(self.llm, name, None) is not None]
+        if provider_name(self.llm) == "mistralai":
+            from mistralai.client.types import UNSET
+
+            self._overrides |= dict.fromkeys(own, UNSET)
+        elif "temperature" in own:  # a per-call one wins over the constructor's
+            self._overrides["temperature"] = _nothing(self.llm)
+        if self._openai and "max_tokens" in own:  # the constructor's wins over a per-call one
+            self.llm = self.llm.model_copy(update={"max_tokens": None})
+
+    async def pace(self, tokens: int, *, threaded: bool) -> None:
+        """Wait until the rate limiter lets one request of so many tokens through.
+
+        Core's own decorators tell a limiter of the request only, never of its tokens.
+        """
+        most = getattr(self.limiter, "tokens_per_minute", None)
+        if most:  # a bucket never holds more: it would wait forever
+            tokens = min(tokens, int(most))
+        if threaded or not self._here():
+            await in_thread(partial(self.limiter.acquire, tokens))
+        else:
+            await self.limiter.async_acquire(tokens)
+
+    async def chat(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: dict[str, Any],
+        *,
+        threaded: bool,
+        again: Callable[[], None] = _nothing_more,
+    ) -> ChatResponse:
+        """Ask for a whole answer. Raises whatever the LLM raises.
+
+        Args:
+            messages: the conversation.
+            parameters: what is sent beside it.
+            threaded: ask in a thread, whichever loop this is.
+            again: called where the LLM's async client was asked in vain, and a thread asks once more.
+        """
+        if not threaded and self._native and self._here():
+            llm, sent = _addressed(self.llm, parameters, "async_client")
+            try:
+                return await llm.achat(messages, **sent)
+            except Exception as error:
+                if not self._moves(error):
+                    raise
+            again()
+        llm, sent = _addressed(self.llm, parameters, "client")
+        return await in_thread(partial(llm.chat, messages, **sent))
+
+    async def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: dict[str, Any],
+        on_chunk: OnChunk,
+        *,
+        threaded: bool,
+        again: Callable[[], None] = _nothing_more,
+    ) -> Streamed:
+        """Ask for a streamed answer, as ``chat`` does for a whole one.
+
+        Args:
+            on_chunk: see ``heard``.
+        """
+        ends: list[ChatResponse] = []
+        if not threaded and self._native_stream and self._here():
+            llm, sent = _addressed(self.llm, parameters, "async_client")
+            try:
+                return await heard(await llm.astream_chat(messages, **sent), on_chunk, ends)
+            except Exception as error:
+                if ends or not self._moves(error):
+                    raise
+            again()
+        llm, sent = _addressed(self.llm, parameters, "client")
+        chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
+        return await heard(chunks, on_chunk, ends)
+
+    def _here(self) -> bool:
+        """Whether this is the loop that the LLM's async client may be bound to."""
+        loop = asyncio.get_running_loop()
+        if self._home is None:
+            self._home = weakref.ref(loop)
+        return self._home() is loop
+
+    def _moves(self, error: Exception) -> bool:
+        """Whether an error says that the LLM's async client is of another loop; if so, threads ask it from now on."""
+        words = " ".join(str(one) for one in causes(error) if isinstance(one, RuntimeError))
+        found = "loop is closed" in words or re.search("different (event )?loop", words) is not None
+        if found:
+            self._home = _nowhere
+        return found
+
+
+_GOOGLE = {
+    "temperature": "temperature",
+    "max_tokens": "max_output_tokens",
+    "top_p": "top_p",
+}
+_OLLAMA = {**_GOOGLE, "max_tokens": "num_predict"}
+
+
+def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, dict[str, Any]]:
+    """Whom to ask with which parameters: Google's and Ollama's classes ignore a call's settings by their usual names.
+
+    Args:
+        llm: the LLM.
+        parameters: by their usual names.
+        client: the name of Ollama's client that will be asked.
+    """
+    google = derives_from(llm, "google_genai")
+    if not google and not derives_from(llm, "ollama"):
+        return llm, parameters
+    names = _GOOGLE if google else _OLLAMA
+    settings = {names[name]: value for name, value in parameters.items() if name in names}
+    rest = {name: value for name, value in parameters.items() if name not in names}
+    if google:
+        return llm, {**rest, "generation_config": {**settings, **rest.get("generation_config", {})}}
+    getattr(llm, client)  # made when it is first asked for: else each copy would make its own
+    own: dict[str, Any] = getattr(llm, "additional_kwargs", {})
+    return llm.model_copy(update={"additional_kwargs": {**own, **settings}}), rest
+
+
+def _nothing(llm: LLM) -> Any:
+    """What a call says to send no setting where the LLM's constructor was given one."""
+    sdk = next((sdk for sdk in ("openai", "anthropic") if derives_from(llm, sdk)), None)
+    return import_module(sdk).NOT_GIVEN if sdk else None
+
+
+def _is_own(llm: LLM, method: str) -> bool:
+    """Whether an async method is the LLM's own, and not CustomLLM's, which calls the sync one.
+
+    It is looked for in the classes: an attribute is wrapped anew each time that it is asked for.
+    """
+    owner = next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
+    return owner is not CustomLLM
+
+
+def _nowhere() -> None:
+    return None
+
+
+def _stripped(llm: LLM) -> LLM:
+    """The LLM without retries and rate limits of its own."""
+    changes: dict[str, Any] = {}
+    if getattr(llm, "max_retries", 0):
+        changes["max_retries"] = 0
+    if getattr(llm, "rate_limiter", None) is not None:
+        changes["rate_limiter"] = None
+    if not changes:
+        return llm
+    stripped = llm.model_copy(update=changes)
+    for name in (
+        "_client",
+        "_aclient",
+    ):  # clients made before this copy, or given by the user, retry too
+        with_options: Any = getattr(getattr(stripped, name, None), "with_options", None)
+        if with_options and "max_retries" in changes:
+            setattr(stripped, name, with_options(max_retries=0))
+    return stripped
+
+
+def _known_refusals(llm: LLM) -> set[str]:
+    """LlamaIndex's OpenAI class keeps its own temperature from reasoning models, but not one that a call brings."""
+    if not is_openai(llm):
+        return set()
+    from llama_index.llms.openai.utils import O1_MODELS
+
+    return {"temperature"} if getattr(llm, "model", "") in O1_MODELS else set()

@@ -1,0 +1,160 @@
+"""Tokens from a response, whichever provider it came from, and estimates where it told nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+
+from llama_index.packs.mixture_of_agents._messages.prompts import text_of
+from llama_index.packs.mixture_of_agents.events import Usage
+
+from .responses import get
+
+_PLACES = (
+    ("usage",),  # OpenAI, OpenAI-like, Anthropic, Ollama, and MistralAI's whole answers
+    ("data", "usage"),  # MistralAI's chunks
+    ("message", "usage"),  # Anthropic's first event
+    ("response", "usage"),  # the last event of OpenAI's Responses
+    ("x_groq", "usage"),
+)
+_BYTES_PER_TOKEN = 4
+_NEVER_SENT = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ClientConnectorError",
+        "ConnectionRefusedError",
+    }
+)
+
+
+def read_usage(response: ChatResponse) -> Usage | None:
+    """The usage a provider reported in an answer or a chunk, without a count of requests; None where it told nothing."""
+    inner = get(response, "additional_kwargs", "mixture", "usage")
+    if isinstance(inner, Usage):  # a mixture answered: what its members took
+        return replace(inner, requests=0)
+    raw = response.raw
+    found = next((usage for place in _PLACES if (usage := get(raw, *place)) is not None), None)
+    if found is None:
+        metadata = get(raw, "usage_metadata")
+        found = (
+            metadata if metadata is not None else response.message.additional_kwargs.get("usage")
+        )
+    usage = _read(found) or _read(get(response, "additional_kwargs")) or _ollama(raw)
+    return usage if usage and usage.total_tokens else None
+
+
+def _read(found: Any) -> Usage | None:
+    if get(found, "prompt_tokens") is not None:
+        return _openai(found)
+    if get(found, "input_tokens") is not None or get(found, "output_tokens") is not None:
+        return (
+            _openai_responses(found)
+            if get(found, "input_tokens_details") is not None
+            else _anthropic(found)
+        )
+    return _google(found) if get(found, "prompt_token_count") is not None else None
+
+
+def _count(found: Any, *path: str) -> int:
+    value = get(found, *path)
+    return value if isinstance(value, int) else 0
+
+
+def _openai(found: Any) -> Usage:
+    """Also MistralAI's and OpenAI-like servers': https://platform.openai.com/docs/api-reference/chat/object, "usage"."""
+    return Usage(
+        _count(found, "prompt_tokens"),
+        _count(found, "completion_tokens"),
+        _count(found, "completion_tokens_details", "reasoning_tokens"),
+        _count(found, "prompt_tokens_details", "cached_tokens"),
+    )
+
+
+def _openai_responses(found: Any) -> Usage:
+    """https://platform.openai.com/docs/api-reference/responses/object, "usage"."""
+    return Usage(
+        _count(found, "input_tokens"),
+        _count(found, "output_tokens"),
+        _count(found, "output_tokens_details", "reasoning_tokens"),
+        _count(found, "input_tokens_details", "cached_tokens"),
+    )
+
+
+def _anthropic(found: Any) -> Usage:
+    """Anthropic counts what it read from and wrote to its cache beside ``input_tokens``, not within it."""
+    read, written = (
+        _count(found, "cache_read_input_tokens"),
+        _count(found, "cache_creation_input_tokens"),
+    )
+    return Usage(
+        _count(found, "input_tokens") + read + written,
+        _count(found, "output_tokens"),
+        _count(found, "output_tokens_details", "thinking_tokens"),
+        read,
+        cache_write_tokens=written,
+    )
+
+
+def _google(found: Any) -> Usage:
+    """Google counts thoughts beside the candidates' tokens, and tools' results beside the prompt's."""
+    thoughts = _count(found, "thoughts_token_count")
+    return Usage(
+        _count(found, "prompt_token_count") + _count(found, "tool_use_prompt_token_count"),
+        _count(found, "candidates_token_count") + thoughts,
+        thoughts,
+        _count(found, "cached_content_token_count"),
+    )
+
+
+def _ollama(raw: Any) -> Usage | None:
+    """Ollama leaves one of its two counts out where it is 0, and then its class gives no "usage"."""
+    counts = _count(raw, "prompt_eval_count"), _count(raw, "eval_count")
+    return Usage(*counts) if any(counts) else None
+
+
+def latest(before: Usage | None, now: Usage | None) -> Usage | None:
+    """What two chunks of a stream report together: counts grow, and may come in different chunks."""
+    if before is None or now is None:
+        return now or before
+    return Usage(
+        max(before.input_tokens, now.input_tokens),
+        max(before.output_tokens, now.output_tokens),
+        max(before.reasoning_tokens, now.reasoning_tokens),
+        max(before.cached_tokens, now.cached_tokens),
+        cache_write_tokens=max(before.cache_write_tokens, now.cache_write_tokens),
+    )
+
+
+def estimate_usage(messages: Sequence[ChatMessage], text: str) -> Usage:
+    """The usage of an answer whose provider reported none, counted by core's tokenizer; that takes its time."""
+    from llama_index.core.utils import get_tokenizer  # pyright: ignore[reportUnknownVariableType]
+
+    try:
+        # LlamaIndex declares its lists bare.
+        tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
+        return Usage(len(tokenizer(_sent(messages))), len(tokenizer(text)), estimated=True)
+    except Exception:  # noqa: BLE001 - the user may have set any tokenizer; an answer must not fail for it
+        return unanswered_usage(messages, [text])
+
+
+def unanswered_usage(messages: Sequence[ChatMessage], received: Sequence[str]) -> Usage:
+    """The usage of a request whose answer never came whole: a guess at four bytes a token, which takes no time."""
+    sizes = (len(text.encode(errors="replace")) for text in (_sent(messages), "".join(received)))
+    sent, got = (-(-size // _BYTES_PER_TOKEN) for size in sizes)
+    return Usage(sent, got, estimated=True)
+
+
+def was_sent(error: BaseException | None) -> bool:
+    """Whether a failed request may have reached its provider, which then bills it."""
+    while error is not None:
+        if any(cls.__name__ in _NEVER_SENT for cls in type(error).__mro__):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
+
+
+def _sent(messages: Sequence[ChatMessage]) -> str:
+    return "\n".join(text_of(message) for message in messages)

@@ -1,0 +1,311 @@
+"""What a mixture is: layers, an aggregator, and the policies they run under. Immutable; refuses nonsense when made."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from llama_index.core.base.llms.types import ChatMessage, LLMMetadata
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents._checks import (
+    bound,
+    is_a,
+    is_number,
+    not_negative,
+    of_kind,
+    one_of,
+    positive,
+    require,
+    shown,
+    whole,
+)
+from llama_index.packs.mixture_of_agents._messages.prompts import (
+    AGGREGATE_AND_SYNTHESIZE,
+    Placement,
+)
+from llama_index.packs.mixture_of_agents._providers.facts import (
+    calls_functions,
+    context_window,
+    endpoint_key,
+    output_room,
+)
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.pricing import price_of
+
+from ._agents import Agent, Aggregator, Proposer
+from ._estimate import Estimate, estimate
+from ._plan import plan
+from ._step import Arriving, Outlook, Selection, agents_of, outlook_of
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Proposers that run at the same time on the same input.
+
+    Attributes:
+        proposers: proposers, or plain LLMs.
+        quorum: how many proposals the layer needs to go on. 0: it may come out empty, and what is behind it starts
+            from the question alone.
+        grace: seconds to wait for stragglers once the quorum is there (None: wait for all).
+        deadline: seconds after which the layer closes with what it has (None: the run's deadline decides).
+        select: what becomes of its proposals, one selection after the other.
+    """
+
+    proposers: tuple[Proposer, ...]
+    quorum: int = 1
+    grace: float | None = None
+    deadline: float | None = None
+    select: tuple[Selection, ...] = ()
+
+    def __post_init__(self) -> None:
+        proposers = _named(
+            [p if isinstance(p, Proposer) else Proposer(p) for p in _many(self.proposers)]
+        )
+        object.__setattr__(self, "proposers", proposers)
+        object.__setattr__(self, "select", tuple(_many(self.select)))
+        for selection in self.select:
+            ready = callable(selection) and not is_a(type, selection)
+            require(ready, "Layer.select", shown(selection), "is no selection: say Take(2), ...")
+        count = self.samples
+        require(count > 0, "Layer.proposers", [], "a layer needs at least one proposer")
+        enough = is_a(int, self.quorum) and 0 <= self.quorum <= count
+        problem = f"must be a whole number from 0 to {count}, its proposals"
+        require(enough, "Layer.quorum", self.quorum, problem)
+        not_negative("Layer", grace=self.grace)
+        positive("Layer", deadline=self.deadline)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Its proposers, then the agents that its selections ask."""
+        judges = tuple(agent for selection in self.select for agent in agents_of(selection))
+        return (*self.proposers, *judges)
+
+    @property
+    def samples(self) -> int:
+        """How many proposals it gives when nothing fails."""
+        return sum(proposer.samples for proposer in self.proposers)
+
+    def outlook(self, number: int, before: int = 0) -> tuple[Outlook, ...]:
+        """What its selections will do at most, as layer ``number``; see ``Selection`` and ``Arriving``."""
+        told: list[Outlook] = []
+        for selection in self.select:
+            count = told[-1].references if told else self.samples
+            told.append(outlook_of(selection, Arriving(number, self.proposers, count, before)))
+        return tuple(told)
+
+
+def _many(one_or_more: Any) -> Iterable[Any]:
+    return one_or_more if isinstance(one_or_more, (list, tuple)) else (one_or_more,)  # type: ignore[reportUnknownVariableType]
+
+
+def _named(proposers: Sequence[Proposer]) -> tuple[Proposer, ...]:
+    """Every proposer with a name of its own: those without one get their model's, numbered where it repeats."""
+    given = [p.name for p in proposers if p.name]
+    for name in given:
+        require(
+            given.count(name) == 1,
+            "Proposer.name",
+            name,
+            "two proposers of one layer have this name",
+        )
+    taken = set(given)
+    named: list[Proposer] = []
+    for proposer in proposers:
+        name, number = proposer.name or proposer.model, 1
+        while not proposer.name and name in taken:
+            number += 1
+            name = f"{proposer.model}-{number}"
+        taken.add(name)
+        named.append(proposer if proposer.name else replace(proposer, name=name))
+    return tuple(named)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that defines a mixture.
+
+    Attributes:
+        layers: the proposer layers, first to last (the paper's l is one more: it counts the aggregator).
+        aggregator: an aggregator or a plain LLM; None where the last layer's first reference is the answer.
+        fallbacks: asked in order when the aggregator fails.
+        or_best_proposal: when every aggregator fails, answer with the first reference, marked as degraded.
+        name: what the mixture is called.
+        temperature: for every agent that has none of its own; None sends nothing.
+        max_tokens: for every agent that has none of its own; None sends nothing.
+        prompt: the aggregate-and-synthesize prompt; the references follow it.
+        placement: where the references go, see ``prompts.inject``.
+        fence: put each reference between lines with a tag that is drawn anew for each prompt, so that a proposal cannot
+            forge another's.
+        shuffle: give the references in an order drawn by ``seed``, so that no proposer's place is fixed.
+        fan_out: ask the proposers on every call, or only when the last message is the user's (an agent's loop).
+        call: how calls are made.
+        deadline: seconds for the whole run (None: no bound).
+        reserve: the part of the deadline, from 0 to 1, that is kept for the aggregator.
+        budget: what one run may use.
+        limits: how much may be under way at once.
+        prices: the user's own prices, model -> (input, output) in US dollars per million tokens.
+        seed: makes whatever is drawn by chance repeatable.
+    """
+
+    layers: tuple[Layer, ...]
+    aggregator: Aggregator | None
+    fallbacks: tuple[Aggregator, ...] = ()
+    or_best_proposal: bool = False
+    name: str = "moa"
+    temperature: float | None = 0.7
+    max_tokens: int | None = 2048
+    prompt: str = AGGREGATE_AND_SYNTHESIZE
+    placement: Placement = "system"
+    fence: bool = False
+    shuffle: bool = False
+    fan_out: Literal["every_call", "user_turns"] = "every_call"
+    call: CallPolicy = CallPolicy()
+    deadline: float | None = 200.0
+    reserve: float = 0.25
+    budget: Budget | None = None
+    limits: Limits = Limits()
+    prices: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self,
+            "layers",
+            tuple(x if isinstance(x, Layer) else Layer(x) for x in _many(self.layers)),
+        )
+        if self.aggregator is not None:
+            object.__setattr__(self, "aggregator", _aggregator(self.aggregator))
+        object.__setattr__(self, "fallbacks", tuple(_aggregator(x) for x in _many(self.fallbacks)))
+        require(bool(self.layers), "Recipe.layers", (), "a recipe needs at least one layer")
+        positive("Recipe", deadline=self.deadline)
+        bound("Recipe", max_tokens=self.max_tokens)
+        not_negative("Recipe", temperature=self.temperature)
+        reserves = is_number(self.reserve) and 0 <= self.reserve < 1
+        require(reserves, "Recipe.reserve", self.reserve, "must be from 0 to below 1")
+        one_of("Recipe.placement", self.placement, "system", "user")
+        one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns")
+        self._check_kinds()
+        if self.aggregator is None:
+            self._answers_without_aggregator()
+        if self.budget and self.budget.usd is not None:
+            self._knows_all_prices()
+
+    def _check_kinds(self) -> None:
+        of_kind("Recipe.prompt", self.prompt, str, '"..."')
+        of_kind("Recipe.call", self.call, CallPolicy, "CallPolicy(timeout=30.0)")
+        of_kind("Recipe.limits", self.limits, Limits, "Limits(in_flight=8)")
+        if self.budget is not None:
+            of_kind("Recipe.budget", self.budget, Budget, "Budget(usd=0.05)")
+        of_kind("Recipe.prices", self.prices, Mapping, '{"gpt-4.1": (2.0, 8.0)}')
+        for model, price in self.prices.items():
+            pair = [one for one in _many(price) if is_number(one) and one >= 0]
+            right = "must be (input, output), US dollars per million tokens"
+            require(len(pair) == 2 == len(price), "Recipe.prices", {model: price}, right)
+
+    def _knows_all_prices(self) -> None:
+        for agent in self.agents:
+            provider, model, _ = endpoint_key(agent.llm)
+            price = price_of(provider, model, Usage(1, 1), self.prices)
+            unknown = f"the price of {model!r} is not known: put it into prices, or give tokens"
+            require(price is not None, "Recipe.budget", self.budget, unknown)
+
+    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
+        """What a run will take, told without asking anybody: calls, tokens, money, the shortest time.
+
+        Args:
+            messages: the conversation, or the question alone.
+        """
+        given = [ChatMessage(content=messages)] if isinstance(messages, str) else messages
+        return estimate(self, given)
+
+    def __str__(self) -> str:
+        return plan(self)
+
+    def __repr__(self) -> str:
+        layers = [[p.name for p in layer.proposers] for layer in self.layers]
+        aggregator = self.aggregator.name if self.aggregator else None
+        return f"Recipe({self.name!r}, layers={layers}, aggregator={aggregator!r})"
+
+    def _answers_without_aggregator(self) -> None:
+        names = [agent.name for agent in self.fallbacks]
+        require(not names, "Recipe.fallbacks", names, "there is no aggregator to fall back from")
+        alone = "without an aggregator, the proposers must be asked on every call"
+        require(self.fan_out == "every_call", "Recipe.fan_out", self.fan_out, alone)
+        nothing = "may pass nothing on, and there is no aggregator to answer"
+        last = self.layers[-1]
+        require(last.quorum > 0, "Layer.quorum", last.quorum, f"the last layer {nothing}")
+        for selection, told in zip(last.select, last.outlook(len(self.layers)), strict=True):
+            passes = told.references > 0 and not told.afresh
+            require(passes, "Layer.select", type(selection).__name__, nothing)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Every agent, layer by layer (proposers, then judges), then aggregator and fallbacks."""
+        of_layers = tuple(agent for layer in self.layers for agent in layer.agents)
+        return (*of_layers, *((self.aggregator,) if self.aggregator else ()), *self.fallbacks)
+
+
+def _aggregator(agent: Aggregator | LLM) -> Aggregator:
+    known = agent if isinstance(agent, Aggregator) else Aggregator(agent)
+    return known if known.name else replace(known, name=known.model)
+
+
+def recipe_metadata(recipe: Recipe) -> LLMMetadata:
+    """What a mixture says of itself as an LLM.
+
+    The context window is the smallest of its agents (those whose window nobody knows do not count), less the room that
+    the references and their prompt can take, which is at most half of it. The abilities are the aggregator's.
+    """
+    members = {id(agent.llm): agent.llm for agent in recipe.agents}
+    windows = map(context_window, members.values())
+    window = min((w for w in windows if w), default=DEFAULT_CONTEXT_WINDOW)
+    references = max(
+        sum(p.samples * _answer_room(p, recipe) for p in x.proposers) for x in recipe.layers
+    )
+    writer = recipe.aggregator or recipe.layers[-1].proposers[0]
+    return LLMMetadata(
+        context_window=window - min(references + len(recipe.prompt) // 3, window // 2),
+        num_output=_answer_room(writer, recipe),
+        is_chat_model=True,
+        is_function_calling_model=recipe.aggregator is not None and calls_functions(writer.llm),
+        model_name=recipe.name,
+    )
+
+
+def _answer_room(agent: Agent, recipe: Recipe) -> int:
+    """Tokens that an answer of an agent can have."""
+    return agent.max_tokens or recipe.max_tokens or output_room(agent.llm) or DEFAULT_NUM_OUTPUTS
+
+
+Proposers: TypeAlias = Sequence[Proposer | LLM]
+OneAggregator: TypeAlias = Aggregator | LLM
+
+
+def moa(
+    proposers: Proposers,
+    aggregator: OneAggregator | None,
+    *,
+    layers: int = 2,
+    select: Selection | Sequence[Selection] = (),
+    **policies: Any,
+) -> Recipe:
+    """The paper's mixture (arXiv 2406.04692, section 2.2): every layer has the same proposers.
+
+    Args:
+        proposers: the proposers.
+        aggregator: the LLM that writes the answer; None where the last layer's first reference is the answer.
+        layers: how many proposer layers. The paper's "3 layers" are two of these and the aggregator.
+        select: what becomes of every layer's proposals.
+        policies: further fields of ``Recipe`` and ``Layer``.
+
+    Raises:
+        RecipeError: it makes no sense.
+    """
+    whole("", 1, layers=layers)
+    of_layer = {name: policies.pop(name) for name in ("quorum", "grace") if name in policies}
+    layer = Layer(proposers, select=select, **of_layer)  # type: ignore[arg-type]
+    return Recipe((layer,) * layers, aggregator, **policies)  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""An answer as OpenAI's SDK reads it: https://platform.openai.com/docs/api-reference/chat/object."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from openai.types.chat import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionMessage,
+    ChatCompletionMessageFunctionToolCall,
+    ChatCompletionMessageToolCallUnion,
+)
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
+from openai.types.chat.chat_completion_chunk import (
+    ChoiceDelta,
+    ChoiceDeltaToolCall,
+    ChoiceDeltaToolCallFunction,
+)
+from openai.types.chat.chat_completion_message_function_tool_call import (
+    Function,
+)
+from openai.types.completion_usage import (
+    CompletionTokensDetails,
+    CompletionUsage,
+    PromptTokensDetails,
+)
+from pydantic import BaseModel
+
+from llama_index.packs.mixture_of_agents._providers.responses import ended_by
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.pricing import Cost
+from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+from .model import Answer, arguments_of
+
+Reason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes one answer in OpenAI's words.
+
+    Attributes:
+        model: the name that the model is served by.
+        proposals: whether the client wants the proposals' texts too.
+        usage: whether a stream's client wants to know what the run used.
+        id: what the answer is called.
+        created: seconds since the epoch.
+    """
+
+    model: str
+    proposals: bool = False
+    usage: bool = False
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, answer: Answer) -> ChatCompletion:
+        """A whole answer."""
+        calls: list[ChatCompletionMessageToolCallUnion] = [
+            ChatCompletionMessageFunctionToolCall(
+                id=call.tool_call_id or f"call_{uuid.uuid4().hex}",
+                type="function",
+                function=Function(name=call.tool_name, arguments=arguments_of(call)),
+            )
+            for call in answer.calls
+        ]
+        message = ChatCompletionMessage(
+            role="assistant",
+            content=None if calls and not answer.text else answer.text,
+            refusal=None,
+        )
+        if calls:
+            message.tool_calls = calls
+        return ChatCompletion(
+            id=self.id,
+            object="chat.completion",
+            created=self.created,
+            model=self.model,
+            choices=[
+                Choice(index=0, message=message, finish_reason=_reason(answer), logprobs=None)
+            ],
+            **({"usage": _usage(answer.usage)} if answer.usage else {}),
+            **self._more(answer),
+        )
+
+    def role(self) -> ChatCompletionChunk:
+        """The first chunk of a stream."""
+        return self._chunk(ChoiceDelta(role="assistant", content=""))
+
+    def piece(self, text: str) -> ChatCompletionChunk:
+        """A piece of the answer's text."""
+        return self._chunk(ChoiceDelta(content=text))
+
+    def end(self, answer: Answer) -> Iterator[ChatCompletionChunk]:
+        """The last chunks of a stream: tool calls, each of them whole, why it stopped, what was used."""
+        for index, call in enumerate(answer.calls):
+            called = ChoiceDeltaToolCall(
+                index=index,
+                id=call.tool_call_id or f"call_{uuid.uuid4().hex}",
+                type="function",
+                function=ChoiceDeltaToolCallFunction(
+                    name=call.tool_name, arguments=arguments_of(call)
+                ),
+            )
+            yield self._chunk(ChoiceDelta(tool_calls=[called]))
+        more = self._more(answer)
+        yield self._chunk(ChoiceDelta(), _reason(answer), **({} if self.usage else more))
+        if self.usage:
+            used = {"usage": _usage(answer.usage)} if answer.usage else {}
+            yield ChatCompletionChunk(**self._head, choices=[], **used, **more)
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+        }
+
+    def _chunk(
+        self, delta: ChoiceDelta, reason: Reason | None = None, **more: Any
+    ) -> ChatCompletionChunk:
+        choice = ChunkChoice(index=0, delta=delta, finish_reason=reason, logprobs=None)
+        return ChatCompletionChunk(**self._head, choices=[choice], **more)
+
+    def _more(self, answer: Answer) -> dict[str, Any]:
+        result = answer.result
+        return {"mixture": _mixture(result, answer.cost, self.proposals)} if result else {}
+
+
+def written(answer: BaseModel) -> bytes:
+    """It as JSON; half a character, which a provider may say and UTF-8 cannot, as the sign for an unreadable one."""
+    try:
+        return answer.model_dump_json(exclude_unset=True).encode()
+    except ValueError:
+        said = json.dumps(answer.model_dump(exclude_unset=True), ensure_ascii=False)
+        return said.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _reason(answer: Answer) -> Reason:
+    return "tool_calls" if answer.calls else ended_by(answer.finish_reason)
+
+
+def _usage(usage: Usage) -> CompletionUsage:
+    return CompletionUsage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
+    )
+
+
+def _mixture(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, Any]:
+    """What a client is told of a mixture's run."""
+    usd = cost.usd
+    told: dict[str, Any] = {
+        "run_id": result.run_id,
+        "answered_by": result.answered_by,
+        "degraded": list(result.degraded),
+        "calls": len(result.calls),
+        "seconds": round(result.elapsed, 3),
+        "cost_usd": None if usd is None else float(usd),
+        "failures": [
+            {"agent": one.agent, "model": one.model, "layer": one.layer, "kind": one.kind.value}
+            for one in result.failures
+        ],
+    }
+    if proposals:
+        told["proposals"] = [
+            {"agent": one.agent, "model": one.model, "layer": call.layer, "text": one.text}
+            for call in result.calls
+            if call.role == "proposer"
+            for one in call.proposals
+        ]
+    return told
