@@ -23,6 +23,7 @@ from llama_index.packs.mixture_of_agents import (
 from llama_index.packs.mixture_of_agents._concurrency.tasks import expires_after, put_off
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.job import Job
 from llama_index.packs.mixture_of_agents._engine.request import CANCELLED, Request, RunState
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event
@@ -322,10 +323,10 @@ async def call(llm: Any, raises: type[BaseException]) -> list[Event]:
     """The events of one call, made without a run around it, that raises."""
     recipe = moa([Proposer(llm, name="p")], None, layers=1)
     happened: list[Event] = []
-    state = RunState(happened.append)
+    job = Job(recipe, Caller(recipe), QUESTION)
     request = Request(recipe.layers[0].proposers[0], "proposer", 1, QUESTION)
     with pytest.raises(raises):
-        await Caller(recipe).call(request, state)
+        await job.caller.call(request, RunState(job, happened.append))
     return happened
 
 
@@ -354,7 +355,8 @@ async def test_a_call_that_is_cancelled_while_it_waits_to_be_tried_again_is_on_r
             retrying.set()
 
     request = Request(recipe.layers[0].proposers[0], "proposer", 1, QUESTION)
-    calling = asyncio.ensure_future(Caller(recipe).call(request, RunState(listen)))
+    job = Job(recipe, Caller(recipe), QUESTION)
+    calling = asyncio.ensure_future(job.caller.call(request, RunState(job, listen)))
     await retrying.wait()
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -122,7 +122,9 @@ class CachingCaller(Caller):
     async def _get(self, key: str, run: RunState) -> _Entry | None:
         try:
             get = partial(self._store.get, key, _COLLECTION)
-            found = await (in_thread(get) if run.threaded else self._store.aget(key, _COLLECTION))
+            found = await (
+                in_thread(get) if run.job.threaded else self._store.aget(key, _COLLECTION)
+            )
             return None if found is None else _ENTRY.validate_python(found)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the call can still be made
             _log.warning("the cache could not be read: %r", error)
@@ -134,7 +136,9 @@ class CachingCaller(Caller):
             value["message"] = entry.message.model_dump(mode="json", exclude={"additional_kwargs"})
         try:
             put = partial(self._store.put, key, value, _COLLECTION)
-            await (in_thread(put) if run.threaded else self._store.aput(key, value, _COLLECTION))
+            await (
+                in_thread(put) if run.job.threaded else self._store.aput(key, value, _COLLECTION)
+            )
         except Exception as error:  # noqa: BLE001 - the answer is there all the same
             _log.warning("the cache could not be written to: %r", error)
 

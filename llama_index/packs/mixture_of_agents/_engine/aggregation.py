@@ -1,4 +1,4 @@
-"""The aggregators write the answer: one after the other, until one succeeds."""
+"""The answer: the aggregators are asked one after the other, until one succeeds."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,14 +22,13 @@ from llama_index.packs.mixture_of_agents.events import AnswerDelta, Proposal
 from llama_index.packs.mixture_of_agents.recipe import Aggregator
 
 from .budget import Plan, Spending
-from .job import Job
-from .references import References, Rendering
+from .references import References, Rendering, cut_words
 from .request import Request, RunState
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer, who wrote it, and the writer's own response; None where a proposal stands in."""
+    """The answer, the agent that wrote it, and that agent's own response (None if a proposal stands in)."""
 
     message: ChatMessage
     agent: str
@@ -37,20 +36,19 @@ class Answered:
 
 
 class Answering:
-    """Has the answer of one run written.
+    """Asks the aggregators of one run for its answer.
 
     Args:
-        job: the run's job.
         state: the run's state.
-        spending: what it has spent, where it has a budget.
+        spending: what the run has spent; None without a budget.
 
     Attributes:
-        partial: what came of a streamed answer that broke off.
+        partial: the part of a streamed answer that arrived before it broke off.
     """
 
-    def __init__(self, job: Job, state: RunState, spending: Spending | None) -> None:
-        self._job, self._recipe, self._state, self._spending = job, job.recipe, state, spending
-        self._form = form_of(job.kwargs)
+    def __init__(self, state: RunState, spending: Spending | None) -> None:
+        self._state, self._job, self._spending = state, state.job, spending
+        self._recipe, self._form = state.job.recipe, form_of(state.job.kwargs)
         self._failures: list[Failure] = []
         self._unaffordable: list[str] = []
         self._pieces: list[str] = []
@@ -62,7 +60,11 @@ class Answering:
         return ChatMessage(role=MessageRole.ASSISTANT, content=text) if text else None
 
     async def answer(self, references: References, proposals: tuple[Proposal, ...]) -> Answered:
-        """Have the answer written, from the references; where no aggregator can, a proposal may stand in.
+        """Ask the aggregators in turn; if all fail, the first proposal may stand in for an answer.
+
+        Args:
+            references: what the aggregators read.
+            proposals: the proposals of the last layer.
 
         Raises:
             RunError: there is no answer.
@@ -77,7 +79,7 @@ class Answering:
                     self._state.degrade(f"{aggregator.name} answered in place of {name}")
                 return answered
             if self._passed_on:
-                break  # what the caller has can't be taken back, nor go on in another one's words
+                break  # the caller already has a part of this answer
         if recipe.or_best_proposal and proposals and not self._passed_on:
             self._state.degrade("every aggregator failed; the answer is the first reference")
             return self.stand_in(proposals[0])
@@ -92,7 +94,7 @@ class Answering:
         return Answered(message, proposal.agent)
 
     async def _asked(self, aggregator: Aggregator, references: References) -> Answered | None:
-        """Its answer, or None where it gave none; what happened is on record."""
+        """The aggregator's answer, or None if it gave none."""
         if self._form and not self._form.suits(aggregator.llm):
             self._state.degrade(f"{aggregator.name} was not asked: it takes no tools")
             return None
@@ -149,8 +151,3 @@ class Answering:
                 f"what is left of the budget does not reach for {names}", self._failures
             )
         return AggregatorFailed("no aggregator gave an answer", self._failures)
-
-
-def cut_words(agents: list[str]) -> str:
-    """That references were cut, in words."""
-    return f"references were cut to fit the context window of {', '.join(dict.fromkeys(agents))}"

@@ -1,4 +1,4 @@
-"""The requests of one call: within the limits, in time, hedged where that is wanted; and what is made of the answers."""
+"""The requests of one call: they respect limits and deadlines, may be hedged, and their answers are judged."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,61 +37,80 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 
 from .endpoint import Endpoint
-from .request import Request, RunState
+from .request import Request, RunState, earliest
 
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How an attempt ended: with answers of use and the LLM's own response, or with a fault."""
+    """How an attempt ended: with usable answers and the LLM's own response, or with a fault."""
 
     answers: tuple[Answer, ...] = ()
     response: ChatResponse | None = None
     fault: Fault | None = None
 
 
-class Attempts:
-    """Makes the attempts of one call.
+@dataclass
+class Spent:
+    """What a call has used so far.
 
     Attributes:
-        requests: how many requests were made so far.
-        usage: the tokens of all of them; a guess where a request was given up.
+        started: when the call began, on the run's clock.
+        requests: the number of requests made.
+        usage: the tokens of all requests; an estimate for a request that was given up.
         first_token: when the first piece of a streamed answer came, on the run's clock.
-        passed_on: whether a part of a streamed answer has been handed on: it cannot be taken back.
+        passed_on: whether a part of a streamed answer has been passed on and so cannot be taken back.
         hedged: whether a second request was made because the first one was late.
     """
 
+    started: float
+    requests: int = 0
+    usage: Usage = Usage()
+    first_token: float | None = None
+    passed_on: bool = False
+    hedged: bool = False
+
+
+class Attempts:
+    """Makes the attempts of one call.
+
+    Args:
+        request: what to ask.
+        run: the state of the run.
+        transport: the agent's LLM.
+        endpoint: what all calls to its model share.
+        policy: how the call is made.
+        parameters: what is sent beside the messages.
+
+    Attributes:
+        spent: what the call has used so far.
+        end: when the call must end, on the run's clock; None without a deadline.
+    """
+
     def __init__(
-        self, request: Request, transport: Transport, endpoint: Endpoint, run: RunState, policy: CallPolicy,
+        self, request: Request, run: RunState, transport: Transport, endpoint: Endpoint, policy: CallPolicy,
         parameters: dict[str, Any],
     ) -> None:  # fmt: skip
-        self.request, self.transport, self.endpoint, self.run = request, transport, endpoint, run
+        self.request, self.run, self.transport, self.endpoint = request, run, transport, endpoint
         self.policy, self.parameters = policy, parameters
-        self.started = run.now()
-        self.requests = 0
-        self.usage = Usage()
-        self.first_token: float | None = None
-        self.passed_on = False
-        self.hedged = False
         self._dropped: set[str] = set()
+        self.spent = Spent(run.now())
+        own = None if policy.deadline is None else self.spent.started + policy.deadline
+        self.end = earliest(own, run.job.recipe.deadline)
 
-    def time_left(self) -> float | None:
-        """Seconds that the call may still take; None for no bound."""
-        run, own = self.run.remaining(), self.policy.deadline
-        if own is None:
-            return run
-        own += self.started - self.run.now()
-        return own if run is None else min(own, run)
+    def _time_left(self) -> float | None:
+        """Seconds that the call may still take; None without a deadline."""
+        return None if self.end is None else self.end - self.run.now()
 
     async def make(self) -> Attempt:
         """One attempt. Never raises for an LLM's fault."""
-        left = self.time_left()
+        left = self._time_left()
         if left is not None and left <= 0:
             return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
         slots = self.endpoint.slots
         if slots is None and self.transport.limiter is None:
-            return await self._in_time()
+            return await self._answered()
         scope = expires_after(left)
         try:
             async with scope:
@@ -100,15 +119,15 @@ class Attempts:
             late = Fault(
                 FailureKind.TIMEOUT, f"the limits did not let it through within {left or 0:.4g} s"
             )
-            return Attempt(fault=late if expired(scope, error) else self._diagnosis(error, {}))
+            return Attempt(fault=late if expired(scope, error) else self._diagnosis(error))
         try:
-            return await self._in_time()
+            return await self._answered()
         finally:
             if slots:
                 slots.release(self.transport.key)
 
     async def _turn(self) -> None:
-        """Wait for a slot, and for the rate limiter."""
+        """Wait for a slot and for the rate limiter."""
         slots, key = self.endpoint.slots, self.transport.key
         if slots:
             await slots.acquire(key)
@@ -120,15 +139,15 @@ class Attempts:
             raise
 
     async def _pace(self) -> None:
-        """Wait until the LLM's rate limiter lets the request through, with all the tokens it may take."""
+        """Wait for the LLM's rate limiter, which is told of all the tokens that the request may use."""
         if self.transport.limiter is not None:
             answer = output_limit(self.transport.original, self.parameters.get("max_tokens")) or 0
             sent = await in_thread(partial(tokens_of, self.request.messages))
             tokens = sent + answer * self.request.samples
-            await self.transport.pace(tokens, threaded=self.run.threaded)
+            await self.transport.pace(tokens, threaded=self.run.job.threaded)
 
-    async def _in_time(self) -> Attempt:
-        """A request; or two, where the first one is late and the policy wants that."""
+    async def _answered(self) -> Attempt:
+        """One request, or a second one as well if the first is late and the policy asks for that."""
         after = self.policy.hedge_after if self.request.role == "proposer" else None
         if after == "usual":
             after = self.endpoint.usual.seconds
@@ -146,46 +165,46 @@ class Attempts:
             )
         try:
             await self._pace()
-            self.hedged = True
+            self.spent.hedged = True
             return await self._request()
         finally:
             if slots:
                 slots.release(key)
 
     async def _request(self) -> Attempt:
-        limits = (self.time_left(), self.policy.timeout)
-        limit = min((seconds for seconds in limits if seconds is not None), default=None)
-        sent = self.transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
+        scope = expires_after(earliest(self._time_left(), self.policy.timeout))
+        begun, received = self.run.now(), list[str]()
         self._count()
-        begun, scope = self.run.now(), expires_after(limit)
-        received: list[str] = []
         try:
             async with scope:
-                answers, response, known = await self._ask(sent, scope, received)
+                answers, response, usage = await self._ask(scope, received)
+            usage = usage or await self._estimate(answers)
         except asyncio.CancelledError:
-            self.usage += unanswered_usage(self.request.messages, received)
+            self.spent.usage += unanswered_usage(self.request.messages, received)
             raise
         except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
-            fault = self._late(begun) if expired(scope, error) else self._diagnosis(error, sent)
+            fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
             if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
-                self.usage += unanswered_usage(self.request.messages, received)
+                self.spent.usage += unanswered_usage(self.request.messages, received)
             return Attempt(fault=fault)
-        self.usage += known or await self._estimate(answers)
+        self.spent.usage += usage
         self.endpoint.usual.add(self.run.now() - begun)
         if self.request.samples > 1 and len(answers) == 1:
-            self.transport.refuse(("n",))  # without a word
+            self.transport.refuse(("n",))  # this server ignores n: it is not sent again
         return self._judged(answers, response)
 
     def _count(self) -> None:
-        self.requests += 1
+        self.spent.requests += 1
 
     async def _ask(
-        self, sent: dict[str, Any], scope: Any, received: list[str]
+        self, scope: Any, received: list[str]
     ) -> tuple[Sequence[Answer], ChatResponse | None, Usage | None]:
-        messages, on_chunk = self.request.messages, self.request.on_chunk
+        messages, threaded = self.request.messages, self.run.job.threaded
+        on_chunk = self.request.on_chunk
+        sent = self.transport.parameters(self.parameters, stream=on_chunk is not None)
         if on_chunk is None:
             response = await self.transport.chat(
-                messages, sent, threaded=self.run.threaded, again=self._count
+                messages, sent, threaded=threaded, again=self._count
             )
             return read(response), response, read_usage(response)
 
@@ -193,20 +212,17 @@ class Attempts:
             received.append(text)
             self._mark(text, chunk.message)
             if self.policy.timeout is not None:  # a stream may take longer, as long as it goes on
-                left = self.time_left()
-                put_off(
-                    scope, self.policy.timeout if left is None else min(left, self.policy.timeout)
-                )
+                put_off(scope, earliest(self._time_left(), self.policy.timeout) or 0.0)
             on_chunk(text, chunk)
 
         streamed = await self.transport.stream(
-            messages, sent, pass_on, threaded=self.run.threaded, again=self._count
+            messages, sent, pass_on, threaded=threaded, again=self._count
         )
         answer = assembled(streamed.text, streamed.last, streamed.finish_reason)
         return (answer,), streamed.last, streamed.usage
 
     async def _estimate(self, answers: Sequence[Answer]) -> Usage:
-        """In a thread: the tokenizer may take long to load, and long for a long prompt."""
+        """Count tokens in a thread: loading the tokenizer takes time, and so does a long prompt."""
         text = "".join(answer.thinking + answer.text for answer in answers)
         return await in_thread(partial(estimate_usage, self.request.messages, text))
 
@@ -214,11 +230,11 @@ class Attempts:
         return Fault(FailureKind.TIMEOUT, f"gave up after {self.run.now() - begun:.4g} s")
 
     def _mark(self, text: str, message: ChatMessage) -> None:
-        if text and self.first_token is None:
-            self.first_token = self.run.now()
-        self.passed_on = (
-            self.passed_on or bool(text) or any(b.block_type == "tool_call" for b in message.blocks)
-        )
+        spent = self.spent
+        if text and spent.first_token is None:
+            spent.first_token = self.run.now()
+        calls = any(block.block_type == "tool_call" for block in message.blocks)
+        spent.passed_on = spent.passed_on or bool(text) or calls
 
     def _judged(self, answers: Sequence[Answer], response: ChatResponse | None) -> Attempt:
         # The aggregator's answer is the user's: a cut one is better than none.
@@ -231,9 +247,10 @@ class Attempts:
             return Attempt(useful, response)
         return Attempt(response=response, fault=Fault(kinds[0], EXPLANATIONS[kinds[0]]))
 
-    def _diagnosis(self, error: Exception, sent: dict[str, Any]) -> Fault:
-        """What the error means; parameters that it refuses are not sent to this model any more."""
+    def _diagnosis(self, error: Exception) -> Fault:
+        """What the error means; parameters that it refuses are not sent to this model again."""
         transport = self.transport
+        sent = transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
         names = {*sent, *transport.sent_by_itself(), *transport.refused} - self._dropped
         fault = diagnose(error, names, transport.secrets)
         self._dropped.update(fault.refused)

@@ -1,4 +1,4 @@
-"""One call to one agent: its attempts, its endpoint's circuit, and what became of it. Never raises for an LLM's fault."""
+"""One call to one agent: its attempts, its endpoint's circuit, its outcome. An LLM's fault never raises here."""
 
 import asyncio
 import random
@@ -26,18 +26,18 @@ from llama_index.packs.mixture_of_agents.recipe import Agent, Limits, Recipe
 
 from .attempts import Attempt, Attempts
 from .endpoint import Admission, CircuitBreaker, Endpoint
-from .request import Request, RunState
+from .request import Request, RunState, earliest
 
 __all__ = ["Caller", "Request", "RunState", "parameters_of"]
 
 _SAYS_NOTHING = frozenset(
     {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CONFIGURATION, FailureKind.ERROR}
 )
-"""Failures that tell neither for nor against the endpoint."""
+"""Failures that say nothing about the endpoint."""
 
 
 class Caller:
-    """Makes the calls of a recipe; shared by all of its runs, so that what is learned about a model is learned once."""
+    """Makes the calls of a recipe. All runs of the recipe share it, and with it what it learns about each model."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -46,12 +46,12 @@ class Caller:
         self._slots = _slots(recipe.limits)
 
     def transport(self, agent: Agent) -> Transport:
-        """The agent's LLM as it is asked."""
+        """The transport of the agent's LLM."""
         known = self._transports.get(id(agent.llm))
         return known or self._transports.setdefault(id(agent.llm), Transport(agent.llm))
 
     def endpoint(self, transport: Transport) -> Endpoint:
-        """What is shared with all other calls to the same model at the same place."""
+        """What all calls to the same model at the same address share."""
         known = self._endpoints.get(transport.key)
         if known is not None:
             return known
@@ -65,7 +65,7 @@ class Caller:
         """Ask an agent.
 
         Returns:
-            The event that tells how it ended (already emitted), and the LLM's own response where it gave an answer.
+            The event of its end (already emitted), and the LLM's own response if it gave an answer.
 
         Raises:
             asyncio.CancelledError: the call was cancelled; its event has been emitted.
@@ -76,21 +76,23 @@ class Caller:
     async def make(
         self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
-        """Make the call that has this number; see ``call``."""
+        """Make the call with this number; see ``call``."""
         transport = self.transport(request.agent).within(request.kwargs.get("max_tokens"))
+        endpoint = self.endpoint(transport)
         policy = request.agent.call or self._recipe.call
         parameters = parameters_of(request, self._recipe)
-        attempts = Attempts(request, transport, self.endpoint(transport), run, policy, parameters)
-        return await _Call(attempts, number).make()
+        attempts = Attempts(request, run, transport, endpoint, policy, parameters)
+        return await _Call(number, attempts, endpoint.breaker).make()
 
 
 class _Call:
-    def __init__(self, attempts: Attempts, number: int) -> None:
-        self.attempts, self.number = attempts, number
+    """One call: its attempts with the waits between them, and its events."""
+
+    def __init__(self, number: int, attempts: Attempts, breaker: CircuitBreaker | None) -> None:
+        self.number, self.attempts, self.breaker = number, attempts, breaker
         self.request, self.run, self.policy = attempts.request, attempts.run, attempts.policy
         self.provider, self.model, _ = attempts.transport.key
-        self.breaker = attempts.endpoint.breaker
-        self.retries = self.policy.retries
+        self.spent, self.retries = attempts.spent, self.policy.retries
         self.wait = 0.0
         self.last: Fault | None = None
 
@@ -118,25 +120,21 @@ class _Call:
         return attempt
 
     def _worth_another(self, attempt: Attempt) -> bool:
-        """Whether another attempt may cure what went wrong, after ``self.wait`` seconds."""
-        fault, made = attempt.fault, self.attempts
-        if fault is None or made.passed_on:
+        """Whether another attempt, after ``self.wait`` seconds, may cure what went wrong."""
+        fault = attempt.fault
+        if fault is None or self.spent.passed_on:
             return False
         self.last = fault
         if fault.refused:
             self.wait = 0.0
             return True
-        if fault.kind not in RETRYABLE or not made.requests or not self.retries:
+        if fault.kind not in RETRYABLE or not self.spent.requests or not self.retries:
             return False
         self.wait = self._backoff() if fault.retry_after is None else fault.retry_after
         self.retries -= 1
-        bounds = (
-            made.time_left(),
-            None if self.request.until is None else self.request.until - self.run.now(),
-        )
-        return self.wait <= self.policy.max_wait and all(
-            bound is None or self.wait < bound for bound in bounds
-        )
+        end = earliest(self.attempts.end, self.request.until)
+        in_time = end is None or self.run.now() + self.wait < end
+        return in_time and self.wait <= self.policy.max_wait
 
     def _backoff(self) -> float:
         first = self.policy.backoff
@@ -144,7 +142,7 @@ class _Call:
         return min(doubled + random.uniform(0, first), self.policy.max_wait)  # noqa: S311  # it keeps no secret
 
     async def _pause(self, seconds: float) -> None:
-        """Tell of the failure, and wait."""
+        """Record the failure, and wait."""
         assert self.last
         failure = self._failure(self.last)
         self.run.emit(CallRetried(self.number, failure.attempts, failure, seconds, self.run.now()))
@@ -163,19 +161,19 @@ class _Call:
         self.run.emit(
             CallStarted(
                 self.number, request.layer, request.agent.name, request.role, self.model, self.provider,
-                self.attempts.started,
+                self.spent.started,
             )
         )  # fmt: skip
 
     def _finish(self, attempt: Attempt, admission: Admission) -> CallFinished:
-        request, made = self.request, self.attempts
+        request, spent = self.request, self.spent
         failure = self._failure(attempt.fault) if attempt.fault else None
         if self.breaker:
             self._tell_breaker(self.breaker, admission, failure)
         finished = CallFinished(
-            self.number, request.layer, request.agent.name, request.role, self.model, self.provider, made.started,
-            self.run.now(), self._proposals(attempt), failure, replace(made.usage, requests=made.requests),
-            made.requests, made.first_token, hedged=made.hedged,
+            self.number, request.layer, request.agent.name, request.role, self.model, self.provider, spent.started,
+            self.run.now(), self._proposals(attempt), failure, replace(spent.usage, requests=spent.requests),
+            spent.requests, spent.first_token, hedged=spent.hedged,
         )  # fmt: skip
         self.run.emit(finished)
         return finished
@@ -192,30 +190,25 @@ class _Call:
         elif failure.kind in OF_THE_ENDPOINT:
             breaker.failed(admission, f"{failure.kind.value}: {failure.message}")
         else:
-            breaker.succeeded()  # it answers, if not in a way that is of use here
+            breaker.succeeded()  # the endpoint works, though its answer is of no use here
 
     def _failure(self, fault: Fault) -> Failure:
-        request, made = self.request, self.attempts
-        elapsed = self.run.now() - made.started
+        agent, layer, spent = self.request.agent.name, self.request.layer, self.spent
+        elapsed = self.run.now() - spent.started
         return Failure(
-            request.agent.name,
-            self.model,
-            request.layer,
-            fault.kind,
-            fault.message,
-            fault.status,
-            made.requests,
-            elapsed,
-        )
+            agent, self.model, layer, fault.kind, fault.message, fault.status, spent.requests, elapsed,
+        )  # fmt: skip
 
     def _proposals(self, attempt: Attempt) -> tuple[Proposal, ...]:
         answers, name = () if attempt.fault else attempt.answers, self.request.agent.name
-        if len(answers) == 1:
-            answer = answers[0]
-            return (Proposal(name, self.model, answer.text, answer.thinking, answer.finish_reason),)
+        several = len(answers) > 1
         return tuple(
             Proposal(
-                f"{name}#{number}", self.model, answer.text, answer.thinking, answer.finish_reason
+                f"{name}#{number}" if several else name,
+                self.model,
+                answer.text,
+                answer.thinking,
+                answer.finish_reason,
             )
             for number, answer in enumerate(answers, 1)
         )
@@ -228,7 +221,7 @@ def _slots(limits: Limits) -> Slots | None:
 
 
 def parameters_of(request: Request, recipe: Recipe) -> dict[str, Any]:
-    """What a request sends beside its messages; None stands for nothing."""
+    """The parameters that a request sends beside its messages; a parameter that is None is not sent."""
     agent = request.agent
     sampling = {
         "temperature": recipe.temperature if agent.temperature is None else agent.temperature,

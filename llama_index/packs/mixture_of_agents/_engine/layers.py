@@ -1,31 +1,49 @@
-"""When a layer may close, whether it has enough, and what it passes on."""
+"""The proposer layers of a run: what each proposer reads, when a layer closes, and what it passes on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import expired, expires_after, stop
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
-from llama_index.packs.mixture_of_agents.errors import (
-    DeadlineExceeded,
-    Failure,
-    FailureKind,
-    QuorumNotMet,
+from llama_index.packs.mixture_of_agents._providers.structured import audience
+from llama_index.packs.mixture_of_agents.errors import DeadlineExceeded, FailureKind, QuorumNotMet
+from llama_index.packs.mixture_of_agents.events import (
+    CallFinished,
+    Degraded,
+    LayerFinished,
+    LayerStarted,
+    NoteTaken,
+    Proposal,
 )
-from llama_index.packs.mixture_of_agents.events import Degraded, NoteTaken, Proposal
-from llama_index.packs.mixture_of_agents.recipe import Agent, Ask, Layer, Selected, Selection, Step
+from llama_index.packs.mixture_of_agents.recipe import (
+    Agent,
+    Ask,
+    Layer,
+    Proposer,
+    Recipe,
+    Selected,
+    Selection,
+    Step,
+)
+from llama_index.packs.mixture_of_agents.recipe._agents import kinds_taken
 from llama_index.packs.mixture_of_agents.recipe._step import Briefing
 
-from .job import Job
-from .references import Rendering
-from .request import CANCELLED, Request, RunState
+from .references import References, Rendering, chance_of, cut_words, draw_tag
+from .request import CANCELLED, Request, RunState, earliest
 
-Proposing: TypeAlias = asyncio.Future[tuple[Proposal, ...]]
+Proposals: TypeAlias = tuple[Proposal, ...]
+Proposing: TypeAlias = Coroutine[Any, Any, Proposals]
+Views: TypeAlias = list[tuple[Proposer, list[ChatMessage]]]
+"""Each proposer of a layer with the messages that it is sent."""
 Reason: TypeAlias = Literal["all", "quorum", "deadline"]
 
+_SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
+"""A caller's sampling parameters apply to the proposers too; all other parameters are the aggregator's."""
 _WHY = {
     "all": CANCELLED,
     "quorum": Fault(FailureKind.STRAGGLER, "its layer had enough proposals and went on without it"),
@@ -33,84 +51,199 @@ _WHY = {
 }
 
 
-async def close(
-    tasks: Sequence[Proposing], layer: Layer, end: float | None, state: RunState
-) -> Reason:
-    """Wait until a layer may close, then cancel its stragglers for real.
+class Layers:
+    """Asks the layers of one run.
 
     Args:
-        tasks: one per proposer.
-        layer: the layer.
-        end: when it ends at the latest, on the run's clock; None for no bound.
-        state: the run's.
+        state: the run's state.
 
-    Returns:
-        Why it closed.
+    Attributes:
+        end: when all layers must have ended, on the run's clock; None without a deadline.
+        final: whether the last selection made the first reference the answer.
     """
-    try:
-        reason = await _closed(tasks, layer, end, state)
-        state.closing = _WHY[reason]
-        return reason
-    finally:
-        await stop(tasks)
-        state.closing = CANCELLED
 
+    def __init__(self, state: RunState) -> None:
+        self._state, self._job, self._recipe = state, state.job, state.job.recipe
+        kwargs, deadline = self._job.kwargs, self._recipe.deadline
+        self.end = None if deadline is None else deadline * (1 - self._recipe.reserve)
+        self.final = False
+        self._shared = {name: kwargs[name] for name in _SHARED_KWARGS if name in kwargs}
+        self._audience = audience(self._job.messages, kwargs)
+        self._addition = ""
+        self._memory: dict[str, Any] = {}
 
-async def _closed(
-    tasks: Sequence[Proposing], layer: Layer, end: float | None, state: RunState
-) -> Reason:
-    grace_end: float | None = None
-    pending: set[Proposing] = set(tasks)
-    while pending:
-        if layer.grace is not None and grace_end is None and _count(tasks) >= layer.quorum:
-            grace_end = state.now() + layer.grace
-        limit = min((bound for bound in (end, grace_end) if bound is not None), default=None)
-        left = None if limit is None else limit - state.now()
-        if left is not None and left <= 0:
-            return "quorum" if limit == grace_end else "deadline"
-        watching = layer.grace is not None and grace_end is None
-        until = asyncio.FIRST_COMPLETED if watching else asyncio.FIRST_EXCEPTION
-        done, pending = await asyncio.wait(pending, timeout=left, return_when=until)
-        for task in done:
-            if not task.cancelled():
-                task.result()  # an LLM's fault never raises: what does is a bug, and ends the run at once
-    return "all"
+    @property
+    def late(self) -> bool:
+        """Whether the time for layers is up."""
+        return self.end is not None and self._state.now() >= self.end
 
+    def references(self, number: int, proposals: Proposals) -> References:
+        """What layer ``number`` (or the aggregator) reads of the layer before it."""
+        texts = [proposal.text for proposal in proposals]
+        references = References(texts, self._recipe, self._addition, number)
+        if texts and self._recipe.shuffle:
+            agents = [proposals[position].agent for position in references.order]
+            self._state.emit(NoteTaken(number, "order", {"agents": agents}, self._state.now()))
+        return references
 
-def _count(tasks: Sequence[Proposing]) -> int:
-    """How many proposals have come so far."""
-    return sum(len(task.result()) for task in tasks if task.done() and not task.cancelled())
+    async def views(self, number: int, layer: Layer, previous: Proposals) -> Views:
+        """What each proposer is sent. Proposers that accept the same kinds of content share one rendering."""
+        references = self.references(number, previous)
+        renderings: dict[frozenset[str], Rendering] = {}
+        views: Views = []
+        for proposer in layer.proposers:
+            kinds = self._audience.kinds(partial(kinds_taken, proposer))
+            if kinds not in renderings:
+                briefing = references.put(self._audience.view(kinds))
+                renderings[kinds] = Rendering(briefing, self._recipe)
+            transport = self._job.caller.transport(proposer)
+            messages = await renderings[kinds].for_agent(proposer, transport, self._shared)
+            views.append((proposer, messages))
+        cut = [agent for rendering in renderings.values() for agent in rendering.cut]
+        if cut:
+            self._state.degrade(cut_words(cut))
+        return views
 
+    async def ask(
+        self, number: int, layer: Layer, views: Views, previous: Proposals
+    ) -> tuple[Proposals, bool]:
+        """Ask one layer.
 
-def shortfall(
-    number: int, layer: Layer, got: int, failures: Sequence[Failure], *, late: bool
-) -> str:
-    """What a layer lacks, in words; "" where it has all it asked for.
+        Returns:
+            The references that it passes on, and whether the layers end here.
 
-    Args:
-        number: the layer's number.
-        layer: the layer.
-        got: how many proposals it got.
-        failures: what happened to its other proposers.
-        late: whether the time is up that the run's deadline leaves for layers.
+        Raises:
+            QuorumNotMet: it got too few proposals.
+            DeadlineExceeded: it got too few proposals, and the time for layers is up.
+        """
+        state, names = self._state, tuple(proposer.name for proposer in layer.proposers)
+        state.emit(LayerStarted(number, names, state.now()))
+        end = earliest(self.end, layer.deadline and state.now() + layer.deadline)
+        calls = [call for view in views for call in self._calls(number, *view, end)]
+        proposals, reason = await gathered(calls, layer, end, state)
+        self._check_quorum(number, layer, len(proposals))
+        selected, stop = await self._select(number, layer, proposals, previous)
+        state.emit(LayerFinished(number, selected, reason, state.now()))
+        return selected, stop
 
-    Raises:
-        QuorumNotMet: it has too few proposals.
-        DeadlineExceeded: it has too few, and there is no time for more.
-    """
-    if got < layer.quorum:
+    def _calls(
+        self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None
+    ) -> list[Proposing]:
+        """A proposer's calls: one, or one per sample if a single request cannot ask for several."""
+        ask = partial(self._propose, number, messages=messages, end=end)
+        transport, count = self._job.caller.transport(proposer), proposer.samples
+        if count == 1:
+            return [ask(proposer)]
+        if transport.offers_samples:
+            return [self._samples(ask, proposer)]
+        return [ask(replace(proposer, name=f"{proposer.name}#{i}")) for i in range(1, count + 1)]
+
+    async def _samples(self, ask: Any, proposer: Proposer) -> Proposals:
+        """Several answers from one request; if the server gives only one, the others are asked for one by one."""
+        got = await ask(proposer, samples=proposer.samples)
+        if self._job.caller.transport(proposer).offers_samples:
+            return got
+        first = len(got) + 1
+        names = [f"{proposer.name}#{i}" for i in range(first, proposer.samples + 1)]
+        others = await asyncio.gather(*(ask(replace(proposer, name=name)) for name in names))
+        return (*got, *(proposal for each in others for proposal in each))
+
+    async def _propose(
+        self,
+        number: int,
+        proposer: Proposer,
+        messages: list[ChatMessage],
+        end: float | None,
+        samples: int = 1,
+    ) -> Proposals:
+        request = Request(proposer, "proposer", number, messages, self._shared, samples, until=end)
+        finished, _ = await self._job.caller.call(request, self._state)
+        return finished.proposals
+
+    def _check_quorum(self, number: int, layer: Layer, got: int) -> None:
+        """Raise if the layer has too few proposals; record it if some are missing."""
+        if got == layer.samples:
+            return None
+        happened = self._state.happened
+        ended = [e for e in happened if isinstance(e, CallFinished) and e.layer == number]
+        failures = [e.failure for e in sorted(ended, key=lambda e: e.call) if e.failure]
+        if got >= layer.quorum:
+            missing = ", ".join(f"{failure.agent}: {failure.kind.value}" for failure in failures)
+            problem = f"layer {number} has {got} of {layer.samples} proposals ({missing})"
+            return self._state.degrade(problem)
         problem = f"layer {number} needed {layer.quorum} of {layer.samples} proposals and got {got}"
-        if late:
+        if self.late:
             raise DeadlineExceeded(f"{problem} before the run's deadline", failures)
         raise QuorumNotMet(problem, failures)
-    if got == layer.samples:
-        return ""
-    missing = ", ".join(f"{failure.agent}: {failure.kind.value}" for failure in failures)
-    return f"layer {number} has {got} of {layer.samples} proposals ({missing})"
+
+    async def _select(
+        self, number: int, layer: Layer, proposals: Proposals, previous: Proposals
+    ) -> tuple[Proposals, bool]:
+        self._addition = ""
+        if not layer.select:
+            return proposals, False
+        recipe, conversation = self._recipe, self._audience.view()
+
+        def put(references: Proposals) -> Briefing:
+            texts = [reference.text for reference in references]
+            return References(texts, recipe, self._addition, number).put(conversation)
+
+        tag = draw_tag(chance_of(recipe, f"judges of {number}")) if recipe.fence else ""
+        step = Step(
+            tuple(conversation), number, layer.proposers, proposals, previous,
+            asking(self._state, number), put, recipe.seed, tag, self._memory,
+        )  # fmt: skip
+        selected = await select(_selections(recipe, layer), step, self._state)
+        self._addition, self.final = selected.addition, selected.final
+        return selected.references, selected.stop
+
+
+async def gathered(
+    calls: Sequence[Proposing], layer: Layer, end: float | None, state: RunState
+) -> tuple[Proposals, Reason]:
+    """Make the calls of a layer side by side, until all have ended or the layer may close without the rest.
+
+    Args:
+        calls: the layer's calls.
+        layer: the layer; its quorum and grace time say when it may close.
+        end: when it must close, on the run's clock; None without a deadline.
+        state: the run's state.
+
+    Returns:
+        The proposals in the order of the calls, and why the layer closed.
+    """
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    everyone = asyncio.gather(*tasks)
+    enough = [] if layer.grace is None else [asyncio.ensure_future(_enough(tasks, layer))]
+    reason: Reason = "all"
+    try:
+        left = None if end is None else max(end - state.now(), 0)
+        waiting = [everyone, *enough]
+        await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if everyone.done():
+            everyone.result()  # a call never raises for an LLM's fault: an error here is a bug
+        else:
+            reason = "quorum" if any(task.done() for task in enough) else "deadline"
+        state.closing = _WHY[reason]
+    finally:
+        await stop([everyone, *enough, *tasks])
+        state.closing = CANCELLED
+    ended = [task.result() for task in tasks if not task.cancelled()]
+    return tuple(proposal for proposals in ended for proposal in proposals), reason
+
+
+async def _enough(tasks: Sequence[asyncio.Future[Proposals]], layer: Layer) -> None:
+    """Wait until the layer has its quorum and its grace time is over."""
+    got, grace = 0, layer.grace or 0.0
+    for ended in asyncio.as_completed(tasks):
+        got += len(await ended)
+        if got >= layer.quorum:
+            await asyncio.sleep(grace)
+            break
 
 
 async def select(selections: Sequence[Selection], step: Step, state: RunState) -> Selected:
-    """What all selections of a layer decide together; what they find out is emitted."""
+    """Apply the selections of a layer one after the other, and emit what they find."""
     total = Selected(step.proposals)
     for selection in selections:
         selected = await _in_time(selection, replace(step, proposals=total.references), state)
@@ -120,7 +253,7 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
             state.emit(Degraded(selected.degraded, state.now()))
         total = Selected(
             selected.references,
-            # what is to start anew is not to end
+            # without references the next layer starts anew
             stop=(total.stop or selected.stop or selected.final) and bool(selected.references),
             final=selected.final,
             addition="\n\n".join(text for text in (total.addition, selected.addition) if text),
@@ -131,7 +264,7 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
 
 
 async def _in_time(selection: Selection, step: Step, state: RunState) -> Selected:
-    """What a selection decides in half of the time that is left: the rest is for what comes behind it."""
+    """Give a selection half of the time that is left; the other half is for the layers and the aggregator behind it."""
     left = state.remaining()
     scope = expires_after(None if left is None else max(left / 2, 0))
     try:
@@ -146,19 +279,29 @@ async def _in_time(selection: Selection, step: Step, state: RunState) -> Selecte
         )
 
 
-def asking(job: Job, state: RunState, layer: int) -> Ask:
-    """How the selections of a layer ask an LLM."""
-    told: set[str] = set()
+def asking(state: RunState, layer: int) -> Ask:
+    """The function through which the selections of a layer ask an LLM."""
+    job = state.job
+    reported: set[str] = set()
 
     async def ask(agent: Agent, messages: Sequence[ChatMessage]) -> tuple[Proposal, ...]:
         known = isinstance(messages, Briefing)
         briefing = messages if known else Briefing((), lambda _: list(messages))
         rendering = Rendering(briefing, job.recipe)
         sent = await rendering.for_agent(agent, job.caller.transport(agent), {})
-        for name in {*rendering.cut} - told:
-            told.add(name)
+        for name in {*rendering.cut} - reported:
+            reported.add(name)
             state.degrade(f"layer {layer}: proposals were cut to fit the context window of {name}")
         finished, _ = await job.caller.call(Request(agent, "judge", layer, sent), state)
         return finished.proposals
 
     return ask
+
+
+def _selections(recipe: Recipe, layer: Layer) -> tuple[Selection, ...]:
+    if not recipe.shuffle:
+        return layer.select
+    # Importing all selections takes 10 ms, and few mixtures have one.
+    from llama_index.packs.mixture_of_agents.selection import Shuffle
+
+    return (Shuffle(), *layer.select)

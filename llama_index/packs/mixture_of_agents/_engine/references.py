@@ -150,3 +150,8 @@ def answer_room(
     wanted = kwargs.get("max_tokens") or agent.max_tokens or recipe.max_tokens
     known = output_limit(agent.llm, wanted)
     return known or min(_ROOM, (transport.window or 4 * _ROOM) // 4)
+
+
+def cut_words(agents: Sequence[str]) -> str:
+    """Say for which agents references were cut."""
+    return f"references were cut to fit the context window of {', '.join(dict.fromkeys(agents))}"

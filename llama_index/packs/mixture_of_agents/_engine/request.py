@@ -1,71 +1,80 @@
-"""What a call needs to know: whom to ask what, and the run that it is a part of. Plain data."""
+"""What a call needs to know: which agent to ask for what, and the state of the run it belongs to. Plain data."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
 from llama_index.packs.mixture_of_agents.errors import FailureKind
-from llama_index.packs.mixture_of_agents.events import Degraded, Emit, Role, RunStarted
+from llama_index.packs.mixture_of_agents.events import Degraded, Emit, Event, Role, RunStarted
 from llama_index.packs.mixture_of_agents.recipe import Agent
+
+if TYPE_CHECKING:
+    from .job import Job
 
 CANCELLED = Fault(FailureKind.CANCELLED, "the call was cancelled before it ended")
 
 
 @dataclass
 class RunState:
-    """What the calls of one run share.
+    """The state that all calls of one run share.
 
     Attributes:
+        job: what the run was asked to do.
         emit: where events go.
-        threaded: ask every LLM in a thread, since the caller is sync.
-        deadline: when the run ends, on the run's clock (seconds since its start); None for no bound.
-        closing: why the calls that are being cancelled right now are cancelled.
-        calls: how many calls there were so far.
-        start: the run's first event.
-        notes: what whoever makes the calls wants to remember in the course of this run.
+        start: the run's first event; None for calls without a run around them.
+        happened: the run's events so far, except pieces of the streamed answer.
+        closing: the reason for any cancellation that happens now.
+        calls: the number of calls so far.
+        notes: what a caller (a cache, a replay) remembers during this run.
     """
 
+    job: "Job"
     emit: Emit
-    threaded: bool = False
-    deadline: float | None = None
+    start: RunStarted | None = None
+    happened: list[Event] = field(default_factory=list[Event])
     closing: Fault = CANCELLED
     calls: int = 0
-    start: RunStarted | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     _begun: float = field(default_factory=time.perf_counter)
 
     def degrade(self, reason: str) -> None:
-        """Tell that the run is less than the recipe asked for, and why."""
+        """Record that the run gives less than the recipe asked for, and why."""
         self.emit(Degraded(reason, self.now()))
 
     def now(self) -> float:
-        """Seconds since the run's start."""
+        """Seconds since the run's start: the run's clock."""
         return time.perf_counter() - self._begun
 
     def remaining(self) -> float | None:
-        """Seconds until the run's deadline; None for no bound."""
-        return None if self.deadline is None else self.deadline - self.now()
+        """Seconds until the run's deadline; None without one."""
+        deadline = self.job.recipe.deadline
+        return None if deadline is None else deadline - self.now()
+
+
+def earliest(*times: float | None) -> float | None:
+    """The earliest of several times; None stands for no bound."""
+    return min((time for time in times if time is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask whom.
+    """What to ask an agent.
 
     Attributes:
         agent: the agent.
-        role: what it is asked as.
+        role: the role in which it is asked.
         layer: the number of its layer.
         messages: the conversation to send.
-        kwargs: further parameters of this call; they go before the agent's.
+        kwargs: parameters of this call; they take precedence over the agent's own.
         samples: how many answers to ask for in one request.
-        on_chunk: called with each piece of a streamed answer; None asks for a whole one.
-        tools: whether tool calls alone are an answer.
-        until: when its layer ends, on the run's clock: a wait for another attempt beyond that is in vain.
+        on_chunk: called with each piece of a streamed answer; None asks for a whole answer.
+        tools: whether tool calls alone count as an answer.
+        until: when its layer ends, on the run's clock; no retry starts after that.
     """
 
     agent: Agent

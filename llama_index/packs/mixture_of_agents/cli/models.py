@@ -81,12 +81,14 @@ async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]
     from llama_index.core.base.llms.types import ChatMessage
 
     from llama_index.packs.mixture_of_agents._engine.calls import Caller, Request, RunState
+    from llama_index.packs.mixture_of_agents._engine.job import Job
     from llama_index.packs.mixture_of_agents.policies import CallPolicy
 
     policy = CallPolicy(timeout=30.0, retries=0, truncated="keep")
-    caller, state = Caller(recipe), RunState(lambda _: None)
-    asked = [replace(agent, max_tokens=1, call=policy) for agent in agents]
     question = [ChatMessage(role="user", content="Say OK.")]
+    caller = Caller(recipe)
+    state = RunState(Job(recipe, caller, question), lambda _: None)
+    asked = [replace(agent, max_tokens=1, call=policy) for agent in agents]
     calls = (caller.call(Request(agent, "proposer", 1, question), state) for agent in asked)
     return [finished for finished, _ in await asyncio.gather(*calls)]
 
