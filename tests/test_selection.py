@@ -365,33 +365,148 @@ async def test_a_layer_that_passes_nothing_on_lets_the_next_one_start_afresh():
         await MixtureOfAgents(recipe).achat([ChatMessage(content="?")])
 
 
+RANKINGS = {
+    '{"ranking": [2, 1, 3]}': [2, 1, 3],
+    '```json\n{"ranking": ["Response 3", "Response 1"]}\n```': [3, 1],
+    'I think {this} is hard.\n{"ranking": [1, 1, 9, 0, 2.5, -2, 2]}': [1, 2],
+    '{"thoughts": {"of": 3}}\n{"ranking": "2 > 1 > 3"}': [2, 1, 3],
+    "{'ranking': [2, 1, 3]}": [2, 1, 3],
+    "[3, 1, 2]": [3, 1, 2],
+    "Response 2 > Response 1": [2, 1],
+    "Response 3 is best of all.\nFINAL RANKING: 2 > 3 > 1\nThank you.": [2, 3, 1],
+    "Response 1 is long.\n\nFINAL RANKING:\n1. Response 3\n2. Response 2\n3. Response 1": [3, 2, 1],
+    "FINAL RANKING: 1. Response 3, 2. Response 1, 3. Response 2": [3, 1, 2],
+    "Initial ranking: 1 > 2 > 3\nFinal ranking: 2 > 1 > 3": [2, 1, 3],
+    "Ranking (best to worst): 2 > 3 > 1": [2, 3, 1],
+    "1. Response 1\n2. Response 2\n3. Response 3": [1, 2, 3],
+    "1. Response 2, 2. Response 1, 3. Response 3": [2, 1, 3],
+    "3. Response 1\n2. Response 3\n1. Response 2": [2, 3, 1],
+    "1st: Response 2\n2nd: Response 1": [2, 1],
+    "1. 2\n2. 1\n3. 3": [2, 1, 3],
+    "**Final Ranking**\n\n1. **Response 2**: for 3 reasons\n2. **Response 1** - fine": [2, 1],
+    "## Ranking\n- Response 2\n- Response 3": [2, 3],
+    "": [],
+    '{"order": [1, 2]}': [],
+    '{"ranking": [2, 1': [],
+    '{"ranking": [{"response": 2, "score": 1}]}': [],
+    '{"ranking": [NaN, Infinity, true]}': [],
+    '{"ranking": [1, 2, 3]} or {"ranking": [2, 1, 3]}': [],
+    "Ranking: 1 > 2\nRanking: 2 > 1": [],
+    "Ranking: 2 < 1": [],
+    "Ranking (worst to best): 3, 1, 2": [],
+    "FINAL RANKING:\n1. Response C\n2. Response A\n3. Response B": [],
+    "1. Response 1 is good.\n2. Response 2 is bad.": [],
+    "Response 3 beats response 1, of all 3.": [],
+    '{"a":' * 2_000: [],
+}
+VOTES = {
+    '{"most_consistent": 2}': [2],
+    '{"most_consistent": "Response 2"}': [2],
+    "**Response 2**": [2],
+    "The best response is 2.": [2],
+    "Most consistent: Response 2": [2],
+    "Of the 3 responses, response 2 states it best.": [2],
+    "All 3 agree.": [],
+    "The best of the 3": [],
+    "The least consistent is 2": [],
+    "Response 1 is wrong.": [],
+    "Response 2 is not the best.": [],
+    "Responses 1 and 3 agree; response 2 does not.": [],
+}
+RATINGS = {
+    '{"rating": 7.5}': 7.5,
+    '{"rating": "8/10"}': 8,
+    "8": 8,
+    "**Rating:** 8.5 out of 10": 8.5,
+    "I'd give it 7/10, since 2 points are missing.": 7,
+    '{"rating": true}': None,
+    "between 7 and 8": None,
+    "There are 3 mistakes.": None,
+    "7 of 9": None,
+    "Score: 8\nScore: 2": None,
+}
+DECISIONS = {
+    '{"good_enough": true}': True,
+    '```json\n{"good_enough": "No"}\n```': False,
+    "Yes, it can.": True,
+    "No.": False,
+    "Good enough: yes": True,
+    "good_enough: false": False,
+    "": None,
+    '{"good_enough": 1}': None,
+    "No doubt it is good.": None,
+    "Yes, but only in part.": None,
+    "Yes. Wait, no.": None,
+    "Not good enough": None,
+}
+
+
+@pytest.mark.parametrize(("text", "numbers"), RANKINGS.items())
+def test_a_ranking_is_read_right_or_not_at_all(text, numbers):
+    assert [one + 1 for one in order_in(text, "ranking", 3)] == numbers
+
+
+@pytest.mark.parametrize(("text", "numbers"), VOTES.items())
+def test_a_vote_is_read_right_or_not_at_all(text, numbers):
+    assert [one + 1 for one in order_in(text, "most_consistent", 3)] == numbers
+
+
+@pytest.mark.parametrize(("text", "rating"), RATINGS.items())
+def test_a_rating_is_read_right_or_not_at_all(text, rating):
+    assert number_in(text, "rating") == rating
+
+
+@pytest.mark.parametrize(("text", "decision"), DECISIONS.items())
+def test_a_decision_is_read_right_or_not_at_all(text, decision):
+    assert truth_in(text, "good_enough") is decision
+
+
+def test_a_choice_and_its_end_are_read_from_two_lines():
+    text = "Chosen: 1, 2\nEnd: true"
+    assert order_in(text, "chosen", 3) == [0, 1]
+    assert truth_in(text, "end") is True
+
+
+def test_objects_are_found_in_a_text_and_by_their_keys():
+    assert object_in('{"a": {"b": 1}} and {"c": 2}') == {"a": {"b": 1}}
+    assert object_in('{"a": {"b": 1}} and {"c": 2}', "b", "c") == {"c": 2}
+    assert object_in("[1, 2] {broken") is None
+
+
+async def test_a_judge_that_ranks_in_a_numbered_list_elects_its_first():
+    listed = "1. Response 1\n2. Response 2\n3. Response 3"
+    result, references = await run(["best", "good", "worst"], Rank(judge(listed)))
+    assert references == ["best"]
+    assert result.degraded == ()
+
+
+async def test_a_vote_for_two_responses_elects_nobody_for_the_judge():
+    both = judge('{"most_consistent": [2, 3]}')
+    result, references = await run(["red", "green", "blue"], Vote(both))
+    assert references == ["red"]
+    assert result.degraded == ("layer 1: judge gave no vote that could be read",)
+
+
+async def test_an_analysis_without_a_finding_is_unreadable():
+    result, _ = await run(["a", "b"], Analysis(judge('{"thoughts": "hm"}')))
+    assert result.degraded == ("layer 1: judge gave no analysis that could be read",)
+
+
 @pytest.mark.parametrize(
-    ("text", "order"),
+    ("verdict", "changed"),
     [
-        ('{"ranking": [2, 1, 3]}', [1, 0, 2]),
-        ('```json\n{"ranking": ["Response 3", "Response 1"]}\n```', [2, 0]),
-        ('I think {this} is hard.\n{"ranking": [1, 1, 9, 0, 2.5, -2, 2]}', [0, 1]),
-        ("Response 3 is best of all.\nFINAL RANKING: 2 > 3 > 1\nThank you.", [1, 2, 0]),
-        ('{"order": [1, 2]}', []),
-        ("", []),
+        ("**No update.**", False),
+        ("Response 1: no update. Response 2 corrects the year.", True),
+        ("There is no update to the year, the place is new.", True),
+        ("Nothing but: NO UPDATE was said before; now 1912.", True),
     ],
 )
-def test_an_order_is_read_out_of_many_kinds_of_verdicts(text, order):
-    assert order_in(text, "ranking", 3) == order
-
-
-def test_numbers_truths_and_objects_are_read_out_of_verdicts():
-    assert number_in('{"rating": 7.5}', "rating") == 7.5
-    assert number_in("8", "rating") == 8
-    assert number_in("between 7 and 8", "rating") is None
-    assert [truth_in(text, "end") for text in ('{"end": true}', "Yes, it can.", "No.", "")] == [
-        True,
-        True,
-        False,
-        None,
-    ]
-    assert object_in('{"a": {"b": 1}} and {"c": 2}') == {"a": {"b": 1}}
-    assert object_in("[1, 2] {broken") is None
+async def test_only_a_verdict_that_says_no_update_and_nothing_else_ends_the_layers(
+    verdict, changed
+):
+    result, _ = await run(["a", "b"], Residuals(judge(verdict)), layers=3)
+    assert result.notes[0].data["changed"] is changed
+    assert len(result.layers) == (4 if changed else 3)
 
 
 @pytest.mark.parametrize(

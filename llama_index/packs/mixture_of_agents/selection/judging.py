@@ -120,8 +120,10 @@ class Vote:
         judge = as_judge(self.judge)
         said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
         order = order_in(_text(said), "most_consistent", len(step.proposals))
-        problem = "" if order else _unread(step, judge, "vote")
-        return self._elected(step, found, judge.name, (order or found[0])[0], problem)
+        if len(order) != 1:
+            problem = _unread(step, judge, "vote")
+            return self._elected(step, found, "first of those that lead", found[0][0], problem)
+        return self._elected(step, found, judge.name, order[0])
 
     def _elected(
         self, step: Step, found: list[list[int]], by: str, winner: int, problem: str = ""

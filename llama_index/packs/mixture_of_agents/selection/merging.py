@@ -1,5 +1,6 @@
 """Selections that write: a synthesis of many, an analysis of all, what has changed since the round before."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class Analysis:
             return Selected(step.proposals)
         judge = as_judge(self.judge)
         said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
-        found = object_in(said[0].text) if said else None
+        found = object_in(said[0].text, *_FINDINGS) if said else None
         if found is None:
             problem = f"layer {step.layer}: {judge.name} gave no analysis that could be read"
             return Selected(step.proposals, degraded=problem)
@@ -141,7 +142,8 @@ class Residuals:
         return self._decide(step, before, said[0].text)
 
     def _decide(self, step: Step, before: tuple[Proposal, ...], residual: str) -> Selected:
-        changed = "NO UPDATE" not in residual.upper()
+        words = re.findall(r"\w+", residual.lower())
+        changed = words != ["no", "update"]
         quiet = 0 if changed else step.memory.get("residuals.quiet", 0) + 1
         step.memory["residuals.quiet"] = quiet
         note = {"changed": changed, "residual": residual if changed else ""}
