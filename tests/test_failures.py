@@ -18,8 +18,8 @@ from llama_index.packs.mixture_of_agents._providers.faults import (
     causes,
     diagnose,
     parse_retry_after,
-    redact,
 )
+from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents.errors import RETRYABLE, Failure, FailureKind
 
 NOT_OF_A_CALL = {"InvalidWebhookSignatureError"}
@@ -78,6 +78,17 @@ def test_a_status_says_what_it_was(status: int, kind: FailureKind) -> None:
     ("status", "message", "kind"),
     [
         (400, "This model's maximum context length is 8192 tokens", FailureKind.CONTEXT_WINDOW),
+        (400, "the request exceeds the available context size", FailureKind.CONTEXT_WINDOW),
+        (
+            400,
+            "The input token count exceeds the maximum number of tokens allowed",
+            FailureKind.CONTEXT_WINDOW,
+        ),
+        (
+            400,
+            "input length and `max_tokens` exceed context limit: 190000 + 20000",
+            FailureKind.CONTEXT_WINDOW,
+        ),
         (400, "The response was filtered: content_filter", FailureKind.CONTENT_FILTER),
         (429, "You exceeded your current quota: insufficient_quota", FailureKind.PAYMENT),
     ],
@@ -146,6 +157,45 @@ def test_a_refused_parameter_is_named_only_if_it_was_sent(message: str) -> None:
     assert diagnose(error, ["temperature"]).refused == ()
 
 
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        ("invalid temperature: only 1 is allowed for this model", ("temperature",)),
+        ("`temperature` and `top_p` cannot both be specified for this model", ("top_p",)),
+        ("`temperature` may only be set to 1 when thinking is enabled", ("temperature",)),
+        ('Invalid JSON payload received. Unknown name "seed": Cannot find field.', ("seed",)),
+        ('Unknown name "maxOutputTokens": Cannot find field.', ("max_tokens",)),
+        ("Unsupported parameter: topP", ("top_p",)),
+        # of other providers
+        ("Argument not supported on this model: temperature", ("temperature",)),
+        ("property 'seed' is unsupported", ("seed",)),
+        ("Additional properties are not allowed ('seed' was unexpected)", ("seed",)),
+        ("thinking mode only supports temperature=1", ("temperature",)),
+        ("top_p and temperature are mutually exclusive", ("temperature",)),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_parameter_is_refused_in_many_words(
+    status: int, message: str, refused: tuple[str, ...]
+) -> None:
+    error = status_error(status, {"error": {"message": message}})
+    sent = ["temperature", "top_p", "seed", "max_tokens"]
+    assert diagnose(error, sent).refused == refused
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "temperature must be at most 2",
+        "max_tokens is too large: 99999. This model supports at most 16384 completion tokens",
+        "messages: text content blocks must be non-empty",
+    ],
+)
+def test_a_value_out_of_bounds_is_no_refused_parameter(message: str) -> None:
+    error = status_error(400, {"error": {"message": message}})
+    assert diagnose(error, ["temperature", "max_tokens", "seed"]).refused == ()
+
+
 def test_a_server_error_that_names_a_parameter_refuses_nothing() -> None:
     error = status_error(500, {"error": {"message": "temperature is not supported"}})
     assert diagnose(error, ["temperature"]).refused == ()
@@ -173,6 +223,62 @@ def test_any_other_retry_after_is_as_if_there_were_none(value: object) -> None:
     parsed = parse_retry_after(value, NOW)
     assert parsed is None or parsed >= 0
     assert parse_retry_after("nan", NOW) is parse_retry_after("soon", NOW) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -9999",
+        "Fri, 01 Jan 0001 00:00:00 +2359",
+        "Mon, 00 Jan 2026 00:00:00 GMT",
+        "1e999",
+        "9" * 5_000,
+        "Fri, 31 Dec 2026 23:59:59 +999999999999999999",
+    ],
+)
+def test_a_retry_after_that_makes_no_sense_is_as_if_there_were_none(value: str) -> None:
+    fault = diagnose(status_error(429, {}, {"Retry-After": value}))
+    assert fault.kind == FailureKind.RATE_LIMITED
+    assert fault.retry_after is None or fault.retry_after >= 0
+
+
+NUMBERS = st.integers(-(10**7), 10**7).map(str)
+DATES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS).map(
+    lambda part: f"Fri, {part[0]} Jan {part[1]} {part[2]}:00:00 {part[3]}"
+)
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126))
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["error", "message", "code", "param"]), inner),
+)  # fmt: skip
+
+
+@given(st.integers(300, 599), st.one_of(TEXTS, NUMBERS, DATES), BODIES)
+def test_no_header_and_no_body_makes_a_diagnosis_raise(
+    status: int, retry_after: str, body: Any
+) -> None:
+    fault = diagnose(status_error(status, body, {"Retry-After": retry_after}), ["temperature", "n"])
+    assert fault.status == status
+    assert fault.retry_after is None or fault.retry_after >= 0
+
+
+def test_an_exception_whose_attributes_raise_is_diagnosed_all_the_same() -> None:
+    class Hollow(ConnectionError):
+        @property
+        def response(self) -> Any:
+            raise RuntimeError("it was closed")
+
+        headers = status_code = code = body = param = response
+
+    assert diagnose(Hollow("gone"), ["n"]).kind == FailureKind.CONNECTION
+
+
+def test_a_secret_that_the_bound_of_an_error_text_cuts_is_not_shown() -> None:
+    secret = "k3y-of-forty-characters-and-not-one-less"
+    for shift in range(len(secret)):
+        error = status_error(400, {"error": {"message": "-" * shift + secret * 1_000}})
+        assert "k3y" not in diagnose(error, secrets=[secret]).message
 
 
 @pytest.mark.parametrize(

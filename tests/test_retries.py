@@ -299,3 +299,57 @@ async def test_a_stream_that_breaks_after_its_first_token_is_not_begun_again(
     assert result.error
     (of_writer,) = raised.value.failures
     assert of_writer.agent == "writer"
+
+
+def sent_messages(providers: SimulatedProviders, request: int) -> list[tuple[str, str]]:
+    messages = providers.log("gpt-4.1")[request].body["messages"]
+    return [(message["role"], message["content"]) for message in messages]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        failure(400, "System role not supported"),
+        failure(500, "Jinja error: System role not supported"),
+        failure(400, "'messages[0].role' does not support 'system' with this model."),
+        failure(400, "Developer instruction is not enabled for models/gemma-3-27b-it"),
+        failure(400, "Conversation roles must alternate user/assistant/user/assistant/..."),
+    ],
+)
+async def test_a_refused_system_message_goes_into_the_last_user_message_from_then_on(
+    providers: SimulatedProviders, refusal: Outcome, streamed: bool
+):
+    providers.configure("gpt-4.1", script=[refusal])
+    mixture = MixtureOfAgents(moa([ScriptedLLM("A function.")], providers.openai(), layers=1))
+    for _ in range(2):
+        if streamed:
+            async for _ in await mixture.astream_chat(QUESTION):
+                pass
+        else:
+            await mixture.achat(QUESTION)
+    first, second, third = (sent_messages(providers, number) for number in range(3))
+    assert [role for role, _ in first] == ["system", "user"]
+    assert second == third == [("user", f"{first[1][1]}\n\n{first[0][1]}")]
+
+
+async def test_turns_of_one_role_are_merged_where_roles_must_alternate(
+    providers: SimulatedProviders,
+):
+    providers.configure("gpt-4.1", script=[failure(400, "roles must alternate")])
+    mixture = MixtureOfAgents(moa([ScriptedLLM("x")], providers.openai(), layers=1))
+    await mixture.achat([ChatMessage(role="user", content=turn) for turn in ("One.", "Two.")])
+    assert [role for role, _ in sent_messages(providers, 0)] == ["system", "user", "user"]
+    ((role, text),) = sent_messages(providers, 1)
+    assert (role, text[:11]) == ("user", "One.\n\nTwo.\n")
+
+
+async def test_a_template_that_refuses_again_says_how_references_can_be_placed(
+    providers: SimulatedProviders,
+):
+    providers.configure("gpt-4.1", script=[failure(400, "System role not supported")] * 2)
+    mixture = MixtureOfAgents(moa([ScriptedLLM("x")], providers.openai(), layers=1))
+    with pytest.raises(AggregatorFailed) as raised:
+        await mixture.achat(QUESTION)
+    assert "bad_request 400 after 2 attempts" in str(raised.value)
+    assert 'placement="user"' in str(raised.value)

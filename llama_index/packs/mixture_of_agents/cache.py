@@ -25,7 +25,7 @@ from llama_index.packs.mixture_of_agents._engine.playback import answer_again
 from llama_index.packs.mixture_of_agents._engine.request import Request, RunState
 from llama_index.packs.mixture_of_agents._messages.digests import digest
 from llama_index.packs.mixture_of_agents._providers.descriptions import NO_SETTINGS
-from llama_index.packs.mixture_of_agents._providers.models import SECRET
+from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents._providers.responses import answer_message
 
 from .events import CallFinished, CallStarted, Proposal

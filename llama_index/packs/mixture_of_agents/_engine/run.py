@@ -12,7 +12,7 @@ from llama_index.core.base.llms.types import MessageRole
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
-from llama_index.packs.mixture_of_agents._providers.faults import redact
+from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents._providers.structured import form_of
 from llama_index.packs.mixture_of_agents.errors import BudgetExceeded, RunError
 from llama_index.packs.mixture_of_agents.events import (

@@ -11,7 +11,8 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
-from .models import EMBEDDINGS, LLMS, PROVIDERS, SECRET, ModelSpec, Provider, make_llm
+from .models import EMBEDDINGS, LLMS, PROVIDERS, ModelSpec, Provider, make_llm
+from .redaction import SECRET, without_secrets
 
 NO_SETTINGS = frozenset(
     {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
@@ -71,7 +72,7 @@ def settings_of(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
     names = [name for name in type(model).model_fields if name not in ("model", base)]
     found = {name: _plain(getattr(model, name, None)) for name in names if not SECRET.search(name)}
     if base:
-        found[base] = address(model)
+        found[base] = _plain(address(model))
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -114,4 +115,6 @@ def _plain(value: Any) -> Any:
         return {name: one for name, one in items.items() if one is not None} or None
     if isinstance(value, (list, tuple)):
         return [one for each in value if (one := _plain(each)) is not None] or None  # type: ignore[reportUnknownVariableType]
-    return value if type(value) in (str, int, float, bool) else None
+    if type(value) is str:
+        return without_secrets(value)
+    return value if type(value) in (int, float, bool) else None

@@ -1,12 +1,16 @@
 """What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
 
 import re
+from base64 import b64decode
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.llm import LLM
+
+from .redaction import SECRET, secrets_in_url
 
 
 def metadata(llm: LLM) -> LLMMetadata | None:
@@ -125,12 +129,66 @@ def takes(llm: LLM) -> frozenset[str]:
     return next(found, frozenset[str]())
 
 
+_PLACEHOLDERS = frozenset({"none", "fake", "ollama", "empty", "EMPTY", "unused"})
+"""What is given as the key of a server that needs none."""
+_LEADS_TO_SECRETS = re.compile(
+    r"client|config|security|options|credential|auth|default", re.IGNORECASE
+)
+_SENT_BESIDE = re.compile(r"header|query|params", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"^(?:accept|connection|content|host|user-agent|x-stainless)|version|^x-goog-api-client",
+    re.IGNORECASE,
+)
+"""Names of headers and query parameters that keep no secret."""
+
+
 def secrets(llm: LLM) -> tuple[str, ...]:
-    """The keys that the LLM object holds, to be kept out of every text."""
-    found: list[Any] = [getattr(llm, name, None) for name in ("api_key", "azure_api_key", "token")]
-    found += [
-        getattr(getattr(llm, name, None), "api_key", None) for name in ("_client", "_aclient")
-    ]
-    headers: Any = getattr(llm, "default_headers", None)
-    found += list(headers.values()) if isinstance(headers, dict) else []  # type: ignore[reportUnknownArgumentType]
-    return tuple(secret for secret in found if isinstance(secret, str) and secret)
+    """The keys that an LLM object and its clients hold, to be kept out of every text.
+
+    They are found by the names of their fields, so a class that nobody has tried here is searched as well.
+    """
+    found = dict.fromkeys(_secrets_in(llm, 5, set()))
+    return tuple(one for one in found if one and one not in _PLACEHOLDERS and one[0] != "$")
+
+
+def _secrets_in(thing: Any, depth: int, seen: set[int]) -> Iterator[str]:
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    for name, value in _members(thing):
+        reveal: Any = getattr(value, "get_secret_value", None)
+        text = (
+            reveal() if callable(reveal) else str(value) if type(value).__name__ == "URL" else value
+        )
+        if isinstance(text, str):
+            if SECRET.search(name):
+                yield text
+            elif "://" in text:
+                yield from secrets_in_url(text)
+        elif _SENT_BESIDE.search(name) and hasattr(value, "items"):
+            for header, content in value.items():
+                yield from _secrets_of_header(str(header), content)
+        elif depth and _LEADS_TO_SECRETS.search(name):
+            yield from _secrets_in(value, depth - 1, seen)
+
+
+def _members(thing: Any) -> list[tuple[str, Any]]:
+    """The fields of an object, its private ones included, or the entries of a dict."""
+    if isinstance(thing, dict):
+        return [(str(name), value) for name, value in thing.items()]  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    private: Any = getattr(thing, "__pydantic_private__", None)
+    own: Any = getattr(thing, "__dict__", None)
+    return [*(own or {}).items(), *(private or {}).items()]
+
+
+def _secrets_of_header(name: str, content: Any) -> Iterator[str]:
+    if not isinstance(content, str) or _HARMLESS.search(name):
+        return
+    scheme, _, credentials = content.rpartition(" ")
+    yield from (content, credentials)
+    if scheme.lower() == "basic":
+        try:
+            login = b64decode(credentials).decode()
+        except ValueError:  # not in base64: taken literally above
+            return
+        yield from (login, login.partition(":")[2])

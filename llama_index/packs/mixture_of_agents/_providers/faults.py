@@ -6,7 +6,7 @@ the client library it comes from, so one table serves every LlamaIndex integrati
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -14,7 +14,14 @@ from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 
+from .environment import problem_of_environment
+from .redaction import redact
+
 _MESSAGE_LIMIT = 500
+_SEARCHED = 8_000
+"""Characters. Text from outside is cut to this length before it is searched: it may be a body of megabytes."""
+_UNSURE = 2_000
+"""Characters at the end of a text that was cut: a secret that was cut off there would not be recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Fault:
         message: the error in words, without secrets.
         status: the HTTP status, where there was one.
         retry_after: seconds to wait before another attempt, where the provider says so.
-        refused: parameters that the model does not take.
+        refused: parameters, or roles of messages, that the model does not take.
     """
 
     kind: FailureKind
@@ -98,10 +105,18 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     chain = tuple(causes(error))
     status = next((found for one in chain if (found := _status(one))), None)
     text = _text(error)
-    refused = _refused_parameters(error, status, text, sent)
-    kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, text)
+    searched = text[:_SEARCHED]
+    secrets = tuple(secrets)
+    if status is None and (problem := problem_of_environment(chain, secrets)):
+        return Fault(FailureKind.CONFIGURATION, problem)
+    refused = _refused_parameters(error, status, searched, tuple(sent))
+    kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched)
     wait = next((found for one in chain if (found := _retry_after(one)) is not None), None)
-    return Fault(kind, redact(text, secrets)[:_MESSAGE_LIMIT], status, wait, refused)
+    shown = redact(searched, secrets)
+    if len(text) > _SEARCHED:
+        shown = shown[:-_UNSURE]
+    hint = _TEMPLATE_HINT if _refused_roles(status, searched) else ""
+    return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -118,13 +133,19 @@ def _status(error: BaseException) -> int | None:
     # aiohttp says 400 of an answer that it cannot read to its end.
     if any(cls.__name__ == "HttpProcessingError" for cls in type(error).__mro__):
         return None
-    candidates = (
-        getattr(error, "status_code", None),
-        getattr(getattr(error, "response", None), "status_code", None),
-        getattr(error, "code", None),
-        getattr(error, "status", None),
-    )
+    places = (("status_code",), ("response", "status_code"), ("code",), ("status",))
+    candidates = (_held(error, *place) for place in places)
     return next((c for c in candidates if isinstance(c, int) and 100 <= c < 600), None)
+
+
+def _held(thing: Any, *path: str) -> Any:
+    """What stands at the end of a path of attributes; None where there is nothing, or where it cannot be asked for."""
+    try:
+        for name in path:
+            thing = getattr(thing, name, None)
+    except Exception:  # noqa: BLE001  # a property of somebody else's may raise anything
+        return None
+    return thing
 
 
 def _text(error: BaseException) -> str:
@@ -141,6 +162,9 @@ _TOO_LONG = (
     "context window",
     "maximum context",
     "prompt is too long",
+    "available context size",
+    "input token count exceeds",
+    "context limit",
 )
 _UNPAID = ("insufficient_quota", "billing", "credit balance")
 
@@ -168,63 +192,114 @@ def _kind_of_status(status: int, low: str) -> FailureKind:
 
 
 _REFUSAL = re.compile(
-    r"unsupported|not supported|does not support|unexpected keyword|extra_forbidden|"
-    r"extra inputs are not permitted|unrecognized|unknown (?:parameter|argument|field)|not permitted|deprecated",
+    r"unsupported|(?:not|n't) supported|(?:does not|doesn't) supports?|only supports? (?:temperature|top_p|the default|1\b)|unexpected (?:keyword|parameter|property)|"
+    r"extra_forbidden|extra inputs are not permitted|additional properties|unrecognized|"
+    r"unknown (?:parameter|argument|field|name)|cannot find field|not a valid parameter|not (?:permitted|allowed)|"
+    r"deprecated|only \S+ is allowed|may only be|must be (?:set to )?1\b|cannot both|mutually exclusive|not both|"
+    r"(?:cannot|can't) be (?:set|specified|used|changed|combined)|is fixed (?:at|to)",
     re.IGNORECASE,
 )
+_ONE_OF_THEM = re.compile(
+    r"cannot both|can't both|mutually exclusive|not both|only one of", re.IGNORECASE
+)
+_OTHER_NAMES = {"max_tokens": ("max_output_tokens", "max_completion_tokens", "num_predict")}
+
+SYSTEM_ROLE, REPEATED_ROLES = "system role", "repeated roles"
+"""What a chat template may refuse; it stands among the refused parameters."""
+_TEMPLATE_REFUSALS = {
+    SYSTEM_ROLE: re.compile(
+        r"system (?:role|message|prompt|instruction)s?(?: is| are)? not (?:supported|allowed|enabled)|"
+        r"developer instruction is not enabled|only user and assistant roles are supported|"
+        r"(?:does not|doesn't) support (?:the |a )?'?system'?\b|(?:unsupported|invalid|unexpected|unknown) role:? ['\"]?system",
+        re.IGNORECASE,
+    ),
+    REPEATED_ROLES: re.compile(
+        r"roles (?:must|should) alternate|must alternate|alternating (?:user|roles)|consecutive (?:user|assistant|messages)",
+        re.IGNORECASE,
+    ),
+}
+_TEMPLATE_HINT = '; placement="user" puts the references into the last user message'
 
 
 def _refused_parameters(
-    error: BaseException, status: int | None, text: str, sent: Iterable[str]
+    error: BaseException, status: int | None, text: str, sent: Collection[str]
 ) -> tuple[str, ...]:
+    template = _refused_roles(status, text)
+    if template:
+        return tuple(name for name in template if name in sent)
     if status not in (400, 422) and not isinstance(error, TypeError):
         return ()
-    body = f"{text} {getattr(error, 'body', '') or ''}"
+    body = f"{text} {_body(error)}"
     if not _REFUSAL.search(body):
         return ()
-    named = getattr(error, "param", None)
-    return tuple(p for p in sent if p == named or re.search(rf"\b{re.escape(p)}\b", body))
+    found = {name: _place(name, body) for name in sent}
+    if (named := _held(error, "param")) in found:
+        found[named] = 0
+    refused = sorted((place, name) for name, place in found.items() if place is not None)
+    names = tuple(name for _, name in refused)
+    return names[1:] if len(names) > 1 and _ONE_OF_THEM.search(body) else names
+
+
+def _refused_roles(status: int | None, text: str) -> list[str]:
+    """What the model's chat template refuses; many servers report that as their own error."""
+    if status not in (400, 422, 500):
+        return []
+    return [name for name, words in _TEMPLATE_REFUSALS.items() if words.search(text)]
+
+
+def _body(error: BaseException) -> str:
+    """The words of the error's body, where its text may lack them."""
+    body = _held(error, "body")
+    if isinstance(body, Mapping):
+        body = body.get("message")  # type: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    return body[:_SEARCHED] if isinstance(body, str) else ""
+
+
+def _place(name: str, text: str) -> int | None:
+    """Where a text names a parameter, in whichever spelling of it; None where it does not."""
+    names = (name, *_OTHER_NAMES.get(name, ()))
+    spelled = {*names, *(re.sub("_(.)", lambda found: found[1].upper(), one) for one in names)}
+    found = re.search(rf"\b(?:{'|'.join(map(re.escape, spelled))})\b", text)
+    return found.start() + 1 if found else None
 
 
 def _retry_after(error: BaseException) -> float | None:
-    headers: Any = getattr(getattr(error, "response", None), "headers", None)
-    if headers is None:
-        headers = getattr(error, "headers", None)
-    get: Any = getattr(headers, "get", None)
-    return parse_retry_after(get("retry-after"), datetime.now(timezone.utc)) if get else None
+    now = datetime.now(timezone.utc)
+    for place in (("response", "headers"), ("headers",)):
+        try:
+            value = _held(error, *place).get("retry-after")
+        except Exception:  # noqa: BLE001, S112  # not headers, or none that can be read
+            continue
+        return parse_retry_after(value, now)
+    return None
 
 
 def parse_retry_after(value: object, now: datetime) -> float | None:
-    """Seconds to wait by a Retry-After header: a number of seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    if not isinstance(value, str):
+    """Reads a Retry-After header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+
+    Args:
+        value: the header's value, if there is one.
+        now: the time that a date is compared with.
+
+    Returns:
+        Seconds to wait, never negative; None if the header makes no sense, as if it were not there.
+    """
+    if not isinstance(value, str) or len(value) > _LONGEST_DATE:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            return None
-        seconds = (
-            date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-        ).timestamp() - now.timestamp()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+        seconds = _seconds_until(value, now)
+    return max(0.0, seconds) if seconds is not None and math.isfinite(seconds) else None
 
 
-_SECRETS = re.compile(
-    r"(?P<url>(?<=://)[^/\s@]+:[^/\s@]+(?=@))"
-    r"|(?P<bearer>(?<=bearer )[^\s'\",}]+)"
-    r"|(?P<named>(?<![a-z])(?:api[-_]?key|access[-_]?token|authorization|password|secret)['\"]?\s*[:=]\s*['\"]?)[^\s'\",}&]+"
-    r"|(?P<query>[?&](?:key|token|sig)=)[^\s'\",}&]+"
-    r"|(?P<key>\b(?:(?:sk|pk|xai)-[\w*-]{6,}\w|(?:gsk|hf|r8)_\w{8,}|AIza[\w-]{30,}))"
-    r"|(?P<incorrect>(?<=api key provided: )[^\s,]+)",
-    re.IGNORECASE,
-)
+_LONGEST_DATE = 100
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Take keys, bearer tokens and passwords in URLs out of a text; what goes is shown as ``***``."""
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return _SECRETS.sub(lambda found: (found["named"] or found["query"] or "") + "***", text)
+def _seconds_until(date: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        utc = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return (utc - now).total_seconds()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None

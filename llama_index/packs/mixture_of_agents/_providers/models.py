@@ -15,7 +15,9 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
-from .faults import redact
+from .environment import problem_of_environment
+from .faults import causes
+from .redaction import SECRET, redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,6 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
 }
 LLMS, EMBEDDINGS = "llama_index.llms.", "llama_index.embeddings."
-SECRET = re.compile(r"api_?key|access_?key|token(?!s|izer)|secret|password|headers", re.IGNORECASE)
-"""Names of settings whose value is never written, and never read literally."""
 _VARIABLE = re.compile(r"\$(\w+)$")
 
 
@@ -232,6 +232,8 @@ def _unknown_model(name: str, owner: str, known: list[str]) -> str:
 
 def _brief(error: Exception, secrets: Mapping[str, Any]) -> str:
     """An error of an LLM class in one line."""
+    if problem := problem_of_environment(tuple(causes(error)), ()):
+        return problem
     details = getattr(error, "errors", None)
     if callable(details):  # pydantic's, field by field
         return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details())  # type: ignore[reportUnknownVariableType]

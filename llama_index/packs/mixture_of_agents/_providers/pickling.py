@@ -10,7 +10,8 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
 from .descriptions import describe_embedding, describe_llm
-from .models import SECRET, ModelSpec, make_embedding, make_llm
+from .models import ModelSpec, make_embedding, make_llm
+from .redaction import SECRET
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,20 +9,21 @@ asked on another loop before, or was given a client of another loop, its error t
 import asyncio
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
+from llama_index.packs.mixture_of_agents._messages.prompts import append_text, inject, text_of
 
 from .facts import context_window, derives_from, endpoint_key, is_openai, provider_name, secrets
-from .faults import causes
+from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
 from .streams import OnChunk, Streamed, heard
 
 
@@ -96,11 +97,15 @@ class Transport:
         return self._unlimited
 
     def sent_by_itself(self) -> tuple[str, ...]:
-        """Optional parameters that the LLM class sends without being told."""
-        return tuple(
-            name
-            for name in ("temperature", "max_tokens")
-            if getattr(self.llm, name, None) is not None
+        """Optional parameters that the LLM class sends without being told, and the roles of the messages."""
+        return (
+            SYSTEM_ROLE,
+            REPEATED_ROLES,
+            *(
+                name
+                for name in ("temperature", "max_tokens")
+                if getattr(self.llm, name, None) is not None
+            ),
         )
 
     def refuse(self, names: Sequence[str]) -> None:
@@ -145,6 +150,7 @@ class Transport:
             threaded: ask in a thread, whichever loop this is.
             again: called where the LLM's async client was asked in vain, and a thread asks once more.
         """
+        messages = _accepted(messages, self.refused)
         if not threaded and self._native and self._here():
             llm, sent = _addressed(self.llm, parameters, "async_client")
             try:
@@ -171,6 +177,7 @@ class Transport:
             on_chunk: see ``heard``.
         """
         ends: list[ChatResponse] = []
+        messages = _accepted(messages, self.refused)
         if not threaded and self._native_stream and self._here():
             llm, sent = _addressed(self.llm, parameters, "async_client")
             try:
@@ -197,6 +204,51 @@ class Transport:
         if found:
             self._home = _nowhere
         return found
+
+
+_SYSTEM = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
+
+
+def _accepted(messages: Sequence[ChatMessage], refused: Collection[str]) -> Sequence[ChatMessage]:
+    """The messages as a chat template takes them that refuses system messages, or two of one role in a row.
+
+    A template that wants roles to alternate often counts a system message as a turn, so both are done for it.
+    """
+    if SYSTEM_ROLE not in refused and REPEATED_ROLES not in refused:
+        return messages
+    instructions = [text_of(message) for message in messages if message.role in _SYSTEM]
+    turns = [message for message in messages if message.role not in _SYSTEM]
+    if instructions:
+        turns = inject(turns, "\n\n".join(instructions), "user")
+        if turns[0].role in _SYSTEM:  # there was no user message to put them into
+            turns[0] = ChatMessage(role=MessageRole.USER, blocks=turns[0].blocks)
+    return _merged(turns) if REPEATED_ROLES in refused else turns
+
+
+def _merged(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The messages with neighbours of one role in one; tool calls and their results stay as they are."""
+    merged: list[ChatMessage] = []
+    for message in messages:
+        before = merged[-1] if merged else None
+        if before and before.role == message.role and _is_prose(before) and _is_prose(message):
+            first, *others = message.blocks
+            joined = append_text(before, first.text if isinstance(first, TextBlock) else "")
+            joined.blocks.extend(others if isinstance(first, TextBlock) else message.blocks)
+            merged[-1] = joined
+        else:
+            merged.append(message)
+    return merged
+
+
+def _is_prose(message: ChatMessage) -> bool:
+    is_turn = message.role in (MessageRole.USER, MessageRole.ASSISTANT)
+    calls = any(block.block_type == "tool_call" for block in message.blocks)
+    return (
+        is_turn
+        and bool(message.blocks)
+        and not calls
+        and "tool_calls" not in message.additional_kwargs
+    )
 
 
 _GOOGLE = {

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import yaml
 
-from llama_index.packs.mixture_of_agents._providers.faults import redact
+from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
 if sys.version_info >= (3, 11):

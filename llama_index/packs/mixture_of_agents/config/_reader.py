@@ -13,11 +13,11 @@ from llama_index.core.llms.llm import LLM
 from pydantic import TypeAdapter, ValidationError
 
 from llama_index.packs.mixture_of_agents._providers.models import (
-    SECRET,
     ModelSpec,
     make_embedding,
     make_llm,
 )
+from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.presets import PRESETS

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_index.packs.mixture_of_agents._providers.faults import Fault, redact
+from llama_index.packs.mixture_of_agents._providers.faults import Fault
+from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents.errors import (
     RETRYABLE,
     BudgetExceeded,

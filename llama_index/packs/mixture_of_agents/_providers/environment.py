@@ -1,0 +1,108 @@
+"""What this machine's environment variables say of providers, and what goes wrong where they are wrong."""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+_BAD_HEADER = (
+    "illegal header value",  # h11
+    "invalid header value",  # http.client
+    "detected in headers",  # aiohttp
+    "in header value",  # requests
+)
+_BAD_PROXY = ("unknown scheme for proxy", "using socks proxy", "invalid proxy url")
+_UNTRUSTED = "certificate_verify_failed"
+
+
+def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str]) -> str | None:
+    """Describes a failure that lies in this machine's set-up, where another attempt cannot help.
+
+    Args:
+        chain: the exception and its causes.
+        secrets: the keys of the LLM that was asked; the variable that holds one of them is named, never the key.
+
+    Returns:
+        What is wrong, which variable it is, and what to do; None for any other failure.
+    """
+    words = " ".join(_words(error) for error in chain).lower()
+    if any(bad in words for bad in _BAD_HEADER) or any(map(_is_of_header, chain)):
+        return (
+            f"{_variable_of(secrets)} has a character that cannot be sent in a header, often a line end or a blank "
+            "that was copied with it: set it again"
+        )
+    if any(bad in words for bad in _BAD_PROXY):
+        return (
+            f"{_proxy_variable()} names a proxy that cannot be used: write http://host:port, or socks5://host:port "
+            "after pip install 'httpx[socks]', or unset it"
+        )
+    missing = _missing_certificates()
+    if missing and any(isinstance(error, (FileNotFoundError, ssl.SSLError)) for error in chain):
+        return f"{missing} names no file of certificates: correct it or unset it"
+    if _UNTRUSTED in words:
+        return (
+            "the server's certificate is not trusted; if your organisation signed it, set SSL_CERT_FILE to the file "
+            "of its certificates"
+        )
+    return None
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:1_000]
+    except Exception:  # noqa: BLE001  # of somebody else's, and cannot say what it is
+        return ""
+
+
+def _is_of_header(error: BaseException) -> bool:
+    """Whether text could not be encoded as a header; a body would be encoded as UTF-8."""
+    return isinstance(error, UnicodeEncodeError) and error.encoding in ("ascii", "latin-1")
+
+
+def _variable_of(secrets: Iterable[str]) -> str:
+    known = {secret.strip() for secret in secrets}
+    held = (name for name, value in os.environ.items() if value.strip() in known)
+    return next(held, "the key or a header of this model")
+
+
+def _proxy_variable() -> str:
+    names = [name for upper in _PROXIES for name in (upper, upper.lower())]
+    scheme = {name: os.environ.get(name, "").partition("://")[0].lower() for name in names}
+    wrong = (name for name in names if scheme[name] not in ("", "http", "https"))
+    return next(wrong, "ALL_PROXY, HTTPS_PROXY or HTTP_PROXY")
+
+
+def _missing_certificates() -> str:
+    found = ((name, os.environ.get(name)) for name in _CERTIFICATES)
+    return next((name for name, path in found if path and not Path(path).exists()), "")
+
+
+def ollama_address(environment: Mapping[str, str] = os.environ) -> str:
+    """The address of the local Ollama by ``OLLAMA_HOST``, read as Ollama's own client reads it.
+
+    A scheme, a port or the host may be missing. An address that means "all interfaces" to the server is that of this
+    machine to a client.
+    """
+    host = environment.get("OLLAMA_HOST", "").strip().strip("\"'")
+    scheme, colon, rest = host.partition("://")
+    if not colon:
+        scheme, rest = "http", host
+    parts = urlsplit(f"{scheme}://{rest}")
+    usual = {"http": 80, "https": 443} if colon else {}
+    port = parts.port or usual.get(scheme, 11434)
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
+        parts.hostname or "", parts.hostname
+    )
+    shown = f"[{name}]" if _is_ipv6(str(name)) else name
+    return f"{scheme}://{shown}:{port}{parts.path.rstrip('/')}"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False

@@ -1,0 +1,100 @@
+"""Takes secrets out of text: the keys that are known, in every form that they may come back in, and what looks like one."""
+
+import json
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
+
+SECRET = re.compile(r"api_?key|access_?key|token(?!s|izer)|secret|password|headers", re.IGNORECASE)
+"""Names of settings whose value is never written, and never read literally."""
+_SECRET_PARAMETER = re.compile(
+    r"^(?:key|sig|signature|code|auth)$|[-_]key$|api_?key|token|secret|password", re.IGNORECASE
+)
+"""Names of secret parameters in the query of a URL."""
+_SHORTEST = 4
+"""Characters. A shorter "secret" would blank out ordinary words."""
+
+# Every alternative takes linear time: no repetition can share a character with the one before it.
+_LOOKS_SECRET = re.compile(
+    r"(?P<url>(?<=://)[^/\s@?#]+(?=@))"
+    r"|(?P<bearer>(?<=bearer )[^\s'\",}]+)"
+    r"|(?P<named>(?<![a-z])(?:api[-_]?key|access[-_]?token|authorization|password|secret)['\"]?\s*[:=]\s*['\"]?"
+    r"(?:(?:basic|bearer)\s)?)[^\s'\",}&]+"
+    r"|(?P<query>[?&](?:key|token|sig)=)[^\s'\",}&]+"
+    r"|(?P<key>\b(?:(?:sk|pk|xai)-[\w*-]{6,}\w|(?:gsk|hf|r8)_\w{8,}|AIza[\w-]{30,}))"
+    r"|(?P<incorrect>(?<=api key provided: )[^\s,]+)",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Take keys, bearer tokens and passwords in URLs out of a text.
+
+    Args:
+        text: the text. The time that this takes grows with its length alone, whatever it holds.
+        secrets: literal secrets. They are also found in base64 (as in ``Basic user:password``), quoted for a URL, and
+            escaped as in JSON or in a Python ``repr``.
+
+    Returns:
+        The text with ``***`` in place of each secret.
+    """
+    known = _pattern(tuple(secrets))
+    if known:
+        text = known.sub("***", text)
+    return _LOOKS_SECRET.sub(lambda found: (found["named"] or found["query"] or "") + "***", text)
+
+
+@lru_cache(maxsize=256)  # asked for each failure with the same few keys
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    found = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+    longest_first = sorted(found, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if found else None
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield repr(secret)[1:-1]
+    for quoted in (quote(secret, "", errors="replace"), quote_plus(secret, errors="replace")):
+        yield quoted
+        yield re.sub("%..", lambda escape: escape[0].lower(), quoted)
+    yield from _in_base64(secret.encode(errors="replace"))
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """The characters that the secret alone decides, wherever in the encoded bytes it begins."""
+    for before in range(3):
+        encoded = bytes(before) + secret
+        first, last = -(-before * 4 // 3), len(encoded) * 4 // 3
+        for encode in (b64encode, urlsafe_b64encode):
+            form = encode(encoded).decode()[first:last]
+            if len(form) >= 2 * _SHORTEST:
+                yield form
+
+
+def secrets_in_url(url: str) -> Iterator[str]:
+    """Yields the password and the secret parameters of a URL, as they are written and as they are meant."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not a URL after all
+        return
+    login = parts.netloc.rpartition("@")[0]
+    yield from (login, unquote(login), unquote(login.partition(":")[2]))
+    for name, value in parse_qsl(parts.query):
+        if _SECRET_PARAMETER.search(name):
+            yield value
+
+
+def without_secrets(url: str) -> str:
+    """The URL without its user, its password and its secret parameters; any other text unchanged."""
+    if "://" not in url or not any(secrets_in_url(url)):
+        return url
+    parts = urlsplit(url)
+    query = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if not _SECRET_PARAMETER.search(name)
+    ]
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query)).geturl()
