@@ -283,3 +283,50 @@ async def test_a_breaker_can_be_switched_off() -> None:
     for _ in range(8):
         await ask(mixture)
     assert len(llm.asked) == 8
+
+
+def open_aggregator(**policies: Any) -> tuple[MixtureOfAgents, ScriptedLLM]:
+    """A mixture whose only aggregator's circuit opens with its first run, and its proposer."""
+    proposer = ScriptedLLM("a proposal")
+    limits = Limits(breaker=Breaker(failures=1, cooldown=60))
+    broken = ScriptedLLM(ConnectionError("gone"), model="broken")
+    recipe = moa([proposer], broken, layers=1, call=ONCE, limits=limits, **policies)
+    return MixtureOfAgents(recipe), proposer
+
+
+async def test_nothing_is_asked_while_the_circuit_of_the_only_aggregator_is_open() -> None:
+    mixture, proposer = open_aggregator()
+    with pytest.raises(AggregatorFailed):
+        await mixture.achat(QUESTION)
+    with pytest.raises(AggregatorFailed, match="broken") as raised:
+        await mixture.achat(QUESTION)
+    assert len(proposer.asked) == 1, "the second run asks nothing"
+    assert raised.value.retry_after == pytest.approx(60, abs=30)
+    assert [failure.kind for failure in raised.value.failures] == [FailureKind.CIRCUIT_OPEN]
+    assert not raised.value.result.calls
+
+
+async def test_a_run_goes_on_while_a_fallbacks_circuit_is_closed() -> None:
+    mixture, proposer = open_aggregator(fallbacks=[ScriptedLLM("the end", model="second")])
+    for _ in range(3):
+        response = await mixture.achat(QUESTION)
+        assert response.message.content == "the end"
+    assert len(proposer.asked) == 3
+
+
+async def test_a_run_goes_on_where_a_proposal_may_stand_in_for_the_aggregator() -> None:
+    mixture, proposer = open_aggregator(or_best_proposal=True)
+    for _ in range(2):
+        response = await mixture.achat(QUESTION)
+        assert response.message.content == "a proposal"
+    assert len(proposer.asked) == 2
+
+
+async def test_a_circuit_that_opens_in_mid_run_says_when_to_come_back_too() -> None:
+    limits = Limits(breaker=Breaker(failures=1, cooldown=60))
+    broken = ScriptedLLM(ConnectionError("gone"), model="broken")
+    recipe = moa([ScriptedLLM("a"), broken], broken, layers=1, call=ONCE, limits=limits, quorum=1)
+    with pytest.raises(AggregatorFailed) as raised:
+        await MixtureOfAgents(recipe).achat(QUESTION)
+    assert raised.value.retry_after is not None
+    assert raised.value.retry_after > 0

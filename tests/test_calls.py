@@ -330,7 +330,7 @@ async def call(llm: Any, raises: type[BaseException]) -> list[Event]:
     return happened
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 async def test_what_is_no_fault_of_an_llm_passes_through_and_is_on_record_once(
     error: type[BaseException],
 ) -> None:

@@ -304,7 +304,8 @@ async def test_bad_answers_over_the_wire_are_told_apart(
     providers: SimulatedProviders, kind: FailureKind, reply: Reply
 ) -> None:
     providers.configure("gpt-4.1", reply=reply)
-    recipe = moa([providers.openai("gpt-4.1"), ScriptedLLM("good")], None, layers=1, call=ONCE)
+    policy = CallPolicy(retries=0, truncated="reject")
+    recipe = moa([providers.openai("gpt-4.1"), ScriptedLLM("good")], None, layers=1, call=policy)
     result = await ask(recipe)
     assert [failure.kind for failure in result.failures] == [kind]
     assert result.answer == "good"
@@ -541,3 +542,70 @@ def test_the_fold_of_any_events_is_a_valid_result(events: list[Any]) -> None:
     assert len(result.critical_path) <= len(result.layers)
     assert repr(result).startswith("MixtureResult(")
     assert MixtureResult.from_json(result.to_json()) == result
+
+
+async def test_a_proposal_cut_off_at_its_limit_is_kept_noted_and_marked(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("gpt-4.1-mini", reply=Reply("It is a", finish_reason="length"))
+    aggregator = ScriptedLLM("the end")
+    proposers = [providers.openai("gpt-4.1-mini"), ScriptedLLM("It is whole")]
+    result = await ask(moa(proposers, aggregator, layers=1))
+    assert not result.failures
+    prompt = text_of(aggregator.asked[0].messages[0])
+    assert "1. It is a [cut off at its token limit]" in prompt
+    assert prompt.endswith("2. It is whole")
+    assert [
+        reason for reason in result.degraded if "gpt-4.1-mini" in reason and "cut off" in reason
+    ]
+    assert result.proposals[0].text == "It is a"
+
+
+async def test_a_proposal_cut_off_at_its_limit_is_left_out_where_that_is_asked_for(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("gpt-4.1-mini", reply=Reply("It is a", finish_reason="length"))
+    proposers = [providers.openai("gpt-4.1-mini"), ScriptedLLM("It is whole")]
+    policy = CallPolicy(truncated="reject")
+    result = await ask(moa(proposers, ScriptedLLM("the end"), layers=1, call=policy))
+    assert [failure.kind for failure in result.failures] == [FailureKind.TRUNCATED]
+
+
+@pytest.mark.parametrize("text", [" \n final \n", "\n\nfinal", "final\n\n", " fi nal\n \n"])
+@pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
+async def test_the_answer_is_stripped_whichever_way_it_comes(way: str, text: str) -> None:
+    mixture = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM(text), layers=1))
+    pieces: list[str] = []
+    if way == "achat":
+        last = await mixture.achat(QUESTION)
+    elif way == "chat":
+        last = mixture.chat(QUESTION)
+    elif way == "stream_chat":
+        chunks = list(mixture.stream_chat(QUESTION))
+        pieces, last = [chunk.delta or "" for chunk in chunks], chunks[-1]
+    else:
+        chunks = [chunk async for chunk in await mixture.astream_chat(QUESTION)]
+        pieces, last = [chunk.delta or "" for chunk in chunks], chunks[-1]
+    assert last.message.content == text.strip()
+    assert last.additional_kwargs["mixture"].answer == text.strip()
+    assert not pieces or "".join(pieces) == text.strip()
+
+
+class PanicException(BaseException):
+    """What libraries written in Rust raise: no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, PanicException])
+@pytest.mark.parametrize("way", ["chat", "achat"])
+async def test_what_an_llm_raises_ends_its_call_alone(way: str, error: type[BaseException]) -> None:
+    recipe = moa(
+        [ScriptedLLM(error("gone")), ScriptedLLM("good")],
+        Aggregator(ScriptedLLM(error("gone"))),
+        layers=1,
+        fallbacks=[Aggregator(ScriptedLLM("the end"), name="second")],
+    )
+    mixture = MixtureOfAgents(recipe)
+    response = await mixture.achat(QUESTION) if way == "achat" else mixture.chat(QUESTION)
+    result = response.additional_kwargs["mixture"]
+    assert result.answer == "the end"
+    assert [call.role for call in result.calls if call.failure] == ["proposer", "aggregator"]

@@ -12,6 +12,7 @@ from llama_index.core.llms.llm import ToolSelection
 from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 CHAT = "/v1/chat/completions"
@@ -26,8 +27,9 @@ SCHEMA = {
 }
 
 
-def mixture(writer, *proposers):
-    return MixtureOfAgents(llm=writer, proposers=proposers or [ScriptedLLM("Paris")], num_layers=1)
+def mixture(writer, *proposers, **settings):
+    proposers = proposers or [ScriptedLLM("Paris")]
+    return MixtureOfAgents(llm=writer, proposers=proposers, num_layers=1, **settings)
 
 
 def with_call(text):
@@ -171,12 +173,20 @@ def test_the_smaller_of_the_clients_limit_and_the_llms_own_holds(providers):
     assert capped.max_tokens == 100
 
 
-def test_a_limit_that_leaves_proposers_no_room_is_400(providers):
+def test_a_limit_that_cuts_proposals_off_is_400_only_where_these_are_rejected(providers):
     providers.configure("gpt-4.1-mini", reply="one two three four")
-    moa = mixture(ScriptedLLM("x"), providers.openai("gpt-4.1-mini"))
-    with served({"moa": moa}) as at, httpx.Client(base_url=at) as client:
+    models = {
+        kept: mixture(
+            ScriptedLLM("x"),
+            providers.openai("gpt-4.1-mini"),
+            call=CallPolicy(retries=0, truncated=kept),
+        )
+        for kept in ("keep", "reject")
+    }
+    with served(models) as at, httpx.Client(base_url=at) as client:
         for stream in (False, True):
-            answer = ask(client, "moa", max_tokens=2, stream=stream)
+            assert ask(client, "keep", max_tokens=2, stream=stream).status_code == 200
+            answer = ask(client, "reject", max_tokens=2, stream=stream)
             assert answer.status_code == 400
             assert answer.json()["error"]["code"] == "max_tokens_too_small"
             assert "raise max_tokens" in answer.json()["error"]["message"]

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.server import create_app
 from llama_index.packs.mixture_of_agents.simulation import Outcome, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -198,6 +198,22 @@ def test_what_the_providers_fail_with_decides_the_status_and_whether_to_try_agai
             assert told(answer)["code"] == code
             assert answer.headers.get("x-should-retry") == again
             assert "simulated-key" not in answer.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_while_the_only_aggregators_circuit_is_open_nothing_is_asked_and_it_is_503(
+    providers, stream
+):
+    providers.configure("gpt-4.1", chances=[(failure(500), 1.0)])
+    limits = Limits(breaker=Breaker(failures=1, cooldown=60))
+    with served({"moa": mixture(providers, limits=limits)}) as at:
+        first = httpx.post(at + CHAT, json={**BODY, "stream": stream})
+        asked = len(providers.log())
+        second = httpx.post(at + CHAT, json={**BODY, "stream": stream})
+    assert first.status_code == 503
+    assert (second.status_code, told(second)["code"]) == (503, "upstream_unavailable")
+    assert 0 < int(second.headers["retry-after"]) <= 60
+    assert len(providers.log()) == asked
 
 
 def test_a_run_without_an_answer_before_its_deadline_is_504(providers):

@@ -325,3 +325,32 @@ async def test_old_style_callbacks_hear_every_llm_call(way: str):
     await ask(MixtureOfAgents(moa(proposers, aggregator, layers=2), callback_manager=manager), way)
     assert inner.started == inner.ended == [CBEventType.LLM] * 3
     assert outer.started == outer.ended == [CBEventType.LLM]
+
+
+class Raising(BaseEventHandler):
+    """A user's event handler that raises whatever it is told."""
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "Raising"
+
+    def handle(self, event: Any, **_: Any) -> None:
+        raise RuntimeError(f"cannot handle {event!r}")
+
+
+@WAYS
+async def test_an_event_handler_that_raises_leaves_no_span_open(
+    handlers: tuple[Spans, Events], way: str
+) -> None:
+    spans, events = handlers
+    dispatcher = get_dispatcher()
+    dispatcher.event_handlers.insert(0, Raising())
+    try:
+        mixture = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("b"), layers=1))
+        for _ in range(3):
+            await ask(mixture, way)
+    finally:
+        dispatcher.event_handlers.pop(0)
+    assert sorted(id_ for id_, _ in spans.left) == sorted(id_ for id_, _, _ in spans.entered)
+    ours = [event.event for event in events.seen if isinstance(event, MixtureEvent)]
+    assert sum(isinstance(event, CallFinished) for event in ours) == 6

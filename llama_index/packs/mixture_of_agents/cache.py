@@ -30,7 +30,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import answer_mess
 
 from .events import CallFinished, CallStarted, Proposal
 from .llm import MixtureOfAgents
-from .recipe import Recipe
+from .recipe import Agent, Recipe
 
 _VERSION = 1
 _COLLECTION = "mixture_of_agents"
@@ -71,6 +71,9 @@ class CachingCaller(Caller):
     def __init__(self, recipe: Recipe, store: BaseKVStore) -> None:
         super().__init__(recipe)
         self._store: Any = store  # LlamaIndex declares its dictionaries bare
+
+    def left_alone(self, agent: Agent) -> None:  # noqa: ARG002 - the store may hold the answer
+        return None
 
     async def make(
         self, request: Request, run: RunState, number: int

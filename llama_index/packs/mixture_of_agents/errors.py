@@ -144,7 +144,13 @@ class QuorumNotMet(RunError):
 
 
 class AggregatorFailed(RunError):
-    """The aggregator and all of its fallbacks failed."""
+    """The aggregator and all of its fallbacks failed, or their circuits are open.
+
+    Attributes:
+        retry_after: seconds until an aggregator can be asked again, if all of their circuits are open; else None.
+    """
+
+    retry_after: float | None = None
 
 
 class DeadlineExceeded(RunError):

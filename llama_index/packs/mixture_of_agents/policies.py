@@ -20,7 +20,8 @@ class CallPolicy:
         hedge_after: seconds after which a proposer that has not answered is asked a second time; the first answer
             wins and the other request is cancelled. "usual": as long as 95 % of its endpoint's last 100 answers took,
             once ten are known. None: never.
-        truncated: what a proposal cut off at ``max_tokens`` is: "reject" makes it a failure, "keep" a reference.
+        truncated: what happens to a proposal that was cut off at ``max_tokens``. "keep" makes it a reference that is
+            marked as cut off, and the result notes it; "reject" makes it a failure.
     """
 
     timeout: float | None = 120.0
@@ -29,7 +30,7 @@ class CallPolicy:
     backoff: float = 0.5
     max_wait: float = 30.0
     hedge_after: float | Literal["usual"] | None = None
-    truncated: Literal["reject", "keep"] = "reject"
+    truncated: Literal["reject", "keep"] = "keep"
 
     def __post_init__(self) -> None:
         positive("CallPolicy", timeout=self.timeout, deadline=self.deadline)

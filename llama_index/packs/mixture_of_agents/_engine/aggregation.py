@@ -1,6 +1,6 @@
 """The answer: the aggregators are asked one after the other, until one succeeds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
@@ -52,12 +52,36 @@ class Answering:
         self._failures: list[Failure] = []
         self._unaffordable: list[str] = []
         self._pieces: list[str] = []
+        self._held = ""
         self._passed_on = False
 
     @property
     def partial(self) -> ChatMessage | None:
         text = "".join(self._pieces)
         return ChatMessage(role=MessageRole.ASSISTANT, content=text) if text else None
+
+    def check_circuits(self) -> None:
+        """Raise before anything is asked if no aggregator can be asked at the end.
+
+        A selection or a proposal that may stand for the answer makes aggregators dispensable.
+
+        Raises:
+            AggregatorFailed: the circuits of all aggregators are open.
+        """
+        recipe = self._recipe
+        selects = any(layer.select for layer in recipe.layers)
+        if recipe.aggregator is None or recipe.or_best_proposal or selects:
+            return
+        failures = [self._job.caller.left_alone(one) for one in self._aggregators]
+        if all(failures):
+            layer = len(recipe.layers) + 1
+            self._failures = [replace(failure, layer=layer) for failure in failures if failure]
+            raise self._no_answer()
+
+    @property
+    def _aggregators(self) -> tuple[Aggregator, ...]:
+        first, others = self._recipe.aggregator, self._recipe.fallbacks
+        return (first, *others) if first else ()
 
     async def answer(self, references: References, proposals: tuple[Proposal, ...]) -> Answered:
         """Ask the aggregators in turn; if all fail, the first proposal may stand in for an answer.
@@ -71,7 +95,7 @@ class Answering:
         """
         recipe = self._recipe
         assert recipe.aggregator
-        for aggregator in (recipe.aggregator, *recipe.fallbacks):
+        for aggregator in self._aggregators:
             answered = await self._asked(aggregator, references)
             if answered:
                 if aggregator is not recipe.aggregator:
@@ -131,11 +155,21 @@ class Answering:
         )  # fmt: skip
 
     def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
+        text = self._stripped(text)
         self._pieces.append(text)
         chunk = with_tool_calls(llm, chunk) if self._form else chunk
         calls = any(block.block_type == "tool_call" for block in chunk.message.blocks)
         self._passed_on = self._passed_on or bool(text) or calls
         self._state.emit(AnswerDelta(text, chunk, self._state.now()))
+
+    def _stripped(self, text: str) -> str:
+        """The piece without whitespace at the answer's start; whitespace at its end waits for more text."""
+        text = self._held + text
+        if not any(self._pieces):
+            text = text.lstrip()
+        kept = text.rstrip()
+        self._held = text[len(kept) :]
+        return kept
 
     def _no_answer(self) -> RunError:
         left = self._state.remaining()
@@ -150,4 +184,6 @@ class Answering:
             return BudgetExceeded(
                 f"what is left of the budget does not reach for {names}", self._failures
             )
-        return AggregatorFailed("no aggregator gave an answer", self._failures)
+        error = AggregatorFailed("no aggregator gave an answer", self._failures)
+        error.retry_after = self._job.caller.retry_after(self._aggregators)
+        return error

@@ -51,6 +51,18 @@ class Attempt:
     fault: Fault | None = None
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error ends more than the call: a cancellation from outside, or the end of the program.
+
+    Whatever else an LLM raises ends its call alone. That includes a ``CancelledError`` of its own, which Python 3.10
+    cannot tell from ours, and a ``BaseException`` of a library's.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
+        return cancelling is None or cancelling() > 0
+    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+
+
 @dataclass
 class Spent:
     """What a call has used so far.
@@ -179,10 +191,10 @@ class Attempts:
             async with scope:
                 answers, response, usage = await self._ask(scope, received)
             usage = usage or await self._estimate(answers)
-        except asyncio.CancelledError:
-            self.spent.usage += unanswered_usage(self.request.messages, received)
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever an LLM raises becomes a record
+        except BaseException as error:
+            if _is_ours(error):
+                self.spent.usage += unanswered_usage(self.request.messages, received)
+                raise
             fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
             if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
                 self.spent.usage += unanswered_usage(self.request.messages, received)
@@ -247,7 +259,7 @@ class Attempts:
             return Attempt(useful, response)
         return Attempt(response=response, fault=Fault(kinds[0], EXPLANATIONS[kinds[0]]))
 
-    def _diagnosis(self, error: Exception) -> Fault:
+    def _diagnosis(self, error: BaseException) -> Fault:
         """What the error means; parameters that it refuses are not sent to this model again."""
         transport = self.transport
         sent = transport.parameters(self.parameters, stream=self.request.on_chunk is not None)

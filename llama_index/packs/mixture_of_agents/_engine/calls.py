@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +60,21 @@ class Caller:
         breaker = CircuitBreaker(policy.failures, policy.cooldown) if policy.failures else None
         return self._endpoints.setdefault(transport.key, Endpoint(breaker, self._slots))
 
+    def left_alone(self, agent: Agent) -> Failure | None:
+        """The failure that any call to the agent would end in now, because its circuit is open; else None."""
+        transport = self.transport(agent)
+        breaker = self.endpoint(transport).breaker
+        if breaker is None or not breaker.remaining:
+            return None
+        fault = _left_alone(breaker)
+        return Failure(agent.name, transport.key[1], 0, fault.kind, fault.message)
+
+    def retry_after(self, agents: Sequence[Agent]) -> float | None:
+        """Seconds until one of these agents can be asked, if the circuits of all are open; else None."""
+        breakers = [self.endpoint(self.transport(agent)).breaker for agent in agents]
+        waits = [breaker.remaining if breaker else 0.0 for breaker in breakers]
+        return min(waits, default=0.0) or None
+
     async def call(
         self, request: Request, run: RunState
     ) -> tuple[CallFinished, ChatResponse | None]:
@@ -108,9 +124,7 @@ class _Call:
 
     async def _made(self, admission: Admission) -> Attempt:
         if self.breaker and admission == "open":
-            again, reason = self.breaker.remaining, self.breaker.reason
-            words = f"left alone for another {again:.0f} s, after failures in a row; the last one: {reason}"
-            return Attempt(fault=Fault(FailureKind.CIRCUIT_OPEN, words))
+            return Attempt(fault=_left_alone(self.breaker))
         if admission == "probe":
             self.retries = 0
         attempt = await self.attempts.make()
@@ -212,6 +226,12 @@ class _Call:
             )
             for number, answer in enumerate(answers, 1)
         )
+
+
+def _left_alone(breaker: CircuitBreaker) -> Fault:
+    again, reason = breaker.remaining, breaker.reason
+    words = f"left alone for another {again:.0f} s, after failures in a row; the last one: {reason}"
+    return Fault(FailureKind.CIRCUIT_OPEN, words)
 
 
 def _slots(limits: Limits) -> Slots | None:

@@ -10,6 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import expired, expires_after, stop
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
+from llama_index.packs.mixture_of_agents._providers.responses import is_cut_off
 from llama_index.packs.mixture_of_agents._providers.structured import audience
 from llama_index.packs.mixture_of_agents.errors import DeadlineExceeded, FailureKind, QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import (
@@ -33,7 +34,14 @@ from llama_index.packs.mixture_of_agents.recipe import (
 from llama_index.packs.mixture_of_agents.recipe._agents import kinds_taken
 from llama_index.packs.mixture_of_agents.recipe._step import Briefing
 
-from .references import References, Rendering, chance_of, cut_words, draw_tag
+from .references import (
+    References,
+    Rendering,
+    chance_of,
+    cut_words,
+    draw_tag,
+    reference_text,
+)
 from .request import CANCELLED, Request, RunState, earliest
 
 Proposals: TypeAlias = tuple[Proposal, ...]
@@ -79,7 +87,7 @@ class Layers:
 
     def references(self, number: int, proposals: Proposals) -> References:
         """What layer ``number`` (or the aggregator) reads of the layer before it."""
-        texts = [proposal.text for proposal in proposals]
+        texts = [reference_text(proposal) for proposal in proposals]
         references = References(texts, self._recipe, self._addition, number)
         if texts and self._recipe.shuffle:
             agents = [proposals[position].agent for position in references.order]
@@ -122,6 +130,9 @@ class Layers:
         calls = [call for view in views for call in self._calls(number, *view, end)]
         proposals, reason = await gathered(calls, layer, end, state)
         self._check_quorum(number, layer, len(proposals))
+        cut = [proposal.agent for proposal in proposals if is_cut_off([proposal])]
+        if cut:
+            state.degrade(f"cut off at their token limit in layer {number}: {', '.join(cut)}")
         selected, stop = await self._select(number, layer, proposals, previous)
         state.emit(LayerFinished(number, selected, reason, state.now()))
         return selected, stop
@@ -185,7 +196,7 @@ class Layers:
         recipe, conversation = self._recipe, self._audience.view()
 
         def put(references: Proposals) -> Briefing:
-            texts = [reference.text for reference in references]
+            texts = [reference_text(reference) for reference in references]
             return References(texts, recipe, self._addition, number).put(conversation)
 
         tag = draw_tag(chance_of(recipe, f"judges of {number}")) if recipe.fence else ""

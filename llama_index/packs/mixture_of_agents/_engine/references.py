@@ -22,7 +22,9 @@ from llama_index.packs.mixture_of_agents._messages.tokens import (
     tokens_of,
 )
 from llama_index.packs.mixture_of_agents._providers.facts import output_limit
+from llama_index.packs.mixture_of_agents._providers.responses import is_cut_off
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
+from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
 from llama_index.packs.mixture_of_agents.recipe._step import Briefing
 
@@ -150,6 +152,12 @@ def answer_room(
     wanted = kwargs.get("max_tokens") or agent.max_tokens or recipe.max_tokens
     known = output_limit(agent.llm, wanted)
     return known or min(_ROOM, (transport.window or 4 * _ROOM) // 4)
+
+
+def reference_text(proposal: Proposal) -> str:
+    """A proposal as the next layer or the aggregator reads it: one that was cut off says so."""
+    cut = is_cut_off([proposal])
+    return f"{proposal.text} [cut off at its token limit]" if cut else proposal.text
 
 
 def cut_words(agents: Sequence[str]) -> str:

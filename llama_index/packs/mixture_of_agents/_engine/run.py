@@ -118,6 +118,7 @@ class _Run:
         assert self.state.start
         emit(self.state.start)
         try:
+            self.answering.check_circuits()
             proposals = await self.propose() if self.fans_out() else ()
             answered = await self.answer(proposals)
         except BaseException as error:

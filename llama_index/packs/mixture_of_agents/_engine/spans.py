@@ -5,6 +5,7 @@ named here. Tokens and money are under names of our own: tracers add up ``llm.to
 spans carry already.
 """
 
+import contextlib
 import inspect
 import sys
 import uuid
@@ -93,7 +94,9 @@ def _dispatch(event: Event) -> None:
     for dispatcher in _chain():
         for handler in dispatcher.event_handlers:
             if not type(handler).__module__.startswith(_OTHERS_WARN):
-                handler.handle(message)
+                # as LlamaIndex's own dispatcher does: whatever a user's handler raises concerns nobody else
+                with contextlib.suppress(Exception):
+                    handler.handle(message)
 
 
 class _Trace:

@@ -105,7 +105,7 @@ EXPLANATIONS = {
     FailureKind.BAD_RESPONSE: "the provider ended the answer with an error",
     FailureKind.CONTENT_FILTER: "the provider's content filter stopped the answer",
     FailureKind.TRUNCATED: "the answer was cut off at its token limit; raise max_tokens, or keep such answers with "
-    'CallPolicy(truncated="keep")',
+    'CallPolicy(truncated="keep"), the default',
 }
 
 
@@ -135,7 +135,8 @@ def answer_message(
         return ChatMessage(role=MessageRole.ASSISTANT, content="")
     text = proposals[0].text if proposals else ""
     blocks = list(response.message.blocks)
-    if streamed or any("<think" in block.text for block in blocks if isinstance(block, TextBlock)):
+    said = "".join(block.text for block in blocks if isinstance(block, TextBlock))
+    if streamed or said != text:
         thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
         calls = [block for block in blocks if block.block_type == "tool_call"]
         blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]

@@ -4,6 +4,7 @@ https://platform.openai.com/docs/guides/error-codes
 """
 
 import logging
+import math
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents.errors import (
     RETRYABLE,
+    AggregatorFailed,
     BudgetExceeded,
     DeadlineExceeded,
     FailureKind,
@@ -116,6 +118,9 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(504, redact(str(error)), "deadline_exceeded", headers=_IN_VAIN)
     if isinstance(error, BudgetExceeded):
         return Problem(402, redact(str(error)), "budget_exceeded", headers=_IN_VAIN)
+    if isinstance(error, AggregatorFailed) and error.retry_after is not None:
+        wait = {"Retry-After": str(math.ceil(error.retry_after))}
+        return Problem(503, redact(str(error)), "upstream_unavailable", headers=wait)
     if isinstance(error, RunError):
         return _of_kinds((failure.kind for failure in error.failures), str(error))
     return OURS
