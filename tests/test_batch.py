@@ -641,6 +641,16 @@ FORMATS = {
     "empty.jsonl": "",
     "empty.txt": "",
     "empty.csv": "",
+    "pandas.csv": ",question\n0,Why?\n",
+    "padded.csv": "id,question\r\n1,Why?,\r\n2,How?,,\r\n,,,\r\n",
+    "unnamed.csv": "id,question,,\r\n1,Why?,,\r\n",
+    "semicolons.csv": "\ufeffid;question\r\n7;Why, so?\r\n",
+    "tabs.csv": "\ufeffid\tquestion\r\n7\tWhy, so?\r\n",
+    "commas.tsv": "id,question\n7,Why?\n",
+    "pipes.csv": "id|question\n7|Why?\n",
+    "sep.csv": "sep=;\r\nid;question\r\n;Why?\r\n",
+    "spaced.csv": "id, question \n7,Why?\n",
+    "alone.csv": "question\nWhy; so?\n",
 }
 READ = {
     "questions.jsonl": [("7", "Warum\u2028?", {"level": 3}), ("3", "\u00e9", {})],
@@ -658,6 +668,16 @@ READ = {
     "questions.txt": [("1", "Why?", {}), ("3", "  \u00e9t\u00e9\u2028? ", {})],
     "questions.csv": [("7", "Why,\nso?", {"level": "3"}), ("4", "How?", {"level": ""})],
     "questions.tsv": [("2", "Why, so?", {"level": "3"})],
+    "pandas.csv": [("2", "Why?", {})],
+    "padded.csv": [("1", "Why?", {}), ("2", "How?", {})],
+    "unnamed.csv": [("1", "Why?", {})],
+    "semicolons.csv": [("7", "Why, so?", {})],
+    "tabs.csv": [("7", "Why, so?", {})],
+    "commas.tsv": [("7", "Why?", {})],
+    "pipes.csv": [("7", "Why?", {})],
+    "sep.csv": [("3", "Why?", {})],
+    "spaced.csv": [("7", "Why?", {})],
+    "alone.csv": [("2", "Why; so?", {})],
 }
 
 
@@ -667,6 +687,31 @@ def test_questions_are_read_from_a_file(tmp_path, name):
     path.write_bytes(FORMATS[name].encode())
     found = [(one.id, one.conversation()[-1].content, one.fields) for one in read_questions(path)]
     assert found == READ.get(name, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["questions.csv", "tabs.csv", "questions.jsonl", "questions.txt"])
+def test_questions_are_read_from_utf_16(tmp_path, name, encoding):
+    path = tmp_path / name
+    path.write_bytes(f"\ufeff{FORMATS[name].removeprefix(chr(0xFEFF))}".encode(encoding))
+    found = [(one.id, one.conversation()[-1].content, one.fields) for one in read_questions(path)]
+    assert found == READ[name]
+
+
+def test_nan_and_infinity_of_a_file_are_null_in_the_answers(tmp_path):
+    path, out = tmp_path / "q.jsonl", tmp_path / "answers.jsonl"
+    path.write_text('{"question": "a", "level": NaN, "deep": [{"x": -Infinity}, 1e999, 1.5]}\n')
+    run_batch(ScriptedLLM(echo), path, out)
+    assert "NaN" not in out.read_text()
+    assert rows(out)[0]["fields"] == {"level": None, "deep": [{"x": None}, None, 1.5]}
+    assert run_batch(ScriptedLLM(echo), path, out).skipped == 1
+
+    table, made = tmp_path / "q.parquet", tmp_path / "of_parquet.jsonl"
+    pq.write_table(pa.table({"question": ["a"], "level": [float("nan")]}), table)
+    run_batch(ScriptedLLM(echo), table, made)
+    assert rows(made)[0]["fields"] == {"level": None}
+    given = Question("a", "a", fields={"level": (float("inf"),)})
+    assert b"Infinity" not in Answer(given).to_json()
 
 
 def test_questions_are_read_from_parquet_and_answers_written_to_it(tmp_path):
@@ -720,6 +765,14 @@ def test_what_is_no_parquet_file_is_told(tmp_path):
         ("q.csv", b"question\na\nb,c\n", "line 3: it has more cells than"),
         ("q.csv", b'question\na\n"b\n', "line 3: .*are its quotes right"),
         ("q.csv", b'question,id\n"a\nb",1\n,2\n', "line 4: the question is empty"),
+        ("q.csv", b"question\nfine\n\xe9t\xe9\n", "line 3: this is no UTF-8 .*CSV UTF-8"),
+        ("q.csv", "question\na\n".encode("utf-16-le"), "line 1: .*perhaps UTF-16; save it as"),
+        ("q.csv", b"\xff\xfeq", "this is broken UTF-16"),
+        ("q.csv", b"question,\nWhy, so?\n", "line 2: it has more cells than"),
+        ("q.csv", b"question,question\na,b\n", "more than one column is named"),
+        ("q.jsonl", b'{"question": "a", "id": NaN}', "id nan is neither a text nor a whole"),
+        ("q.jsonl", b'\n{"question": "a", "id": "3"}\n{"question": "b"}', "line 2 and line 3 have"),
+        ("q.csv", b'question,id\n"a\nb",1\nc,1\n', "line 2 and line 4 have the same id, '1'"),
         ("q.doc", b"", "the end of its name says nothing that is known"),
     ],
 )
@@ -739,6 +792,46 @@ def test_a_system_prompt_is_for_questions_that_have_none():
     messages = [{"role": "system", "content": "Theirs."}, {"role": "user", "content": "Why?"}]
     both = Question("3", messages=messages).conversation("Given.")
     assert [m.content for m in both] == ["Theirs.", "Why?"]
+
+
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "find", "arguments": '{"city": "Oslo"}'},
+}
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+async def test_tool_calls_of_the_history_reach_the_llm_with_their_results(content):
+    history = [
+        {"role": "developer", "content": "Brief."},
+        {"role": "user", "content": "How warm is it?"},
+        {"role": "assistant", **content, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "3 degrees"},
+    ]
+    llm = ScriptedLLM()
+    (answer,) = [one async for one in answers(llm, [{"messages": history}])]
+    assert answer.kind is None
+    system, _, said, found = llm.asked[0].messages
+    assert system.role == "system"
+    (call,) = said.blocks
+    assert (call.tool_call_id, call.tool_name, call.tool_kwargs) == ("c1", "find", {"city": "Oslo"})
+    assert (found.content, found.additional_kwargs) == ("3 degrees", {"tool_call_id": "c1"})
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"role": "tool", "content": "3"}, "needs .tool_call_id."),
+        ({"role": "user", "content": "a", "tool_calls": [CALL]}, "only .assistant. has"),
+        ({"role": "assistant", "tool_calls": [{"id": "c1"}]}, "a tool call is"),
+        ({"role": "assistant", "tool_calls": "find"}, "write a list of calls"),
+        ({"role": "assistant", "content": None}, "the content of a message is None"),
+    ],
+)
+def test_a_tool_call_that_makes_no_sense_is_refused(message, said):
+    with pytest.raises(BatchError, match=said):
+        Question("1", messages=[message]).conversation()
 
 
 def test_an_image_of_a_message_reaches_the_llm():

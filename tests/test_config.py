@@ -383,6 +383,15 @@ def test_files_are_read_by_their_ending(tmp_path):
         assert to_data(load(tmp_path / name)) == to_data(recipe)
 
 
+@pytest.mark.parametrize("form", ["toml", "yaml", "json"])
+def test_a_file_may_begin_with_a_bom_and_have_the_line_ends_of_windows(tmp_path, form: Format):
+    recipe = loads(MINIMAL)
+    text = dumps(recipe, form).replace("\n", "\r\n")
+    path = tmp_path / f"moa.{form}"
+    path.write_bytes(f"\ufeff{text}".encode())
+    assert to_data(load(path)) == to_data(loads(f"\ufeff{text}", form)) == to_data(recipe)
+
+
 def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path):
     latin = tmp_path / "latin.toml"
     latin.write_bytes('name = "caf\xe9"'.encode("latin-1"))

@@ -1,7 +1,7 @@
 """The course of a batch: what is asked next, what has come of it, and whether to go on."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -9,9 +9,8 @@ from decimal import Decimal
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
-from ._disk import Ids
 from .question import Question
-from .reading import Questions, are_at_hand, each
+from .reading import Questions, are_at_hand, each, unique
 from .results import Answer, Report
 from .store import Store
 from .stream import as_they_come, in_turns
@@ -71,7 +70,7 @@ class Course:
             raise BatchError(f"{store.path}: {problem}: leave the bound out, or name another file")
         if are_at_hand(questions):
             total = 0
-            for question in _unique(each(questions)):
+            for question in unique(questions):
                 total += 1
                 skipped += store.has(question)
                 yield question
@@ -80,8 +79,9 @@ class Course:
 
     async def to_ask(self, questions: Questions) -> AsyncGenerator[Question, None]:
         """The questions that have no answer yet, as long as there is no reason to stop."""
-        read, counted = each(questions), self._so_far.total is not None
-        async with aclosing(in_turns(read) if counted else as_they_come(_unique(read))) as fetched:
+        counted = self._so_far.total is not None
+        fetching = in_turns(each(questions)) if counted else as_they_come(unique(questions))
+        async with aclosing(fetching) as fetched:
             async for question in fetched:
                 if self._store.has(question):
                     self._skip(counted)
@@ -148,20 +148,3 @@ class Course:
 
 def _unknown(what: str) -> str:
     return f"{what} cannot be told in US dollars, so no cost can be kept to"
-
-
-def _unique(questions: Iterable[Question]) -> Iterator[Question]:
-    """The same questions.
-
-    Raises:
-        BatchError: two of them have the same id.
-    """
-    ids = Ids()
-    try:
-        for number, question in enumerate(questions, 1):
-            if not ids.add(question.id, number):
-                both = f"question {ids.get(question.id)} and question {number}"
-                raise BatchError(f"{both} have the same id, {question.id!r}; give each its own")
-            yield question
-    finally:
-        ids.close()

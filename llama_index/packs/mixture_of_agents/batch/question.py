@@ -2,18 +2,14 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ContentBlock,
-    ImageBlock,
-    MessageRole,
-    TextBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 
+from llama_index.packs.mixture_of_agents._messages.openai_format import message_of
 from llama_index.packs.mixture_of_agents.errors import BatchError
 
 _PLACES = 'a "question", or "messages"'
@@ -23,14 +19,16 @@ _PLACES = 'a "question", or "messages"'
 class Question:
     """A question, or a conversation that waits for its next answer.
 
-    Attributes:
-        id: what its answer is found by; unique in its batch.
-        text: the question; of no matter where there are messages.
-        messages: the conversation as OpenAI writes it: ``{"role": "user", "content": "..."}``; a content may also be a
-            list of parts, ``{"type": "text", ...}`` and ``{"type": "image_url", ...}``
+    NaN and infinity in ``messages`` and ``fields`` become None, since JSON cannot hold them.
+
+    Args:
+        id: Identifies the question and its answer; unique in a batch.
+        text: The question; ignored where there are messages.
+        messages: The conversation in OpenAI's format: ``{"role": "user", "content": "..."}``. A content may also be a
+            list of parts, and the history may hold tool calls and their results
             (https://platform.openai.com/docs/api-reference/chat/create, "messages").
-        system: a system prompt to go before it; "" for none.
-        fields: what else its file says of it; found again beside its answer.
+        system: A system prompt to put before it; "" for none.
+        fields: Everything else that the file holds for this question; copied to the row of its answer.
     """
 
     id: str
@@ -39,35 +37,42 @@ class Question:
     system: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", _finite(self.messages))
+        object.__setattr__(self, "fields", _finite(self.fields))
+
     def conversation(self, system: str = "") -> list[ChatMessage]:
-        """What an LLM is asked.
+        """The messages that the LLM receives.
 
         Args:
-            system: a system prompt for a question that has none.
+            system: A system prompt for a question that has none.
 
         Raises:
-            BatchError: its messages make no sense.
+            BatchError: The messages are not in OpenAI's format.
         """
-        asked = [_message(one) for one in self.messages] or [_said("user", self.text)]
+        try:
+            asked = [message_of(one) for one in self.messages] or [_said("user", self.text)]
+        except ValueError as error:
+            raise BatchError(str(error)) from None
         before = self.system or ("" if asked[0].role == MessageRole.SYSTEM else system)
         return [_said("system", before), *asked] if before else asked
 
     def digest(self) -> bytes:
-        """Eight bytes that tell whether a question of the same id is still the same."""
-        text = "" if self.messages else self.text  # which is what is asked, and what a row tells
+        """Eight bytes that change when the question changes."""
+        text = "" if self.messages else self.text
         said = json.dumps([text, self.system, self.messages], sort_keys=True, default=str)
         return hashlib.blake2b(said.encode(), digest_size=8).digest()
 
 
 def question_of(record: Any, number: int) -> Question:
-    """The question that a record of a file is; also of a file for OpenAI's Batch API.
+    """Read a question from a record of a file; a record for OpenAI's Batch API is accepted too.
 
     Args:
-        record: the record: ``question`` or ``messages``, and maybe ``id``, ``system`` and further fields.
-        number: its line, which is its id where it has none.
+        record: ``question`` or ``messages``, and optionally ``id``, ``system`` and further fields.
+        number: The line; used as the id of a record that has none.
 
     Raises:
-        BatchError: it is none; the message says why, but not where.
+        BatchError: The record is not a question; the message says why, but not where.
     """
     if not isinstance(record, Mapping):
         raise BatchError(f"this is no object; write one that has {_PLACES}")
@@ -117,26 +122,12 @@ def _said(role: str, content: str) -> ChatMessage:
     return ChatMessage(role=MessageRole(role), blocks=[TextBlock(text=content)])
 
 
-def _message(given: Any) -> ChatMessage:
-    if not isinstance(given, Mapping):
-        raise BatchError(f'a message is {given!r}; write {{"role": "user", "content": "..."}}')
-    role, content = given.get("role"), given.get("content")  # type: ignore[reportUnknownMemberType]
-    if role not in {one.value for one in MessageRole}:
-        raise BatchError(f'a message has the role {role!r}; write "user", "assistant" or "system"')
-    if isinstance(content, str):
-        return _said(role, content)  # type: ignore[reportUnknownArgumentType]
-    if not isinstance(content, list) or not content:
-        raise BatchError(f'the content of a message is {content!r}; write "content": "..."')
-    return ChatMessage(role=MessageRole(role), blocks=[_part(one) for one in content])  # type: ignore[reportUnknownVariableType]
-
-
-def _part(part: Any) -> ContentBlock:
-    """A part of a message's content."""
-    match part:
-        case {"type": "text", "text": str(text)}:
-            return TextBlock(text=text)
-        case {"type": "image_url", "image_url": {"url": str(url)}}:
-            return ImageBlock(url=url)
-        case _:
-            shown = json.dumps(part, default=str)[:80]
-            raise BatchError(f'a part of a message is neither "text" nor "image_url": {shown}')
+def _finite(value: Any) -> Any:
+    """The same data, with None for NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_finite(one) for one in value]  # type: ignore[reportUnknownVariableType]
+    return tuple(map(_finite, value)) if isinstance(value, tuple) else value  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]

@@ -1,72 +1,110 @@
 """Questions out of a file, one at a time: JSON lines, text, CSV, Parquet."""
 
+import codecs
 import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from io import BufferedReader, TextIOWrapper
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import BatchError
 
+from ._disk import Ids
 from .question import Question, question_of
 
 Questions = str | Path | Iterable[Question | str | Mapping[str, Any]]
-"""A file, or the questions themselves; a text is a question, a mapping what an object of a file is."""
+"""A file, or the questions themselves. A text is a question; a mapping is read like an object of a file."""
 STDIN = Path("-")
 _BOM = "\ufeff"
+_SAVE = 'save it as UTF-8 ("CSV UTF-8" in Excel)'
 _LONGEST = 2**31 - 1
-"""Characters of a cell in a CSV file; more than this its reader takes on no system."""
+"""Characters of a cell in a CSV file: the largest limit that works on every system."""
 
 
 def are_at_hand(questions: Questions) -> bool:
-    """Whether they can be read without waiting, and more than once: those of a file or a sequence."""
+    """Whether the questions can be read more than once and without waiting: a file's or a sequence's can."""
     if isinstance(questions, (str, Path)):
         return Path(questions) != STDIN
     return isinstance(questions, Sequence)
 
 
 def each(questions: Questions) -> Iterator[Question]:
-    """The questions of a file, or those that are given; one that has no id gets its number.
+    """The questions of a file, or the given ones; a question without an id gets its number.
 
     Raises:
-        BatchError: something is no question; the message says which and why.
+        BatchError: Something is not a question; the message says which and why.
+    """
+    return (question for _, question in numbered(questions))
+
+
+def unique(questions: Questions) -> Iterator[Question]:
+    """The same as ``each``, with every id checked.
+
+    Raises:
+        BatchError: Two questions have the same id; the message names both lines.
+    """
+    file = f"{questions}: " if isinstance(questions, (str, Path)) else ""
+    place = "line" if file else "question"
+    with closing(Ids()) as ids:
+        for number, question in numbered(questions):
+            if not ids.add(question.id, number):
+                both = f"{place} {ids.get(question.id)} and {place} {number}"
+                raise BatchError(
+                    f"{file}{both} have the same id, {question.id!r}; give each its own"
+                )
+            yield question
+
+
+def numbered(questions: Questions) -> Iterator[tuple[int, Question]]:
+    """The questions with their numbers: lines of a file, rows of Parquet, places of an iterable, from 1.
+
+    Raises:
+        BatchError: Something is not a question; the message says which and why.
     """
     if isinstance(questions, (str, Path)):
-        yield from read_questions(questions)
+        yield from _in_file(Path(questions))
         return
     for number, one in enumerate(questions, 1):
         if isinstance(one, Question):
-            yield one
+            yield number, one
             continue
         try:
-            yield question_of({"question": one} if isinstance(one, str) else one, number)
+            made = question_of({"question": one} if isinstance(one, str) else one, number)
         except BatchError as error:
             raise BatchError(f"question {number}: {error}") from None
+        yield number, made
 
 
 def read_questions(path: str | Path) -> Iterator[Question]:
-    """The questions of a file, read as they are asked for.
+    """Read the questions of a file, each when it is needed.
 
-    The end of its name says what it is: ``.jsonl`` (or ``.ndjson``), an object with ``question`` or ``messages`` in each
-    line, also as OpenAI's Batch API takes them; ``.txt``, a question in each line; ``.csv`` and ``.tsv`` with a column
-    ``question``; ``.parquet``. "-" is standard input, as JSON lines. Empty lines of JSON lines and text are passed over.
+    The file's extension says what it holds: ``.jsonl`` (or ``.ndjson``) has an object with ``question`` or ``messages``
+    in each line, or a line for OpenAI's Batch API; ``.txt`` has a question in each line; ``.csv`` and ``.tsv`` have a
+    column ``question``; ``.parquet`` too. "-" is standard input, as JSON lines. Empty lines are skipped.
 
     Raises:
-        BatchError: it holds something that is no question; the message says in which line, why, and what to do.
-        ImportError: Parquet, without pyarrow.
-        OSError: it cannot be read.
+        BatchError: Something in it is not a question; the message says in which line, why, and what to do.
+        ImportError: pyarrow is not installed, and the file is Parquet.
+        OSError: The file cannot be read.
     """
-    path = Path(path)
+    return (question for _, question in _in_file(Path(path)))
+
+
+def _in_file(path: Path) -> Iterator[tuple[int, Question]]:
     read = _json_lines if path == STDIN else _FORMATS.get(path.suffix.lower())
     if read is None:
         known = ", ".join(_FORMATS)
         raise BatchError(f"{path}: the end of its name says nothing that is known here ({known})")
     for number, record in read(path):
         try:
-            yield question_of(record, number)
-        except BatchError as error:  # noqa: PERF203 - it names the line
+            question = question_of(record, number)
+        except BatchError as error:
             raise BatchError(f"{path}, line {number}: {error}") from None
+        yield number, question
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -87,27 +125,46 @@ def _text(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
-    csv.field_size_limit(
-        _LONGEST
-    )  # not 128 KiB; it holds for all of this process, there is no other way
-    rows = csv.DictReader(
-        (line for _, line in _lines(path)), delimiter=delimiter, restkey="", strict=True
-    )
-    number = 1
+    # The default is 128 KiB. Python has one limit for the whole process.
+    csv.field_size_limit(_LONGEST)
+    lines = (line for _, line in _lines(path))
+    header, before = next(lines, ""), 0
+    if header.startswith("sep="):  # how Excel names the separator
+        delimiter, header, before = header[4:5], next(lines, ""), 1
+    delimiter = _delimiter(header, delimiter)
+    rows = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
+    number = before + 1
     try:
-        columns = rows.fieldnames or ()
-        if columns and "question" not in columns:
-            problem = f'no column is named "question"; they are: {", ".join(columns)}'
-            raise BatchError(f"{path}, line 1: {problem}")
-        number = rows.line_num + 1
-        for row in rows:
-            if row.pop("", None):
-                problem = "it has more cells than there are columns; put quotes around commas"
-                raise BatchError(f"{path}, line {number}: {problem}")
-            yield number, row
-            number = rows.line_num + 1
+        columns = [name.strip() for name in next(rows, list[str]())]
+        if any(columns) and columns.count("question") != 1:
+            found = "more than one" if "question" in columns else "no"
+            problem = f'{found} column is named "question"; they are: {", ".join(columns)}'
+            raise BatchError(f"{path}, line {number}: {problem}")
+        number = before + rows.line_num + 1
+        for cells in rows:
+            if any(cells):
+                yield number, _row(columns, cells, f"{path}, line {number}")
+            number = before + rows.line_num + 1
     except csv.Error as error:
         raise BatchError(f"{path}, line {number}: {error}; are its quotes right?") from None
+
+
+def _delimiter(header: str, usual: str) -> str:
+    """The character that separates the columns: the usual one, or the only one that gives a column "question"."""
+    for one in (usual, *";\t,|"):
+        with suppress(csv.Error):
+            if "question" in (name.strip() for name in next(csv.reader([header], delimiter=one))):
+                return one
+    return usual
+
+
+def _row(columns: list[str], cells: list[str], place: str) -> dict[str, str]:
+    """The cells of a row by column. Columns without a name are padding, or pandas' index if they come first."""
+    for at, cell in enumerate(cells):
+        if cell and at and (at >= len(columns) or not columns[at]):
+            problem = "it has more cells than there are columns; put quotes around commas"
+            raise BatchError(f"{place}: {problem}")
+    return {name: cell for name, cell in zip(columns, cells, strict=False) if name}
 
 
 def _tabs(path: Path) -> Iterator[tuple[int, Any]]:
@@ -131,14 +188,27 @@ _FORMATS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    r"""The lines of a file, numbered from 1. They end with \n and nothing else that Unicode calls a line's end."""
-    # not sys.stdin, which Python waits for when it ends, while a thread may still read it
-    file: BinaryIO = os.fdopen(0, "rb", closefd=False) if path == STDIN else path.open("rb")
-    with file:
+    r"""The lines of a file, numbered from 1. Only \n ends a line, and none of Unicode's other separators."""
+    # Python waits for sys.stdin when it ends, while a thread may still read it.
+    with os.fdopen(0, "rb", closefd=False) if path == STDIN else path.open("rb") as file:
+        if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            yield from _lines_of_utf_16(file, path)
+            return
         for number, data in enumerate(file, 1):
+            if number == 1 and b"\0" in data:
+                raise BatchError(f"{path}, line 1: this is no UTF-8 but perhaps UTF-16; {_SAVE}")
             try:
                 line = data.decode()
             except UnicodeDecodeError as error:
-                problem = f"this is no UTF-8 ({error.reason} at byte {error.start + 1}); save it so"
+                problem = f"this is no UTF-8 ({error.reason} at byte {error.start + 1}); {_SAVE}"
                 raise BatchError(f"{path}, line {number}: {problem}") from None
             yield number, line.removeprefix(_BOM) if number == 1 else line
+
+
+def _lines_of_utf_16(file: BufferedReader, path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of what Excel and Notepad call Unicode text."""
+    with TextIOWrapper(file, "utf-16", newline="\n") as lines:
+        try:
+            yield from enumerate(lines, 1)
+        except UnicodeDecodeError as error:
+            raise BatchError(f"{path}: this is broken UTF-16 ({error.reason}); {_SAVE}") from None

@@ -81,6 +81,7 @@ def read_text(text: str, format: Format = "toml", name: str = "the recipe") -> D
     Raises:
         ConfigError: it cannot be read; the message shows the line.
     """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         data = tomllib.loads(text) if format == "toml" else yaml.safe_load(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,0 +1,114 @@
+"""Messages as OpenAI's API writes them, turned into LlamaIndex's messages: for batches and for the server."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    ContentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
+
+_ROLES = {
+    "system": MessageRole.SYSTEM,
+    # LLM classes that do not know the role read it as a system message; OpenAI's class turns it back where it matters.
+    "developer": MessageRole.SYSTEM,
+    "user": MessageRole.USER,
+    "assistant": MessageRole.ASSISTANT,
+    "tool": MessageRole.TOOL,
+}
+
+
+def message_of(given: Any) -> ChatMessage:
+    """Read one message (https://platform.openai.com/docs/api-reference/chat/create, "messages").
+
+    Args:
+        given: the message: ``role``, ``content``, and ``tool_calls`` or ``tool_call_id`` where the role has them.
+
+    Returns:
+        The message in LlamaIndex's form. Tool calls become blocks.
+
+    Raises:
+        ValueError: The message is not in OpenAI's format; the text says what is wrong.
+    """
+    if not isinstance(given, Mapping):
+        problem = f'a message is {given!r}; write {{"role": "user", "content": "..."}}'
+        raise ValueError(problem)  # noqa: TRY004 - like every other mistake in the data
+    message: Mapping[str, Any] = given  # type: ignore[reportUnknownVariableType]
+    role, calls = message.get("role"), message.get("tool_calls")
+    if not isinstance(role, str) or role not in _ROLES:
+        known = "user, assistant, system, developer or tool"
+        raise ValueError(f"a message has the role {role!r}; the roles are {known}")
+    if calls and role != "assistant":
+        raise ValueError(f'a message of the role {role!r} has "tool_calls"; only "assistant" has')
+    blocks = _blocks(message.get("content"), may_be_empty=bool(calls))
+    if role == "tool":
+        call_id = message.get("tool_call_id")
+        if not isinstance(call_id, str) or not call_id:
+            raise ValueError(
+                'a message of the role "tool" needs "tool_call_id", the id of its call'
+            )
+        told = {"tool_call_id": call_id}
+        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=told)
+    return ChatMessage(role=_ROLES[role], blocks=[*blocks, *_calls(calls)])
+
+
+def _blocks(content: Any, *, may_be_empty: bool) -> list[ContentBlock]:
+    if isinstance(content, str):
+        return [TextBlock(text=content)] if content or not may_be_empty else []
+    if content is None and may_be_empty:
+        return []
+    if not isinstance(content, (list, tuple)) or not content:
+        raise ValueError(f'the content of a message is {content!r}; write "content": "..."')
+    return [_part(one) for one in content]  # type: ignore[reportUnknownVariableType]
+
+
+def _part(part: Any) -> ContentBlock:
+    match part:
+        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+            return TextBlock(text=text)
+        case {"type": "image_url", "image_url": {"url": str(url), **more}}:
+            detail = more.get("detail")
+            return ImageBlock(url=url, detail=detail if isinstance(detail, str) else None)
+        case {"type": "input_audio", "input_audio": {"data": str(data), "format": str(form)}}:
+            return AudioBlock(audio=base64.b64decode(data), format=form)
+        case _:
+            shown = json.dumps(part, default=str)[:80]
+            raise ValueError(
+                f'a part of a message is neither "text" nor "image_url" nor "input_audio": {shown}'
+            )
+
+
+def _calls(calls: Any) -> list[ToolCallBlock]:
+    if calls is not None and not isinstance(calls, (list, tuple)):
+        raise ValueError(f'"tool_calls" of a message is {calls!r}; write a list of calls')
+    return [_call(one) for one in calls or ()]  # type: ignore[reportUnknownVariableType]
+
+
+def _call(call: Any) -> ToolCallBlock:
+    match call:
+        case {"id": str(call_id), "function": {"name": str(name), "arguments": str(arguments)}}:
+            return ToolCallBlock(
+                tool_call_id=call_id, tool_name=name, tool_kwargs=_arguments(arguments)
+            )
+        case _:
+            wanted = (
+                '{"id": "...", "type": "function", "function": {"name": "...", "arguments": "{}"}}'
+            )
+            shown = json.dumps(call, default=str)[:80]
+            raise ValueError(f"a tool call is {shown}; write {wanted}")
+
+
+def _arguments(text: str) -> Any:
+    """The arguments as an object, which some LLM classes need; anything else stays as it was written."""
+    try:
+        read: Any = json.loads(text)
+    except ValueError:
+        return text
+    return read if isinstance(read, dict) else text  # type: ignore[reportUnknownVariableType]
