@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents import (
+    MixtureOfAgents,
     MixtureOfAgentsPack,
     QuorumNotMet,
     RecipeError,
@@ -234,7 +235,7 @@ def test_proposers_given_twice_or_not_at_all_are_refused(providers: SimulatedPro
         MixtureOfAgentsPack(llm, [])
     with pytest.raises(RecipeError, match="layers = 0"):
         MixtureOfAgentsPack(llm, [llm], num_layers=0)
-    with pytest.raises(RecipeError, match="is not a LlamaIndex LLM"):
+    with pytest.raises(RecipeError, match="is a text, not an LLM"):
         MixtureOfAgentsPack(llm, ["gpt-4o"])  # type: ignore[list-item]
 
 
@@ -351,3 +352,53 @@ def test_no_key_is_shown(providers: SimulatedProviders) -> None:
         caught.value.result.to_json(),
     ]
     assert not [text for text in shown if re.search("very-secret", text)]
+
+
+def test_mistakes_are_refused_with_what_to_give_before_anything_is_paid_for(
+    providers: SimulatedProviders,
+) -> None:
+    llm, other = providers.openai("gpt-4.1"), providers.openai("gpt-4o")
+    pack = MixtureOfAgentsPack(llm, [other])
+    mistakes: list[tuple[Callable[[], object], str]] = [
+        (lambda: MixtureOfAgentsPack(None, [other]), "llm = None: give the aggregator"),  # type: ignore[arg-type]
+        (lambda: MixtureOfAgentsPack(llm, [other], quorom=1), r"did you mean quorum\?"),
+        (lambda: MixtureOfAgentsPack(llm, [other], num_layers=1, layers=2), "give one of them"),
+        (lambda: MixtureOfAgentsPack(llm, [other], aggregator=llm), "give one of them"),
+        (lambda: MixtureOfAgentsPack(llm, "gpt-4o"), r"OpenAI\(model='gpt-4o'\)"),  # type: ignore[arg-type]
+        (lambda: MixtureOfAgentsPack(llm, [type(other)]), "is a class, not an LLM"),  # type: ignore[list-item]
+        (lambda: MixtureOfAgentsPack([other], llm), "swapped"),  # type: ignore[arg-type]
+        (lambda: MixtureOfAgents(llm, [other]), "MixtureOfAgents.llm=..., proposers="),  # type: ignore[arg-type]
+        (lambda: MixtureOfAgents(llm=llm, proposers=[other], quorom=1), "quorum"),
+        (lambda: pack.run(""), "query_str = '': must be the question"),
+        (lambda: pack.run(None), "query_str = None: must be the question"),  # type: ignore[arg-type]
+    ]
+    for mistake, told in mistakes:
+        with pytest.raises(RecipeError, match=told):
+            mistake()
+    assert providers.counts().arrived == 0
+
+
+def test_each_setting_has_the_same_spellings_at_every_door(providers: SimulatedProviders) -> None:
+    llm, other = providers.openai("gpt-4.1"), providers.openai("gpt-4o")
+    old = MixtureOfAgentsPack(llm, [other], num_layers=1, timeout=10).llm.recipe
+    assert (
+        MixtureOfAgentsPack(
+            llm, proposers=(one for one in [other]), layers=1, deadline=10
+        ).llm.recipe
+        == old
+    )
+    for given in (
+        {"llm": llm, "proposers": [other], "num_layers": 1, "deadline": 10},
+        {"aggregator": llm, "reference_llms": [other], "layers": 1, "timeout": 10},
+        {"llm": llm, "reference_llm": other, "layers": 1, "timeout": 10},
+    ):
+        assert MixtureOfAgents(**given).recipe == old  # type: ignore[arg-type]
+    assert MixtureOfAgents(llm=llm, proposers=[other], temperature=None).recipe.temperature is None
+
+
+def test_the_pack_has_the_old_packs_three_layers_and_a_mixture_two(
+    providers: SimulatedProviders,
+) -> None:
+    llm = providers.openai("gpt-4.1")
+    assert len(MixtureOfAgentsPack(llm, [llm]).llm.recipe.layers) == 3
+    assert len(MixtureOfAgents(llm=llm, proposers=[llm]).recipe.layers) == 2

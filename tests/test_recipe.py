@@ -61,8 +61,8 @@ A, B, G = llm("a"), llm("b"), llm("g")
         (lambda: Proposer(A, call=20), "Proposer.call", 20),  # type: ignore[arg-type]
         (lambda: Aggregator(A, max_tokens=0), "Aggregator.max_tokens", 0),
         (lambda: Aggregator(A, max_tokens="9"), "Aggregator.max_tokens", "9"),  # type: ignore[arg-type]
-        (lambda: Aggregator("gpt-4.1"), "Aggregator.llm", "str"),  # type: ignore[arg-type]
-        (lambda: moa(["gpt-4.1"], G), "Proposer.llm", "str"),  # type: ignore[list-item]
+        (lambda: Aggregator("gpt-4.1"), "Aggregator.llm", "gpt-4.1"),  # type: ignore[arg-type]
+        (lambda: moa(["gpt-4.1"], G), "Proposer.llm", "gpt-4.1"),  # type: ignore[list-item]
         (lambda: moa([A], G, deadline=-1), "Recipe.deadline", -1),
         (lambda: moa([A], G, reserve=1), "Recipe.reserve", 1),
         (lambda: moa([A], G, temperature="hot"), "Recipe.temperature", "hot"),

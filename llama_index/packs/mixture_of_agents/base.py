@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.llm import LLM
 
+from ._checks import require, shown
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .recipe import Proposer, moa
+from .recipe import Aggregator, Proposer, moa
+from .recipe._settings import respelled
 from .result import MixtureResult
 
 if TYPE_CHECKING:
@@ -16,9 +18,8 @@ if TYPE_CHECKING:
 else:
     try:
         from llama_index.core.llama_pack.base import BaseLlamaPack
-    except (
-        ImportError
-    ):  # core 0.14.21 and later have no packs any more; the two-method contract stays
+    # Core 0.14.21 and later have no packs; the contract of two methods stays.
+    except ImportError:
         from abc import ABC as BaseLlamaPack
 
 
@@ -28,21 +29,22 @@ class MixtureOfAgentsPack(BaseLlamaPack):
     Args:
         llm: the aggregator, which writes the answer.
         reference_llms: the proposers: a list, or one LLM.
-        num_layers: how many *proposer* layers, as the old pack counted. The paper's l counts the aggregator too, so
-            its "3 layers" are ``num_layers=2``.
+        num_layers: how many *proposer* layers. The default of 3 is the old pack's; everywhere else it is 2, which is
+            what the paper calls "3 layers", since it counts the aggregator too.
         max_tokens: sent with every call; None sends nothing.
         temperature: sent with every call to a model that takes it; None sends nothing.
         timeout: seconds for a whole run.
         reference_llm: the same as ``reference_llms``.
-        policies: further fields of ``Recipe`` and ``Layer``, as ``moa`` takes them (quorum, grace, budget, ...).
+        policies: further fields of ``Recipe`` and ``Layer``, as ``moa`` takes them (quorum, grace, budget, ...). Its
+            names ``proposers``, ``layers`` and ``deadline`` may be used instead of the old pack's.
 
     Raises:
-        RecipeError: the proposers are given twice or not at all, or the settings make no sense.
+        RecipeError: something is given twice, is missing, or makes no sense.
     """
 
     def __init__(
         self,
-        llm: LLM,
+        llm: LLM | Aggregator,
         reference_llms: Sequence[LLM | Proposer] | LLM | None = None,
         num_layers: int = 3,
         max_tokens: int | None = 2048,
@@ -52,23 +54,26 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         reference_llm: Sequence[LLM | Proposer] | LLM | None = None,
         **policies: Any,
     ) -> None:
-        if reference_llms is not None and reference_llm is not None:
-            raise RecipeError(
-                "reference_llm", "...", "is the same as reference_llms: give one of them"
-            )
-        given = reference_llms if reference_llms is not None else reference_llm
-        if given is None:
-            raise RecipeError("reference_llm", None, "give the proposers: a list of LLMs, or one")
-        proposers = list(given) if isinstance(given, Sequence) else [given]
-        recipe = moa(
-            proposers,
-            llm,
-            layers=num_layers,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            deadline=timeout,
-            **policies,
+        unset = (
+            "give the aggregator, an LLM; a recipe without one is made with moa(proposers, None)"
         )
+        require(llm is not None, "llm", None, unset)  # type: ignore[reportUnnecessaryComparison]
+        old = {
+            "llm": (llm, None),
+            "num_layers": (num_layers, 3),
+            "timeout": (timeout, 200),
+            "reference_llms": (reference_llms, None),
+            "reference_llm": (reference_llm, None),
+        }
+        changed = {name: value for name, (value, default) in old.items() if value != default}
+        settings: dict[str, Any] = {
+            "layers": 3,
+            "deadline": 200,
+            **respelled({**policies, **changed}),
+        }
+        if settings.get("proposers") is None:
+            raise RecipeError("reference_llms", None, "give the proposers: a list of LLMs, or one")
+        recipe = moa(max_tokens=max_tokens, temperature=temperature, **settings)
         self.llm = MixtureOfAgents(recipe)
 
     def get_modules(self) -> dict[str, Any]:
@@ -121,6 +126,8 @@ class MixtureOfAgentsPack(BaseLlamaPack):
 
 
 def _question(text: str) -> list[ChatMessage]:
+    asked = isinstance(text, str) and bool(text.strip())  # type: ignore[reportUnnecessaryIsInstance]
+    require(asked, "query_str", shown(text), "must be the question, as a text")
     return [ChatMessage(role="user", content=text)]
 
 

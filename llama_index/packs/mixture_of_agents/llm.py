@@ -37,9 +37,11 @@ from llama_index.packs.mixture_of_agents._engine.job import Finished, Job
 from llama_index.packs.mixture_of_agents._engine.spans import SpanTracer, anybody_listens
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
 
+from ._checks import is_a, shown
 from .errors import RecipeError
 from .events import AnswerDelta, Listener
 from .recipe import Recipe, moa, recipe_metadata
+from .recipe._settings import respelled
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents._engine.run import Happening
@@ -63,8 +65,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         recipe: what the mixture is made of; or else give ``llm`` and ``proposers``.
         llm: the aggregator.
         proposers: the proposers of every layer.
-        num_layers: how many proposer layers.
-        settings: fields of LlamaIndex's ``LLM`` (system_prompt, callback_manager, rate_limiter, ...), and, where the
+        settings: ``layers`` or ``num_layers``, how many proposer layers (2); fields of LlamaIndex's ``LLM`` (system_prompt, callback_manager, rate_limiter, ...), and, where the
             mixture is made of parts, further fields of ``Recipe``, as ``moa`` takes them.
 
     Raises:
@@ -79,21 +80,26 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     def __init__(
         self,
         recipe: Recipe | None = None,
+        proposers: Sequence[Any] | LLM | None = None,
         *,
         llm: LLM | None = None,
-        proposers: Sequence[Any] | None = None,
-        num_layers: int = 2,
         **settings: Any,
     ) -> None:
         of_llm: dict[str, Any] = {
             name: settings.pop(name) for name in LLM.model_fields if name in settings
         }
+        named = {"llm": llm, "proposers": proposers}
+        given = {name: one for name, one in named.items() if one is not None}
+        parts = respelled({**settings, **given})
         if recipe is None:
-            if llm is None or not proposers:
+            if not parts.get("proposers") or "aggregator" not in parts:
                 problem = "give a recipe, or both llm (the aggregator) and proposers"
                 raise RecipeError("recipe", None, problem)
-            recipe = moa(proposers, llm, layers=num_layers, **settings)
-        elif llm is not None or proposers or settings:
+            recipe = moa(**parts)
+        elif not is_a(Recipe, recipe):
+            problem = "is no Recipe: say MixtureOfAgents(llm=..., proposers=[...])"
+            raise RecipeError("recipe", shown(recipe), problem)
+        elif parts:
             raise RecipeError("recipe", recipe.name, "give either a recipe or its parts, not both")
         of_llm["model"] = recipe.name
         super().__init__(**of_llm)

@@ -6,12 +6,13 @@ are further fields of ``Recipe``; those of ``Layer`` (quorum, grace) go into eve
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
+from typing_extensions import Unpack
 
-from llama_index.packs.mixture_of_agents.recipe._recipe import OneAggregator, Proposers
+from llama_index.packs.mixture_of_agents.recipe._recipe import OneAggregator, OneProposer, Proposers
+from llama_index.packs.mixture_of_agents.recipe._settings import Policies
 
 from ._checks import of_kind, require, whole
 from .recipe import Agent, Aggregator, Layer, Proposer, Recipe, moa
@@ -28,17 +29,21 @@ from .selection import (
     Vote,
 )
 
-OneProposer: TypeAlias = Proposer | LLM
 
-
-def moa_lite(proposers: Proposers, aggregator: OneAggregator, **policies: Any) -> Recipe:
+def moa_lite(
+    proposers: Proposers, aggregator: OneAggregator, **policies: Unpack[Policies]
+) -> Recipe:
     """The paper's MoA-Lite (arXiv 2406.04692, section 3.1): 2 layers, that is one of proposers and the aggregator."""
     policies.setdefault("name", "moa_lite")
     return moa(proposers, aggregator, layers=1, **policies)
 
 
 def self_moa(
-    llm: OneProposer, aggregator: OneAggregator | None = None, *, samples: int = 6, **policies: Any
+    llm: OneProposer,
+    aggregator: OneAggregator | None = None,
+    *,
+    samples: int = 6,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Self-MoA (arXiv 2502.00674, Table 1): one good model answers several times, and aggregates its own answers.
 
@@ -63,7 +68,7 @@ def self_moa_seq(
     *,
     samples: int = 16,
     window: int = 6,
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Self-MoA-Seq (arXiv 2502.00674, its section of that name): Self-MoA for more samples than fit a context window.
 
@@ -84,7 +89,7 @@ def self_moa_seq(
     return moa([proposer], writer, layers=1, select=Fold(writer, window), **policies)
 
 
-def rank(proposers: Proposers, ranker: Agent | LLM, **policies: Any) -> Recipe:
+def rank(proposers: Proposers, ranker: Agent | LLM, **policies: Unpack[Policies]) -> Recipe:
     """The paper's LLM-Ranker (arXiv 2406.04692, section 3.3): an LLM chooses one of the answers and writes none.
 
     The instructions are our own.
@@ -98,7 +103,7 @@ def vote(
     judge: Agent | LLM | None = None,
     *,
     samples: int = 1,
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Self-consistency (arXiv 2203.11171, section 2): the final answer that most of the answers come to.
 
@@ -118,7 +123,11 @@ def vote(
 
 
 def best_of_n(
-    llm: OneProposer, judge: Agent | LLM | None = None, *, samples: int = 4, **policies: Any
+    llm: OneProposer,
+    judge: Agent | LLM | None = None,
+    *,
+    samples: int = 4,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Best of n (arXiv 2110.14168, section 4): n answers of one model, each rated by itself; the best one counts.
 
@@ -136,7 +145,7 @@ def best_of_n(
     return moa([proposer], None, layers=1, select=rate, **policies)
 
 
-def council(members: Proposers, chairman: OneAggregator, **policies: Any) -> Recipe:
+def council(members: Proposers, chairman: OneAggregator, **policies: Unpack[Policies]) -> Recipe:
     """A council, after Andrej Karpathy's llm-council (github.com/karpathy/llm-council; no paper).
 
     The members answer; each ranks all answers without knowing their authors; the chairman writes from the answers,
@@ -150,7 +159,7 @@ def fusion(
     panel: Proposers,
     judge: Agent | LLM,
     aggregator: OneAggregator | None = None,
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """A panel and an analyst, after OpenRouter's Fusion (openrouter.ai/docs/guides/routing/routers/fusion-router).
 
@@ -178,7 +187,7 @@ def residual(
     embedding: BaseEmbedding | None = None,
     extractor: Agent | LLM | None = None,
     patience: int = 1,
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Residual MoA (arXiv 2505.24442): diverse answers, residuals between layers, an end when nothing changes.
 
@@ -200,9 +209,8 @@ def residual(
     whole("", 1, keep=keep)
     finds = extractor or _llm_of(aggregator)
     select = (Diverse(keep, embedding), Residuals(finds, patience))
-    return moa(
-        proposers, aggregator, layers=layers, select=select, **{"name": "residual", **policies}
-    )
+    policies.setdefault("name", "residual")
+    return moa(proposers, aggregator, layers=layers, select=select, **policies)
 
 
 def sparse(
@@ -212,7 +220,7 @@ def sparse(
     *,
     layers: int = 2,
     keep: int = 2,
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """Sparse MoA (arXiv 2411.03284): a judge picks the answers that go on, a moderator ends the rounds.
 
@@ -262,7 +270,7 @@ def cascade(
     several = isinstance(cheap, Sequence)
     first = cheap if isinstance(cheap, Sequence) else [_samples_of(cheap, samples)]
     gate = Agreed(share, alike, embedding, final=True, afresh=afresh)
-    layer = Layer(first, quorum=0, select=gate)  # type: ignore[arg-type]
+    layer = Layer(first, quorum=0, select=gate)
     require(
         layer.samples > 1,
         "cheap" if several else "samples",

@@ -11,7 +11,7 @@ from llama_index.packs.mixture_of_agents._checks import (
     is_a,
     not_negative,
     of_kind,
-    require,
+    shown,
     whole,
 )
 from llama_index.packs.mixture_of_agents._providers.facts import is_openai, model_name, takes
@@ -48,8 +48,8 @@ class Agent(Packable):
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        kind = type(self.llm).__name__
-        require(is_a(LLM, self.llm), f"{owner}.llm", kind, "is not a LlamaIndex LLM")
+        if not is_a(LLM, self.llm):
+            raise RecipeError(f"{owner}.llm", shown(self.llm), _no_llm(self.llm))
         bound(owner, max_tokens=self.max_tokens)
         not_negative(owner, temperature=self.temperature)
         if self.call is not None:
@@ -70,6 +70,17 @@ class Agent(Packable):
     def model(self) -> str:
         """The model's name."""
         return model_name(self.llm)
+
+
+def _no_llm(given: object) -> str:
+    """Why something is not an LLM, and what to give."""
+    if isinstance(given, str):
+        return f"is a text, not an LLM: give an object, such as OpenAI(model={given!r})"
+    if isinstance(given, type):
+        return f"is a class, not an LLM: give an object, such as {given.__name__}(model=...)"
+    if given is None:
+        return "is not a LlamaIndex LLM: is the variable set?"
+    return "is not a LlamaIndex LLM"
 
 
 @dataclass(frozen=True, slots=True)

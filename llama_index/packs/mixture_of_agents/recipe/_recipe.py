@@ -1,12 +1,13 @@
 """What a mixture is: layers, an aggregator, and the policies they run under. Immutable; refuses nonsense when made."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, LLMMetadata
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import LLM
+from typing_extensions import Unpack
 
 from llama_index.packs.mixture_of_agents._checks import (
     bound,
@@ -37,6 +38,7 @@ from llama_index.packs.mixture_of_agents.pricing import price_of
 from ._agents import Agent, Aggregator, Proposer
 from ._estimate import Estimate, estimate
 from ._plan import plan
+from ._settings import Policies, RecipeSettings, check_names
 from ._step import Arriving, Outlook, Selection, agents_of, outlook_of
 
 
@@ -58,6 +60,17 @@ class Layer:
     grace: float | None = None
     deadline: float | None = None
     select: tuple[Selection, ...] = ()
+
+    if TYPE_CHECKING:  # what the constructor takes; the fields hold what it makes of that
+
+        def __init__(
+            self,
+            proposers: "Proposers | OneProposer",
+            quorum: int = 1,
+            grace: float | None = None,
+            deadline: float | None = None,
+            select: Selection | Sequence[Selection] = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         proposers = _named(
@@ -97,7 +110,8 @@ class Layer:
 
 
 def _many(one_or_more: Any) -> Iterable[Any]:
-    return one_or_more if isinstance(one_or_more, (list, tuple)) else (one_or_more,)  # type: ignore[reportUnknownVariableType]
+    several = isinstance(one_or_more, (list, tuple, Iterator))
+    return tuple(one_or_more) if several else (one_or_more,)  # type: ignore[reportUnknownVariableType]
 
 
 def _named(proposers: Sequence[Proposer]) -> tuple[Proposer, ...]:
@@ -170,6 +184,15 @@ class Recipe:
         default_factory=dict[str, tuple[float, float]]
     )
     seed: int | None = None
+
+    if TYPE_CHECKING:  # what the constructor takes; the fields hold what it makes of that
+
+        def __init__(
+            self,
+            layers: "Layer | Sequence[Layer | Proposers]",
+            aggregator: "OneAggregator | None",
+            **settings: Unpack[RecipeSettings],
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -250,6 +273,11 @@ class Recipe:
 
 
 def _aggregator(agent: Aggregator | LLM) -> Aggregator:
+    several = isinstance(agent, (list, tuple))
+    swapped = (
+        "is no LLM: give the one that writes the answer (are proposers and aggregator swapped?)"
+    )
+    require(not several, "Recipe.aggregator", shown(agent), swapped)
     known = agent if isinstance(agent, Aggregator) else Aggregator(agent)
     return known if known.name else replace(known, name=known.model)
 
@@ -281,17 +309,20 @@ def _answer_room(agent: Agent, recipe: Recipe) -> int:
     return agent.max_tokens or recipe.max_tokens or output_room(agent.llm) or DEFAULT_NUM_OUTPUTS
 
 
+OneProposer: TypeAlias = Proposer | LLM
 Proposers: TypeAlias = Sequence[Proposer | LLM]
 OneAggregator: TypeAlias = Aggregator | LLM
+DEFAULT_LAYERS = 2
+"""How many proposer layers a mixture has unless it says otherwise: the paper's "3 layers"."""
 
 
 def moa(
     proposers: Proposers,
     aggregator: OneAggregator | None,
     *,
-    layers: int = 2,
+    layers: int = DEFAULT_LAYERS,
     select: Selection | Sequence[Selection] = (),
-    **policies: Any,
+    **policies: Unpack[Policies],
 ) -> Recipe:
     """The paper's mixture (arXiv 2406.04692, section 2.2): every layer has the same proposers.
 
@@ -306,6 +337,8 @@ def moa(
         RecipeError: it makes no sense.
     """
     whole("", 1, layers=layers)
-    of_layer = {name: policies.pop(name) for name in ("quorum", "grace") if name in policies}
-    layer = Layer(proposers, select=select, **of_layer)  # type: ignore[arg-type]
-    return Recipe((layer,) * layers, aggregator, **policies)  # type: ignore[arg-type]
+    check_names("moa", policies, Policies.__annotations__)
+    settings: dict[str, Any] = dict(policies)
+    of_layer = {name: settings.pop(name) for name in ("quorum", "grace") if name in settings}
+    layer = Layer(proposers, select=select, **of_layer)
+    return Recipe((layer,) * layers, aggregator, **settings)

@@ -199,7 +199,7 @@ def _numbers(value: Any) -> list[int]:
         return _bare(_plain(value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return [int(value)] if -1e6 < value < 1e6 and value % 1 == 0 else [0]
-    parts: list[Any] = value if isinstance(value, list) else []
+    parts: list[Any] = value if isinstance(value, list) else []  # type: ignore[reportUnknownVariableType]
     named = [_numbers(part) for part in parts]
     return [one[0] for one in named] if all(len(one) == 1 for one in named) else []
 
