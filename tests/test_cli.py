@@ -9,6 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from programs import run_python
@@ -488,22 +489,39 @@ def test_a_key_whose_integration_is_not_installed_says_what_to_install(here, mon
         find(Flags()).recipe()
 
 
-def test_without_keys_the_models_of_a_running_ollama_make_a_mixture(here, monkeypatch):
-    class Tags(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(
-                json.dumps({"models": [{"name": "llama3.1:8b"}, {"name": "qwen3"}]}).encode()
-            )
+class Ollama(BaseHTTPRequestHandler):
+    """Lists an embedding model first; of the last one it does not say what it can do, as an older Ollama."""
 
-        def log_message(self, *_: object) -> None:
-            pass
+    capabilities: ClassVar = {
+        "nomic-embed-text": ["embedding"],
+        "llama3.1:8b": ["completion", "tools"],
+    }
 
-    with HTTPServer(("127.0.0.1", 0), Tags) as server:
-        Thread(target=server.handle_request).start()
-        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.server_port}")
+    def do_GET(self) -> None:
+        self.answer({"models": [{"name": name} for name in (*self.capabilities, "qwen3")]})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        known = self.capabilities.get(asked["model"])
+        self.answer({"capabilities": known} if known else {})
+
+    def answer(self, body: object) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_without_keys_the_models_of_a_running_ollama_that_can_chat_make_a_mixture(
+    here, monkeypatch
+):
+    with HTTPServer(("127.0.0.1", 0), Ollama) as server:
+        Thread(target=server.serve_forever, args=(0.01,)).start()
+        monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{server.server_port}")
         source = find(Flags())
+        server.shutdown()
     assert source.origin == f"the Ollama at http://127.0.0.1:{server.server_port}"
     assert source.document.data["proposers"] == ["ollama:llama3.1:8b", "ollama:qwen3"]
     assert source.document.data["aggregator"] == "ollama:llama3.1:8b"

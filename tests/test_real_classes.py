@@ -8,9 +8,11 @@ import asyncio
 import importlib
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -18,6 +20,8 @@ from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
+from llama_index.packs.mixture_of_agents._providers.descriptions import address
+from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, make_llm
 from llama_index.packs.mixture_of_agents.errors import QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -192,19 +196,20 @@ def provider() -> Iterator[Provider]:
 def make(name: str, base: str, **more: Any) -> Any:
     module = importlib.import_module(f"llama_index.llms.{name}")
     if name == "anthropic":
-        return module.Anthropic(model="claude-sonnet-4-5", api_key=KEY, base_url=base, **more)
+        return module.Anthropic(
+            model="claude-sonnet-4-5", base_url=base, **{"api_key": KEY, **more}
+        )
     if name == "google_genai":
         return module.GoogleGenAI(
             model="gemini-2.5-flash",
-            api_key=KEY,
             http_options={"base_url": base},
             context_window=9000,
-            **more,
+            **{"api_key": KEY, **more},
         )
     if name == "ollama":
         return module.Ollama(model="llama3.2", base_url=base, context_window=9000, **more)
     return module.OpenAILike(
-        model="m", api_key=KEY, api_base=f"{base}/like", is_chat_model=True, **more
+        model="m", api_base=f"{base}/like", is_chat_model=True, **{"api_key": KEY, **more}
     )
 
 
@@ -318,3 +323,44 @@ def test_an_ollama_is_held_to_a_schema(provider: Provider):
     (asked,) = provider.asked
     assert asked["format"] == Number.model_json_schema()
     assert "value" in asked["messages"][-1]["content"]
+
+
+def test_an_ollama_is_asked_where_ollama_host_says(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OLLAMA_HOST", provider.base.replace("http://127.0.0.1", "0.0.0.0"))
+    llm = make_llm(ModelSpec("ollama:llama3.2", settings={"context_window": 9000}))
+    assert llm.chat(QUESTION).message.content == "forty-two"
+    elsewhere = ModelSpec("ollama:llama3.2", api_base="http://127.0.0.1:1")
+    assert address(make_llm(elsewhere)) == "http://127.0.0.1:1"
+
+
+CANARY = "c4nary/key+with=signs"
+KEYS: dict[str, dict[str, Any]] = {
+    "anthropic": {"api_key": CANARY},
+    "google_genai": {"api_key": CANARY},
+    "ollama": {"headers": {"Authorization": f"Bearer {CANARY}"}},
+    "openai_like": {"api_key": CANARY},
+    "anthropic with a header": {"default_headers": {"x-team": CANARY}},
+    "openai_like with a header": {"default_headers": {"x-team": CANARY}},
+}
+
+
+@pytest.mark.parametrize("way", KEYS)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_a_secret_that_an_error_repeats_reaches_no_text_in_any_form(
+    way: str, status: int, provider: Provider, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    llm = make(way.split(maxsplit=1)[0], provider.base, **KEYS[way])
+    forms = (CANARY, quote(CANARY, safe=""), b64encode(f"me:{CANARY}".encode()).decode())
+    for form in forms:
+        provider.refusals.append((status, f"no access with {form} or {CANARY}"))
+        with pytest.raises(QuorumNotMet) as raised:
+            await MixtureOfAgents(moa([llm], llm, layers=1, call=KEEP)).achat(QUESTION)
+        provider.refusals.clear()
+        shown = f"{raised.value} {raised.value.result.to_json()} {caplog.text}"
+        assert "c4nary" not in shown
+        assert form[:-4] not in shown
+        assert "no access with" in shown
+        assert "***" in shown

@@ -15,7 +15,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
-from .environment import problem_of_environment
+from .environment import ollama_address, problem_of_environment
 from .faults import causes
 from .redaction import SECRET, redact
 
@@ -130,6 +130,8 @@ def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
     """
     provider = spec.provider
     given = {**provider.settings, **_resolved(spec.settings, need_key=need_key)}
+    if provider is PROVIDERS["ollama"] and os.environ.get("OLLAMA_HOST"):
+        given.setdefault(provider.base, ollama_address())
     if spec.api_base:
         given[provider.base] = spec.api_base
     elif provider is PROVIDERS["openai-like"]:

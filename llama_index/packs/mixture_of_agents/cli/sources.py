@@ -12,6 +12,7 @@ from platformdirs import user_config_path
 from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from llama_index.packs.mixture_of_agents._providers.environment import ollama_address
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, is_installed
 from llama_index.packs.mixture_of_agents.config import from_document
 from llama_index.packs.mixture_of_agents.config._documents import Document, read_file, read_text
@@ -181,7 +182,7 @@ def from_environment() -> Source:
         own = [f"ollama:{name}" for name in models[:3]]
         data = {"proposers": own, "aggregator": own[0], "layers": 1}
         limits = {"limits": {"one_model_at_a_time": True}}
-        return Source(Document(data | limits, "Ollama"), f"the Ollama at {_ollama_address()}")
+        return Source(Document(data | limits, "Ollama"), f"the Ollama at {ollama_address()}")
     raise ConfigError(NOTHING.format(user_file=user_file()))
 
 
@@ -193,19 +194,27 @@ _OFFERS: Mapping[str, tuple[tuple[str, ...], str]] = {
 """For each key the proposers that it pays for, and the aggregator where it is the first key that there is."""
 
 
-def _ollama_address() -> str:
-    host = os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
-    # an Ollama that serves all interfaces is told so by this address, at which nobody can be reached
-    host = host.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-    return host if host.startswith(("http://", "https://")) else f"http://{host}"
-
-
 def _ollama_models() -> list[str]:
-    """The models of a running Ollama; none where there is no Ollama."""
+    """The models of a running Ollama that can chat; none where there is no Ollama."""
     try:
-        with urllib.request.urlopen(  # noqa: S310 - it is an http address
-            f"{_ollama_address()}/api/tags", timeout=0.5
-        ) as answer:
-            return [one["name"] for one in json.load(answer)["models"]]
+        names = [one["name"] for one in _ollama("tags")["models"]]
+        return [name for name in names if _can_chat(name)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _can_chat(name: str) -> bool:
+    """Whether a model of Ollama's is no embedding model. An older Ollama does not say, nor does one that is busy."""
+    try:
+        capabilities: list[str] | None = _ollama("show", model=name).get("capabilities")
+    except (OSError, ValueError):
+        return True
+    return not capabilities or "completion" in capabilities
+
+
+def _ollama(method: str, **asked: str) -> Any:
+    request = urllib.request.Request(  # noqa: S310 - it is an http address
+        f"{ollama_address()}/api/{method}", json.dumps(asked).encode() if asked else None
+    )
+    with urllib.request.urlopen(request, timeout=0.5) as answer:  # noqa: S310
+        return json.load(answer)
