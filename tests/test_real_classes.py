@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
+from llama_index.llms.openai import OpenAIResponses
 from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
@@ -112,7 +113,39 @@ def openai_chunk(text: str, reason: str | None = None) -> dict[str, Any]:
     return openai("chat.completion.chunk", [{"index": 0, "delta": delta, "finish_reason": reason}])
 
 
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "status": "completed",
+    "model": "gpt-4.1",
+    "output": [
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "forty-two", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": False,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {
+        "input_tokens": 60,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 7,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 67,
+    },
+}
+
 BODIES: dict[str, Any] = {
+    "/like/responses": RESPONSE,
+    "/like/responses+": [
+        {"type": "response.output_text.delta", "sequence_number": 1, "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": "forty-two", "logprobs": []},
+        {"type": "response.completed", "sequence_number": 2, "response": RESPONSE},
+    ],
     "/v1/messages": ANTHROPIC,
     "/v1/messages+": ANTHROPIC_STREAM,
     "/v1beta/models/gemini-2.5-flash:generateContent": google("forty-two", "STOP", GOOGLE_USAGE),
@@ -364,3 +397,35 @@ async def test_a_secret_that_an_error_repeats_reaches_no_text_in_any_form(
         assert form[:-4] not in shown
         assert "no access with" in shown
         assert "***" in shown
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_the_responses_api_gets_its_own_parameters_in_one_request(
+    way: str, streamed: bool, provider: Provider
+):
+    llm = OpenAIResponses(model="gpt-4.1", api_key=KEY, api_base=f"{provider.base}/like")
+    proposer = Proposer(llm, temperature=0.25, max_tokens=77)
+    mixture = MixtureOfAgents(moa([proposer], Aggregator(llm, max_tokens=78), layers=1, call=KEEP))
+    if way == "sync" and streamed:
+        response = await asyncio.to_thread(lambda: list(mixture.stream_chat(QUESTION))[-1])
+    elif way == "sync":
+        response = await asyncio.to_thread(mixture.chat, QUESTION)
+    elif streamed:
+        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+    else:
+        response = await mixture.achat(QUESTION)
+    result = response.additional_kwargs["mixture"]
+    assert result.answer == "forty-two"
+    assert [call.attempts for call in result.calls] == [1, 1]
+    assert [body["max_output_tokens"] for body in provider.asked] == [77, 78]
+    assert not any({"max_tokens", "stream_options", "n"} & set(body) for body in provider.asked)
+
+
+def test_samples_of_the_responses_api_are_a_request_each(provider: Provider):
+    llm = OpenAIResponses(model="gpt-4.1", api_key=KEY, api_base=f"{provider.base}/like")
+    result = MixtureOfAgents(moa([Proposer(llm, samples=2)], llm, layers=1, call=KEEP)).chat(
+        QUESTION
+    )
+    assert len(provider.asked) == 3
+    assert result.additional_kwargs["mixture"].degraded == ()

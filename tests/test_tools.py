@@ -4,7 +4,15 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    CacheControl,
+    CachePoint,
+    ChatMessage,
+    ChatResponse,
+    CitableBlock,
+    TextBlock,
+    ToolCallBlock,
+)
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 
@@ -287,6 +295,49 @@ def test_calls_that_a_class_keeps_in_its_own_place_are_found_too(stream: bool) -
     assert wanted(ask()) == [("add", {})]
     assert wanted(ask()) == []
     assert wanted(ask()) == []
+
+
+class Older(ScriptedLLM):
+    """Like an integration that knows no block but text, and keeps its calls as LiteLLM's class does."""
+
+    __module__ = "llama_index.llms.older"
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
+
+
+@pytest.mark.parametrize("kept", [{"tool_calls": [CALL]}, {}], ids=["its own", "another's"])
+def test_a_class_that_knows_no_tool_call_blocks_gets_calls_back_in_its_own_form(
+    kept: dict[str, Any],
+) -> None:
+    block = ToolCallBlock(tool_call_id="1", tool_name="add", tool_kwargs={"a": 1, "b": 2})
+    history = [
+        ChatMessage("What is 1 + 2?"),
+        ChatMessage(
+            role="assistant", blocks=[TextBlock(text="I add."), block], additional_kwargs=kept
+        ),
+        ChatMessage(role="tool", content="3", additional_kwargs={"tool_call_id": "1"}),
+    ]
+    older, newer = Older("3"), ScriptedLLM("3")
+    for llm in (older, newer):
+        MixtureOfAgents(llm=llm, proposers=[ScriptedLLM()]).chat(history)
+    (sent,) = [message for message in older.asked[0].messages if message.role == "assistant"]
+    assert sent.blocks == [TextBlock(text="I add.")]
+    assert sent.additional_kwargs["tool_calls"] == [CALL]
+    assert block in newer.asked[0].messages[-2].blocks
+    assert history[1].blocks[-1] is block
+
+
+def test_hints_that_a_class_does_not_know_are_left_out_and_their_content_stays() -> None:
+    source = CitableBlock(title="Report", source="a.txt", content=[TextBlock(text="It is 3.")])
+    hint = CachePoint(cache_control=CacheControl(type="ephemeral"))
+    history = [ChatMessage(role="user", blocks=[source, hint, TextBlock(text="What is it?")])]
+    older, newer = Older("3"), ScriptedLLM("3")
+    for llm in (older, newer):
+        MixtureOfAgents(llm=llm, proposers=[ScriptedLLM()]).chat(history)
+    sent = older.asked[0].messages[-1].blocks
+    assert [block.text for block in sent] == ["Report:", "It is 3.", "What is it?"]
+    assert newer.asked[0].messages[-1].blocks == history[0].blocks
 
 
 def test_a_mixture_as_the_aggregator_passes_the_tools_on_and_its_calls_back(

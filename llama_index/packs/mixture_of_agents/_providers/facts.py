@@ -1,6 +1,7 @@
 """What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
 
 import re
+import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from functools import lru_cache
@@ -79,8 +80,13 @@ def _derives(kind: type[LLM], integration: str) -> bool:
 
 
 def is_openai(llm: LLM) -> bool:
-    """Whether it is LlamaIndex's OpenAI class or one derived from it: these can give several answers to one request."""
-    return derives_from(llm, "openai")
+    """Whether it is LlamaIndex's OpenAI class for chats, or derived from it: one request can give several answers."""
+    return derives_from(llm, "openai") and not is_openai_responses(llm)
+
+
+def is_openai_responses(llm: LLM) -> bool:
+    """Whether it asks OpenAI's Responses API, which has other parameters than chats have."""
+    return derives_from(llm, "openai") and "max_output_tokens" in type(llm).model_fields
 
 
 def output_limit(llm: LLM, wanted: int | None) -> int | None:
@@ -88,9 +94,29 @@ def output_limit(llm: LLM, wanted: int | None) -> int | None:
 
     LlamaIndex's OpenAI class prefers the ``max_tokens`` of its own constructor.
     """
-    own = getattr(llm, "max_tokens", None)
+    own = getattr(llm, "max_tokens", None) or getattr(llm, "max_output_tokens", None)
     first, second = (own, wanted) if is_openai(llm) else (wanted, own)
     return first or second or output_room(llm) or None
+
+
+def knows_block(llm: LLM, block: str) -> bool:
+    """Whether the LLM's class reads a kind of content block, by the name of its class; a class of your own reads all."""
+    return _knows_block(type(llm), block)
+
+
+@lru_cache(maxsize=256)
+def _knows_block(kind: type[LLM], block: str) -> bool:
+    packages = {
+        ".".join(cls.__module__.split(".")[:3])
+        for cls in kind.__mro__
+        if cls.__module__.startswith("llama_index.llms.")
+    }
+    modules = [
+        module
+        for name, module in tuple(sys.modules.items())
+        if any(name == package or name.startswith(f"{package}.") for package in packages)
+    ]
+    return not packages or any(block in vars(module) for module in modules)
 
 
 def calls_functions(llm: LLM) -> bool:

@@ -9,11 +9,21 @@ carries the tools or the schema themselves, and each aggregator that is asked is
 # ruff: noqa: SLF001
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    CachePoint,
+    ChatMessage,
+    ChatResponse,
+    CitableBlock,
+    CitationBlock,
+    ContentBlock,
+    TextBlock,
+    ToolCallBlock,
+)
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
@@ -25,7 +35,7 @@ from llama_index.core.program.utils import create_flexible_model
 from llama_index.packs.mixture_of_agents._messages.prompts import inject
 from llama_index.packs.mixture_of_agents._messages.views import Audience
 
-from .facts import calls_functions, derives_from
+from .facts import calls_functions, derives_from, knows_block
 
 Told = tuple[list[ChatMessage], dict[str, Any]]
 """The messages to send to an LLM and the keyword arguments to send with them."""
@@ -218,10 +228,51 @@ def audience(messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Audi
 
 
 def told(llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
-    """What to send to an LLM for a chat with these keyword arguments."""
+    """The messages and keyword arguments to send to an LLM for a chat, in the format of its class."""
     form = form_of(kwargs)
     rest = {name: value for name, value in kwargs.items() if value is not form or form is None}
-    return form.told(llm, messages, rest) if form else (list(messages), rest)
+    readable = [_readable(llm, message) for message in messages]
+    return form.told(llm, readable, rest) if form else (readable, rest)
+
+
+def _readable(llm: LLM, message: ChatMessage) -> ChatMessage:
+    """The message in blocks that the LLM's class knows.
+
+    Older classes keep tool calls in ``additional_kwargs``: they get them as they wrote them, if they did. Few know hints
+    for a provider's cache or blocks that can be cited: these are left out, and their content stays.
+    """
+    foreign = [
+        block
+        for block in message.blocks
+        if isinstance(block, _NOT_KNOWN_TO_ALL) and not knows_block(llm, type(block).__name__)
+    ]
+    if not foreign:
+        return message
+    blocks: list[ContentBlock] = []
+    for block in message.blocks:
+        blocks += _content(block) if any(block is one for one in foreign) else [block]
+    more = dict(message.additional_kwargs)
+    if calls := [block for block in foreign if isinstance(block, ToolCallBlock)]:
+        more["tool_calls"] = more.get("tool_calls") or [_spelled_out(call) for call in calls]
+    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=more)
+
+
+_NOT_KNOWN_TO_ALL = (ToolCallBlock, CachePoint, CitableBlock, CitationBlock)
+
+
+def _content(block: ContentBlock) -> list[ContentBlock]:
+    if isinstance(block, CitableBlock):
+        return [TextBlock(text=f"{block.title}:"), *block.content]
+    return [block.cited_content] if isinstance(block, CitationBlock) else []
+
+
+def _spelled_out(call: ToolCallBlock) -> dict[str, Any]:
+    """A tool call as OpenAI's API writes it."""
+    arguments = (
+        call.tool_kwargs if isinstance(call.tool_kwargs, str) else json.dumps(call.tool_kwargs)
+    )
+    function = {"name": call.tool_name, "arguments": arguments}
+    return {"id": call.tool_call_id or "", "type": "function", "function": function}
 
 
 def with_tool_calls(llm: LLM, response: ChatResponse) -> ChatResponse:

@@ -22,7 +22,15 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._messages.prompts import append_text, inject, text_of
 
-from .facts import context_window, derives_from, endpoint_key, is_openai, provider_name, secrets
+from .facts import (
+    context_window,
+    derives_from,
+    endpoint_key,
+    is_openai,
+    is_openai_responses,
+    provider_name,
+    secrets,
+)
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
 from .streams import OnChunk, Streamed, heard
 
@@ -256,6 +264,7 @@ _GOOGLE = {
     "max_tokens": "max_output_tokens",
     "top_p": "top_p",
 }
+_RESPONSES = {"max_tokens": "max_output_tokens"}
 _OLLAMA = {**_GOOGLE, "max_tokens": "num_predict"}
 
 
@@ -267,6 +276,8 @@ def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, 
         parameters: by their usual names.
         client: the name of Ollama's client that will be asked.
     """
+    if is_openai_responses(llm):
+        return llm, {_RESPONSES.get(name, name): value for name, value in parameters.items()}
     google = derives_from(llm, "google_genai")
     if not google and not derives_from(llm, "ollama"):
         return llm, parameters
@@ -321,7 +332,7 @@ def _stripped(llm: LLM) -> LLM:
 
 def _known_refusals(llm: LLM) -> set[str]:
     """LlamaIndex's OpenAI class keeps its own temperature from reasoning models, but not one that a call brings."""
-    if not is_openai(llm):
+    if not derives_from(llm, "openai"):
         return set()
     from llama_index.llms.openai.utils import O1_MODELS
 

@@ -14,7 +14,7 @@ from llama_index.packs.mixture_of_agents._checks import (
     shown,
     whole,
 )
-from llama_index.packs.mixture_of_agents._providers.facts import is_openai, model_name, takes
+from llama_index.packs.mixture_of_agents._providers.facts import derives_from, model_name, takes
 from llama_index.packs.mixture_of_agents._providers.models import check_model_name
 from llama_index.packs.mixture_of_agents._providers.pickling import Packable
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
@@ -59,7 +59,7 @@ class Agent(Packable):
     def _check_model(self) -> None:
         # These classes look up their model in every call (since core 0.14.23 all of LlamaIndex's do), and refuse it then.
         ours = type(self.llm).__module__.startswith("llama_index.llms.")
-        if is_openai(self.llm) or (ours and hasattr(LLM, "to_payload")):
+        if derives_from(self.llm, "openai") or (ours and hasattr(LLM, "to_payload")):
             try:
                 check_model_name(self.llm, self.model)
             except ConfigError as error:
