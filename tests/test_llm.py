@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import pickle
 import threading
 import time
@@ -24,6 +25,8 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.callbacks import CallbackManager, CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
+from llama_index.core.extractors import TitleExtractor
+from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.instrumentation import (
     get_dispatcher,  # pyright: ignore[reportPrivateImportUsage]
 )
@@ -31,7 +34,10 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.llms import LLM, MockLLM
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from llama_index.core.schema import TextNode
+from llama_index.llms.openai import OpenAI
 from pydantic import Field, PrivateAttr
+from workflows.context.serializers import JsonSerializer
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -43,6 +49,7 @@ from llama_index.packs.mixture_of_agents import (
     Recipe,
     RecipeError,
 )
+from llama_index.packs.mixture_of_agents.errors import ConfigError
 from llama_index.packs.mixture_of_agents.llm import RESULT_KEY
 from llama_index.packs.mixture_of_agents.selection import Cluster, Diverse
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
@@ -550,6 +557,49 @@ def test_a_pickle_makes_the_mixture_again_with_the_environments_keys(
     assert again.chat(QUESTION).message.content
     assert {record.body.get("seed") for record in providers.log("gpt-4o")} == {7}
     assert {record.provider for record in providers.log()} == {"openai", "mistral"}
+
+
+def test_a_mixture_written_to_json_comes_back_with_the_environments_keys(
+    keyed: MixtureOfAgents, providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, data = keyed.to_json(), JsonSerializer().serialize({"mixture": keyed})
+    assert not [secret for secret in SECRETS if secret in text + data]
+    for name, value in providers.environment.items():
+        monkeypatch.setenv(name, value)
+    for again in (
+        MixtureOfAgents.from_json(text),
+        MixtureOfAgents.from_dict(json.loads(text)),
+        JsonSerializer().deserialize(data)["mixture"],
+    ):
+        assert isinstance(again, MixtureOfAgents)
+        assert again.system_prompt == "Be kind."
+        mistral, headed = again.recipe.layers[0].proposers
+        assert mistral.system_prompt == "Be terse."
+        assert headed.kwargs["seed"] == 7
+        assert again.to_dict()["recipe"]["aggregator"]["settings"]["temperature"] == 0.3
+
+
+def test_a_dump_says_what_is_asked() -> None:
+    def dump(own: bool = False, **changes: Any) -> dict[str, Any]:
+        make: Any = ScriptedLLM if own else OpenAI
+        key = {} if own else {"api_key": "x"}
+        llms = [make(model=name, **key) for name in ("gpt-4.1", "gpt-4o")]
+        return MixtureOfAgents(llm=llms[0], proposers=llms[1:], **changes).to_dict()
+
+    for own in (False, True):
+        dumps = [dump(own), dump(own, num_layers=1), dump(own, deadline=9.0), dump(own, fence=True)]
+        assert dump(own) == dumps[0] == json.loads(json.dumps(dumps[0]))
+        assert len({json.dumps(one) for one in dumps}) == 4
+    with pytest.raises(ConfigError, match="ScriptedLLM"):
+        MixtureOfAgents.from_dict(dump(own=True))
+
+
+def test_an_ingestion_cache_keeps_mixtures_apart() -> None:
+    def key(layers: int) -> str:
+        llm = MixtureOfAgents(llm=MockLLM(), proposers=[MockLLM()], num_layers=layers)
+        return get_transformation_hash([TextNode(text="a")], TitleExtractor(llm=llm))
+
+    assert key(1) == key(1) != key(2)
 
 
 def test_an_llm_of_ones_own_class_is_pickled_by_its_class_without_its_key() -> None:

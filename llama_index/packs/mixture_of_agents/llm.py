@@ -25,7 +25,12 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     TextBlock,
 )
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import (
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts.base import PromptTemplate
@@ -253,6 +258,36 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    # The engine's floor is below config's, which makes mixtures: these two methods alone look up.
+
+    @model_serializer(mode="wrap")
+    def custom_model_dump(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Add the recipe as data, without keys, so that caches keep mixtures apart."""
+        del info
+        from llama_index.packs.mixture_of_agents.config._writer import identity
+
+        return {**handler(self), "class_name": self.class_name(), "recipe": identity(self._recipe)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> "MixtureOfAgents":
+        """Make the mixture of ``to_dict`` again; its members take their keys from the environment.
+
+        Args:
+            data: What ``to_dict`` returned.
+            kwargs: Fields to replace.
+
+        Raises:
+            ConfigError: A key is missing, or a member's class is not one of LlamaIndex's.
+        """
+        from llama_index.packs.mixture_of_agents.config import from_data
+
+        given = {**data, **kwargs}
+        if isinstance(given.get("recipe"), dict):
+            given["recipe"] = from_data(given["recipe"])
+        return cls(**{name: given[name] for name in given if name not in ("class_name", "model")})
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> "MixtureOfAgents":
         return self.model_copy()

@@ -1,15 +1,20 @@
 """What a configuration file would say of a recipe: plain data, without what is so anyway, and without keys."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._providers.descriptions import (
     describe_embedding,
     describe_llm,
+    settings_of,
 )
+from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
+from llama_index.packs.mixture_of_agents.errors import ConfigError
 from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
 from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
 from llama_index.packs.mixture_of_agents.selection import as_data
@@ -18,9 +23,20 @@ EVERY_LAYER = ("quorum", "grace", "select")
 """Fields of a layer that ``moa`` gives to every layer."""
 
 
-def to_data(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain JSON data that ``from_data`` reads; see ``dumps``."""
-    said = _said(recipe)
+_Describe = Callable[[LLM], dict[str, Any]]
+
+
+def to_data(recipe: Recipe, describe: _Describe = describe_llm) -> dict[str, Any]:
+    """A recipe as plain JSON data that ``from_data`` reads; see ``dumps``.
+
+    Args:
+        recipe: The recipe.
+        describe: Describes an LLM, without its keys.
+
+    Raises:
+        ConfigError: A part of the recipe cannot be named in a file.
+    """
+    said = _said(recipe, describe)
     layers: list[dict[str, Any]] = said.pop("layers")
     if all(layer == layers[0] for layer in layers) and set(layers[0]) <= {
         "proposers",
@@ -30,37 +46,65 @@ def to_data(recipe: Recipe) -> dict[str, Any]:
     return {**said, "layers": layers}
 
 
-def _said(value: Any) -> Any:
+def identity(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain JSON data for every recipe: what ``to_data`` gives, and LLMs of other classes by class and settings.
+
+    Equal recipes give equal data in every process. ``from_data`` refuses data that names other classes.
+    """
+    try:
+        data = to_data(recipe, _describe_any)
+    except ConfigError:  # an embedding model of another class
+        data = {"words": repr(recipe)}
+    return json.loads(json.dumps(data, default=_path_of))
+
+
+def _describe_any(llm: LLM) -> dict[str, Any]:
+    try:
+        return describe_llm(llm)
+    except ConfigError:
+        name, settings = str(getattr(llm, "model", "")), settings_of(llm)
+        return {"class": _path_of(llm), "model": name, "settings": settings}
+
+
+def _path_of(value: object) -> str:
+    cls = type(value)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _said(value: Any, describe: _Describe) -> Any:
     """What of a value must be said in a file."""
     if isinstance(value, Agent):
         named = {} if value.name == value.model else {"name": value.name}
         mixture = getattr(value.llm, "recipe", None)
         llm = (
-            {"mixture": to_data(mixture)}
+            {"mixture": to_data(mixture, describe)}
             if isinstance(mixture, Recipe)
-            else describe_llm(value.llm)
+            else describe(value.llm)
         )
-        said = {**llm, **named, **_changed(value, ("llm", "name"))}
+        said = {**llm, **named, **_changed(value, describe, ("llm", "name"))}
         return said["model"] if set(said) == {"model"} else said
     if type(value) in SELECTIONS.values():
         name, settings = as_data(value)
-        return {"use": name, **_said(settings)} if settings else name
+        return {"use": name, **_said(settings, describe)} if settings else name
     if isinstance(value, BaseEmbedding):
         return describe_embedding(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return _changed(value)
+        return _changed(value, describe)
     if isinstance(value, Mapping):
-        return {str(name): _said(one) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
+        kept = {str(name): one for name, one in value.items() if not SECRET.search(str(name))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        return {name: _said(one, describe) for name, one in kept.items()}  # type: ignore[reportUnknownVariableType]
     if isinstance(value, (list, tuple)):
-        return [_said(one) for one in value]  # type: ignore[reportUnknownVariableType]
+        return [_said(one, describe) for one in value]  # type: ignore[reportUnknownVariableType]
     return value
 
 
-def _changed(value: Any, but: Sequence[str] = ()) -> dict[str, Any]:
+def _changed(value: Any, describe: _Describe, but: Sequence[str] = ()) -> dict[str, Any]:
     """The fields of a dataclass that are not what they would be anyway."""
     named = [(one, getattr(value, one.name)) for one in fields(value) if one.name not in but]
     return {
-        one.name: _said(held) for one, held in named if _is_required(one) or held != _default(one)
+        one.name: _said(held, describe)
+        for one, held in named
+        if _is_required(one) or held != _default(one)
     }
 
 
