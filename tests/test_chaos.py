@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -26,6 +27,7 @@ from llama_index.packs.mixture_of_agents import (
     moa,
 )
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import CallRetried
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -232,8 +234,15 @@ class Leftovers:
         return f"{self.tasks} tasks, {self.threads} threads, {self.files} files"
 
 
+def _shared_connections() -> Any:
+    """The connections that all mixtures of this process share."""
+    llm: Any = with_shared_clients(OpenAI(api_key="none"))
+    return llm._async_http_client.connections
+
+
 async def leftovers_at_most(before: Leftovers) -> Leftovers:
-    """What is left over when the clients, too, had time to close."""
+    """What is left over when the LLMs' own clients had time to close, and idle shared connections are closed."""
+    await _shared_connections().aclose()
     for _ in range(100):
         gc.collect()
         await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ import gc
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,7 +14,9 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, config
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, config, moa
+from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
+from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents.clients import share_clients
 from llama_index.packs.mixture_of_agents.simulation import (
     Reply,
@@ -251,3 +254,37 @@ def test_a_script_ends_without_a_word_about_connections(
         check=False,
     )
     assert (done.stdout.split(), done.stderr) == (["2", str(shared), "True"], "")
+
+
+async def test_a_mixture_shares_connections_without_being_asked_and_leaves_the_llms_as_they_are(
+    providers: SimulatedProviders,
+) -> None:
+    llms = [providers.openai(model) for model in ("gpt-4.1", "gpt-4.1-mini", "gpt-4o")]
+    before = [dict(llm.__pydantic_private__ or {}) for llm in llms]
+    for _ in range(2):
+        mixture = MixtureOfAgents(moa(llms[:2], llms[2], layers=2))
+        assert (await mixture.achat(ASKED)).message.content
+    assert [dict(llm.__pydantic_private__ or {}) for llm in llms] == before
+    transports = [with_shared_clients(llm)._async_http_client for llm in llms]
+    assert transports[0] is not None
+    assert len({id(client) for client in transports}) == 1
+
+
+async def test_llms_keep_clients_of_their_own_where_a_recipe_or_the_environment_says_so(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = providers.openai("gpt-4.1")
+    alone = Transport(llm, shared=False)
+    assert alone.llm._async_http_client is None  # type: ignore[attr-defined]
+    assert Transport(llm, shared=True).llm._async_http_client is not None  # type: ignore[attr-defined]
+    monkeypatch.setenv("MOA_SHARED_CLIENTS", "0")
+    assert with_shared_clients(llm) is llm
+    assert (await MixtureOfAgents(moa([llm], llm, layers=1)).achat(ASKED)).message.content
+
+
+def test_certificates_that_cannot_be_read_are_left_to_the_llms_own_clients(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    llm = providers.openai("gpt-4.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    assert with_shared_clients(llm) is llm

@@ -22,6 +22,9 @@ class CallPolicy:
             once ten are known. None: never.
         truncated: what happens to a proposal that was cut off at ``max_tokens``. "keep" makes it a reference that is
             marked as cut off, and the result notes it; "reject" makes it a failure.
+        shared_clients: ask LLMs of LlamaIndex's OpenAI class over the connections that all mixtures of the process
+            share, where an LLM has no HTTP client of its own yet. The environment variable ``MOA_SHARED_CLIENTS=0``
+            turns it off for all mixtures.
     """
 
     timeout: float | None = 120.0
@@ -31,6 +34,7 @@ class CallPolicy:
     max_wait: float = 30.0
     hedge_after: float | Literal["usual"] | None = None
     truncated: Literal["reject", "keep"] = "keep"
+    shared_clients: bool = True
 
     def __post_init__(self) -> None:
         positive("CallPolicy", timeout=self.timeout, deadline=self.deadline)

@@ -49,7 +49,11 @@ class Caller:
     def transport(self, agent: Agent) -> Transport:
         """The transport of the agent's LLM."""
         known = self._transports.get(id(agent.llm))
-        return known or self._transports.setdefault(id(agent.llm), Transport(agent.llm))
+        if known:
+            return known
+        policy = agent.call or self._recipe.call
+        made = Transport(agent.llm, shared=policy.shared_clients)
+        return self._transports.setdefault(id(agent.llm), made)
 
     def endpoint(self, transport: Transport) -> Endpoint:
         """What all calls to the same model at the same address share."""

@@ -46,6 +46,7 @@ class Transport:
         llm: the LLM.
         alone: ask it as it is. Otherwise a copy is asked without retries and rate limits of its own, which the engine
             sees to.
+        shared: give the copy the process's shared HTTP clients where its class can use them.
 
     Attributes:
         llm: the LLM to ask; the caller's own object where nothing had to be changed.
@@ -56,9 +57,13 @@ class Transport:
         refused: optional parameters that the model has refused; they are not sent again.
     """
 
-    def __init__(self, llm: LLM, *, alone: bool = False) -> None:
+    def __init__(self, llm: LLM, *, alone: bool = False, shared: bool = False) -> None:
         self.original = llm
         self.llm = llm if alone else _stripped(llm)
+        if shared and is_openai(llm):
+            from .connections import with_shared_clients  # it imports httpx, as this class does
+
+            self.llm = with_shared_clients(self.llm)
         self.key = endpoint_key(llm)
         self.secrets = secrets(llm)
         self.window = context_window(llm)

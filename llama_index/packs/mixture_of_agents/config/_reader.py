@@ -80,9 +80,8 @@ def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
 
 class _Reader:
     def __init__(self, document: Document, need_keys: bool) -> None:
-        from llama_index.packs.mixture_of_agents.clients import (
-            SharedClients,  # it imports httpx, as LLM classes do, and core does not
-        )
+        # It imports httpx, as LLM classes do and core does not.
+        from llama_index.packs.mixture_of_agents._providers.connections import SharedClients
 
         self.document, self.need_keys = document, need_keys
         self.llms: dict[str, LLM] = {}

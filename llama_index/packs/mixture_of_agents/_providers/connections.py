@@ -1,0 +1,240 @@
+"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI class and those derived from it.
+
+By default every LLM object makes HTTP clients of its own, each with an SSL context (20 ms of CPU) and connections
+that are dropped after 5 idle seconds, which is sooner than the next layer begins. docs/performance.md has the numbers.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
+from ssl import SSLContext
+from typing import Any, TypeVar
+from urllib.request import getproxies
+from weakref import finalize
+
+import httpx
+from llama_index.core.llms.llm import LLM
+
+from .openai_client import plain_clients
+
+AnyLLM = TypeVar("AnyLLM", bound=LLM)
+
+SWITCH = "MOA_SHARED_CLIENTS"
+"""The environment variable that, set to 0, leaves every LLM its own HTTP clients."""
+
+KEEP_ALIVE = 60.0
+"""Seconds that an idle connection is kept: a layer's slowest answer takes about as long."""
+
+PIECE = 2**18
+"""Bytes of a request that are written in one go."""
+
+
+def with_shared_clients(llm: AnyLLM) -> AnyLLM:
+    """A copy of an LLM with the clients that all mixtures of the process share.
+
+    Args:
+        llm: the LLM.
+
+    Returns:
+        The copy. The LLM itself where ``SharedClients.given_to`` would return it, where the environment variable
+        ``MOA_SHARED_CLIENTS`` is 0, and where the certificates that the environment names cannot be read: the LLM's
+        own clients then report that when they are used.
+    """
+    if not _asks_completions(llm) or os.environ.get(SWITCH, "").strip() == "0":
+        return llm
+    certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    try:
+        return _of_process(*certificates, _proxied()).given_to(llm)
+    except OSError:
+        return llm
+
+
+@cache
+def _of_process(*_environment: str | bool | None) -> "SharedClients":
+    """The process's clients, one set for each environment that they have been made in."""
+    return SharedClients()
+
+
+def _proxied() -> bool:
+    return bool(getproxies().keys() & {"http", "https", "all"})
+
+
+class SharedClients:
+    """HTTP clients to share between LLMs that are made one after the other.
+
+    Nothing is made before the first LLM that can use it.
+
+    Args:
+        connections: as for ``share_clients``.
+    """
+
+    def __init__(self, connections: int | None = None) -> None:
+        self._connections = connections
+
+    def given_to(self, llm: AnyLLM) -> AnyLLM:
+        """A copy of an LLM with the shared clients; the LLM itself where it has no use for them."""
+        if not _asks_completions(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
+            return llm
+        if not getattr(llm, "reuse_client", True):  # it closes what it has used
+            return llm
+        if "@" in str(getattr(llm, "api_base", None)):  # aiohttp takes no password beside a key
+            return llm
+        from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
+        blocking = DefaultHttpxClient(verify=self._ssl)
+        awaited = self._awaited or DefaultAsyncHttpxClient(verify=self._ssl)
+        copy = llm.model_copy()
+        clients = (*_plain(llm, blocking, awaited), blocking, awaited)
+        for name, client in zip(_CLIENTS, clients, strict=True):
+            setattr(copy, name, client)
+        return copy
+
+    @cached_property
+    def _ssl(self) -> SSLContext:
+        return httpx.create_ssl_context()
+
+    @cached_property
+    def _awaited(self) -> httpx.AsyncClient | None:
+        """The one client of all; None where each LLM needs one of its own, since httpx's knows one event loop."""
+        from openai import DefaultAsyncHttpxClient
+
+        pools = self._pools()
+        if pools is None:
+            return None
+        client: Any = DefaultAsyncHttpxClient(transport=pools)
+        client.connections = pools  # completions.py takes them from here
+        return client
+
+    def _pools(self) -> "_Pools | None":
+        # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
+        if _proxied() or not find_spec("httpx_aiohttp"):
+            return None
+        return _Pools(self._ssl, self._connections or 0)
+
+
+_CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
+"""Where LlamaIndex's OpenAI class keeps what it was given, or has made."""
+
+
+def _asks_completions(llm: LLM) -> bool:
+    """Whether its class is OpenAI or derived from it (``OpenAIResponses`` is not); asked without importing that."""
+    return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
+
+
+def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:
+    """The SDK's clients with plain completions, sync and async; None where the LLM's class makes another kind."""
+    if not _makes_plain_clients(llm):
+        return None, None
+    names = ("api_key", "max_retries", "timeout", "default_headers")
+    settings = {"base_url": llm.api_base, **{name: getattr(llm, name) for name in names}}
+    plain, async_plain = plain_clients()
+    return (
+        plain(http_client=blocking, **settings),
+        async_plain(http_client=awaited, **settings),
+    )
+
+
+def _makes_plain_clients(llm: Any) -> bool:
+    """Whether its class makes its clients as OpenAI's does (Azure's has another kind of them)."""
+    from llama_index.llms.openai import OpenAI
+
+    makers = ("_get_client", "_get_aclient", "_get_credential_kwargs")
+    return all(getattr(llm.__class__, name, None) is getattr(OpenAI, name) for name in makers)
+
+
+class _Pools(httpx.AsyncBaseTransport):
+    """aiohttp's connections beneath httpx: a pool for every event loop that asks."""
+
+    def __init__(self, ssl: SSLContext, connections: int) -> None:
+        self._ssl, self._connections = ssl, connections
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._forget_ended_loops()
+            self._pools[loop] = await self._opened(loop)
+        try:
+            return await self._pools[loop].transport.handle_async_request(await _in_pieces(request))
+        except httpx.ConnectTimeout as error:
+            # httpx-aiohttp says so of every connection that could not be made
+            if isinstance(error.__cause__, asyncio.TimeoutError):
+                raise
+            raise httpx.ConnectError(str(error)) from error.__cause__
+
+    async def _opened(self, loop: asyncio.AbstractEventLoop) -> "_Pool":
+        # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
+        life = _life(self._ssl, self._connections)
+        closing = finalize(self, _end, loop, life)
+        closing.atexit = False
+        return _Pool(await anext(life), life, closing)
+
+    def _forget_ended_loops(self) -> None:
+        for loop in [known for known in tuple(self._pools) if known.is_closed()]:
+            pool = self._pools.pop(loop, None)  # None: another thread was faster
+            if pool:
+                pool.closing()
+
+    async def aclose(self) -> None:
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool:
+            pool.closing.detach()
+            await pool.life.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """One loop's connections, which end with ``life``; ``closing`` sees to that where nobody can use them any more."""
+
+    transport: httpx.AsyncBaseTransport
+    life: AsyncGenerator[httpx.AsyncBaseTransport, None]
+    closing: "finalize[Any, Any]"
+
+
+async def _life(
+    ssl: SSLContext, connections: int
+) -> AsyncGenerator[httpx.AsyncBaseTransport, None]:
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+
+    connector = aiohttp.TCPConnector(limit=connections, ssl=ssl, keepalive_timeout=KEEP_ALIVE)
+    cookies = aiohttp.DummyCookieJar()  # httpx has a jar of its own
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=cookies)
+    try:
+        yield AiohttpTransport(verify=ssl, client=session)
+    finally:
+        await session.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop, life: AsyncGenerator[Any, None]) -> None:
+    try:
+        loop.call_soon_threadsafe(lambda: loop.create_task(life.aclose()))
+    except RuntimeError:  # the loop has ended, maybe without a word to its generators
+        with suppress(StopIteration):
+            life.aclose().send(None)
+
+
+async def _in_pieces(request: httpx.Request) -> httpx.Request:
+    """A request that lets others have the event loop while it is sent: aiohttp writes one piece of bytes in one go."""
+    if len(await request.aread()) <= PIECE:  # to be read first where it follows a redirection
+        return request
+    return httpx.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=_Pieces(request.content),
+        extensions=request.extensions,
+    )
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self._content), PIECE):
+            yield self._content[at : at + PIECE]
