@@ -12,8 +12,10 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents import (
+    Aggregator,
     MixtureOfAgents,
     MixtureOfAgentsPack,
+    Proposer,
     QuorumNotMet,
     RecipeError,
     RunError,
@@ -402,3 +404,33 @@ def test_the_pack_has_the_old_packs_three_layers_and_a_mixture_two(
     llm = providers.openai("gpt-4.1")
     assert len(MixtureOfAgentsPack(llm, [llm]).llm.recipe.layers) == 3
     assert len(MixtureOfAgents(llm=llm, proposers=[llm]).recipe.layers) == 2
+
+
+@pytest.mark.parametrize("fence", [False, True])
+def test_roles_stand_before_the_references(providers: SimulatedProviders, fence: bool) -> None:
+    doubter = Proposer(providers.openai("gpt-4o"), system_prompt="Doubt the obvious answer.")
+    writer = Aggregator(providers.openai("gpt-4.1"), system_prompt="Write for children.")
+    providers.configure("gpt-4o", reply="Sell it.")
+    mixture = MixtureOfAgents(llm=writer, proposers=[doubter], fence=fence)  # type: ignore[arg-type]
+    mixture.chat([ChatMessage(role="system", content="Be brief."), ChatMessage(content="Well?")])
+    for model, role in (
+        ("gpt-4o", "Doubt the obvious answer."),
+        ("gpt-4.1", "Write for children."),
+    ):
+        system = providers.log(model)[-1].body["messages"][0]["content"]
+        assert system.startswith(f"Be brief.\n\n{role}\n\nYou have been provided")
+        assert system.count(role) == 1
+        assert re.search(r"Sell it\.(\n</response-[0-9a-f]{8}>)?$", system)
+
+
+def test_a_role_stays_in_the_system_message_where_references_follow_the_question(
+    providers: SimulatedProviders,
+) -> None:
+    writer = Aggregator(providers.openai("gpt-4.1"), system_prompt="Write for children.")
+    proposers = [providers.openai("gpt-4o")]
+    MixtureOfAgents(llm=writer, proposers=proposers, placement="user").chat(  # type: ignore[arg-type]
+        [ChatMessage(content="Well?")]
+    )
+    system, question = providers.log("gpt-4.1")[-1].body["messages"]
+    assert system == {"role": "system", "content": "Write for children."}
+    assert question["content"].startswith("Well?\n\nYou have been provided")

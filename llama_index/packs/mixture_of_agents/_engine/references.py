@@ -64,7 +64,10 @@ class References:
 
     def put(self, messages: Sequence[ChatMessage]) -> Briefing:
         """The conversation with the references in it."""
-        return Briefing(self.texts, partial(self._put, messages))
+        # Roles stand before the references, which would seem to end in them otherwise.
+        return Briefing(
+            self.texts, partial(self._put, messages), lambda role: self.put(inject(messages, role))
+        )
 
     def _put(self, messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[ChatMessage]:
         texts = [text for text in texts if text]
@@ -107,6 +110,7 @@ class Rendering:
         self.cut: list[str] = []
         self._most: int | None = None
         self._fitted: dict[int, list[ChatMessage]] = {}
+        self._with_role: dict[str, Rendering] = {}
 
     async def for_agent(
         self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
@@ -118,15 +122,27 @@ class Rendering:
             transport: its LLM as it is asked.
             kwargs: further parameters of the call; tools take room too.
         """
+        role, with_role = agent.system_prompt, self._briefing.with_role
+        if not role or with_role is None:
+            messages = await self.fitted(agent, transport, kwargs, role or "")
+            return add_system_prompt(messages, role) if role else messages
+        if role not in self._with_role:
+            self._with_role[role] = Rendering(with_role(role), self._recipe)
+            self._with_role[role].cut = self.cut
+        return await self._with_role[role].fitted(agent, transport, kwargs)
+
+    async def fitted(
+        self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any], role: str = ""
+    ) -> list[ChatMessage]:
+        """The messages with room left for tools, and for a role that is not among them yet."""
         messages = self.whole
         if self._briefing.texts and transport.window is not None:
             room = transport.window - answer_room(agent, transport, self._recipe, kwargs)
-            own = (agent.system_prompt or "", str(kwargs.get("tools") or ""))
+            own = (role, str(kwargs.get("tools") or ""))
             if self._bound() + most_tokens(own) > room:
                 messages = await in_thread(partial(self._within, room, own))  # counting takes time
                 self.cut += [agent.name] if messages is not self.whole else []
-        prompt = agent.system_prompt
-        return add_system_prompt(messages, prompt) if prompt else messages
+        return messages
 
     def _bound(self) -> int:
         """The tokens of the whole: at most so many, and told for almost nothing."""

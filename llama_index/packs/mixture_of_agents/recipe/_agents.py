@@ -28,7 +28,7 @@ class Agent(Packable):
     Attributes:
         llm: any LlamaIndex LLM.
         name: what the agent is called in results and messages; by default its model's name.
-        system_prompt: put behind the user's own system prompt; a persona, say.
+        system_prompt: follows the user's own system prompt and precedes the references; a persona, for example.
         temperature: sent with every call.
         max_tokens: sent with every call. (LlamaIndex's OpenAI class prefers one given to its own constructor.)
         kwargs: further parameters for the LLM's ``chat``.

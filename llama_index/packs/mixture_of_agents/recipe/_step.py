@@ -17,13 +17,17 @@ class Briefing(list[ChatMessage]):
     Args:
         texts: those texts.
         put: the messages with these texts in them, or with shorter ones; "" where one has no room at all.
+        with_role: the briefing for an agent with this system prompt, put before the texts; None: it follows them.
     """
 
     def __init__(
-        self, texts: Sequence[str], put: Callable[[Sequence[str]], list[ChatMessage]]
+        self,
+        texts: Sequence[str],
+        put: Callable[[Sequence[str]], list[ChatMessage]],
+        with_role: "Callable[[str], Briefing] | None" = None,
     ) -> None:
         super().__init__(put(texts))
-        self.texts, self.put = tuple(texts), put
+        self.texts, self.put, self.with_role = tuple(texts), put, with_role
 
 
 class Ask(Protocol):
