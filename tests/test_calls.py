@@ -25,10 +25,16 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, 
 from llama_index.packs.mixture_of_agents._engine.calls import Caller
 from llama_index.packs.mixture_of_agents._engine.job import Job
 from llama_index.packs.mixture_of_agents._engine.request import CANCELLED, Request, RunState
-from llama_index.packs.mixture_of_agents.errors import FailureKind
+from llama_index.packs.mixture_of_agents.errors import FailureKind, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
-from llama_index.packs.mixture_of_agents.simulation import HANG, HANG_MIDWAY, OK, SimulatedProviders
+from llama_index.packs.mixture_of_agents.simulation import (
+    HANG,
+    HANG_MIDWAY,
+    OK,
+    SimulatedProviders,
+    failure,
+)
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTION = [ChatMessage(role="user", content="Well?")]
@@ -377,3 +383,39 @@ async def test_samples_that_a_server_ignores_are_asked_for_one_by_one(
         result = await ask(mixture)
         assert [proposal.text for proposal in result.proposals] == ["one", "two", "three"]
     assert ["n" in asked.kwargs for asked in llm.asked] == [True, *[False] * 5]
+
+
+async def test_a_failure_holds_the_exception_it_stands_for_and_the_runs_error_its_cause(
+    providers: SimulatedProviders,
+) -> None:
+    import pickle
+
+    import openai
+
+    providers.configure("gpt-4.1", chances=[(failure(429), 1.0)])
+    policy = CallPolicy(retries=0)
+    llms = [providers.openai("gpt-4.1") for _ in range(2)]
+    with pytest.raises(RunError) as raised:
+        await MixtureOfAgents(moa(llms, None, layers=1, call=policy)).achat(QUESTION)
+    error = raised.value
+    assert all(isinstance(one.exception, openai.RateLimitError) for one in error.failures)
+    assert isinstance(error.__cause__, openai.RateLimitError)
+    again = pickle.loads(pickle.dumps(error.failures[0]))
+    assert again == error.failures[0]
+    assert again.exception is None
+    assert MixtureResult.from_json(error.result.to_json()) == error.result
+
+
+async def test_an_exception_that_holds_a_secret_is_no_cause_that_a_traceback_would_print() -> None:
+    leaking = ValueError("Incorrect API key provided: sk-abcdefgh12345678")
+    with pytest.raises(RunError) as raised:
+        await MixtureOfAgents(moa([ScriptedLLM(leaking)], None, layers=1)).achat(QUESTION)
+    assert raised.value.failures[0].exception is leaking
+    assert raised.value.__cause__ is None
+
+
+async def test_failures_for_different_reasons_have_no_common_cause() -> None:
+    llms = [ScriptedLLM(ValueError("no")), ScriptedLLM(KeyError("other"))]
+    with pytest.raises(RunError) as raised:
+        await MixtureOfAgents(moa(llms, None, layers=1)).achat(QUESTION)
+    assert raised.value.__cause__ is None

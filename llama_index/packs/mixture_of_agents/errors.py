@@ -59,7 +59,7 @@ OF_THE_ENDPOINT = frozenset(
 """Kinds that speak against the model endpoint, not against the question: these open its circuit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """One call that gave no usable answer.
 
@@ -72,6 +72,8 @@ class Failure:
         status: the HTTP status, where there was one.
         attempts: how many requests were made for this call.
         elapsed: seconds from the start of the call to its end.
+        exception: what the LLM raised, without its traceback. Only the process that saw it has it: it is no part of
+            pickles, JSON and trace files. It may hold a key; ``message`` never does.
     """
 
     agent: str
@@ -82,6 +84,19 @@ class Failure:
     status: int | None = None
     attempts: int = 0
     elapsed: float = 0.0
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self.__dict__.get("_exception")
+
+    def seen_as(self, error: BaseException | None) -> "Failure":
+        """This failure, with the exception that it stands for."""
+        if error is not None:
+            object.__setattr__(self, "_exception", error.with_traceback(None))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_exception"}
 
     def __str__(self) -> str:
         name = self.agent if self.agent == self.model else f"{self.agent} ({self.model})"
@@ -129,6 +144,7 @@ class RunError(MixtureError):
     Attributes:
         failures: a record of every call that failed in the run.
         result: the ``MixtureResult`` of the run as far as it came, or None.
+        __cause__: the LLM's exception, if all calls failed for one reason and its text holds no secret.
     """
 
     def __init__(self, problem: str, failures: Sequence[Failure] = ()) -> None:
@@ -137,6 +153,27 @@ class RunError(MixtureError):
         self.problem = problem
         self.failures = tuple(failures)
         self.result: Any = None
+        cause = _common_cause(failures)
+        if cause is not None:
+            self.__cause__ = cause
+
+
+def _common_cause(failures: Sequence[Failure]) -> BaseException | None:
+    """The exception behind all failures, if they are of one kind and it says no more than their message.
+
+    A traceback prints the causes of an error as they are: one that holds a key must not be among them.
+    """
+    errors = [failure.exception for failure in failures]
+    same = {(failure.kind, type(error)) for failure, error in zip(failures, errors, strict=True)}
+    if len(same) != 1 or errors[0] is None:
+        return None
+    shown = failures[0].message.partition(": ")[2]
+    first = errors[0]
+    alone = first.__cause__ is None and (first.__context__ is None or first.__suppress_context__)
+    try:
+        return first if alone and str(first).strip() == shown else None
+    except Exception:  # noqa: BLE001 - it cannot say what it is
+        return None
 
 
 class QuorumNotMet(RunError):

@@ -44,11 +44,12 @@ _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How an attempt ended: with usable answers and the LLM's own response, or with a fault."""
+    """How an attempt ended: with usable answers and the LLM's own response, or with a fault and its error."""
 
     answers: tuple[Answer, ...] = ()
     response: ChatResponse | None = None
     fault: Fault | None = None
+    error: BaseException | None = None
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -198,7 +199,7 @@ class Attempts:
             fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
             if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
                 self.spent.usage += unanswered_usage(self.request.messages, received)
-            return Attempt(fault=fault)
+            return Attempt(fault=fault, error=error)
         self.spent.usage += usage
         self.endpoint.usual.add(self.run.now() - begun)
         if self.request.samples > 1 and len(answers) == 1:

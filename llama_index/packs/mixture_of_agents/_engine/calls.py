@@ -186,6 +186,7 @@ class _Call:
     def _finish(self, attempt: Attempt, admission: Admission) -> CallFinished:
         request, spent = self.request, self.spent
         failure = self._failure(attempt.fault) if attempt.fault else None
+        failure = failure and failure.seen_as(attempt.error)
         if self.breaker:
             self._tell_breaker(self.breaker, admission, failure)
         finished = CallFinished(
