@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
-from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
+from llama_index.core.base.llms.types import ToolCallBlock, CompletionResponse, LLMMetadata
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.llms.openai import OpenAI
 
@@ -815,6 +815,7 @@ async def test_tool_calls_of_the_history_reach_the_llm_with_their_results(conten
     system, _, said, found = llm.asked[0].messages
     assert system.role == "system"
     (call,) = said.blocks
+    assert isinstance(call, ToolCallBlock)
     assert (call.tool_call_id, call.tool_name, call.tool_kwargs) == ("c1", "find", {"city": "Oslo"})
     assert (found.content, found.additional_kwargs) == ("3 degrees", {"tool_call_id": "c1"})
 

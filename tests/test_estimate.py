@@ -1,5 +1,6 @@
 """What a run will take, told before it begins, and whether it then takes that."""
 
+from typing import Any
 import asyncio
 
 import pytest
@@ -235,7 +236,8 @@ def test_any_recipe_that_can_be_made_runs_to_its_end_with_the_calls_of_its_estim
 ):
     try:
         layers = tuple(Layer(**layer) for layer in parts["layers"])
-        recipe = Recipe(**{**parts, "layers": layers, "deadline": None})
+        settings: dict[str, Any] = {**parts, "layers": layers, "deadline": None}
+        recipe = Recipe(**settings)
     except RecipeError:
         reject()
     estimate = recipe.estimate(messages)
