@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
-from llama_index.core.base.llms.types import ToolCallBlock, CompletionResponse, LLMMetadata
+from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata, ToolCallBlock
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.llms.openai import OpenAI
 

@@ -1,7 +1,7 @@
 """What a run will take, told before it begins, and whether it then takes that."""
 
-from typing import Any
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import event, given, reject, settings

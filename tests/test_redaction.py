@@ -1,10 +1,10 @@
 """No secret stands in a text, in whichever form it comes back, and no text takes long to search."""
 
-from typing import Any
 import base64
 import json
 import pickle
 import time
+from typing import Any
 from urllib.parse import quote
 
 import pytest

@@ -318,7 +318,7 @@ def test_a_class_that_knows_no_tool_call_blocks_gets_calls_back_in_its_own_form(
         ),
         ChatMessage(role="tool", content="3", additional_kwargs={"tool_call_id": "1"}),
     ]
-    older, newer = Older("3"), ScriptedLLM("3")
+    older, newer = Older("3"), ScriptedLLM("3")  # pyright: ignore[reportCallIssue]
     for llm in (older, newer):
         MixtureOfAgents(llm=llm, proposers=[ScriptedLLM()]).chat(history)
     (sent,) = [message for message in older.asked[0].messages if message.role == "assistant"]
@@ -332,11 +332,16 @@ def test_hints_that_a_class_does_not_know_are_left_out_and_their_content_stays()
     source = CitableBlock(title="Report", source="a.txt", content=[TextBlock(text="It is 3.")])
     hint = CachePoint(cache_control=CacheControl(type="ephemeral"))
     history = [ChatMessage(role="user", blocks=[source, hint, TextBlock(text="What is it?")])]
-    older, newer = Older("3"), ScriptedLLM("3")
+    older, newer = Older("3"), ScriptedLLM("3")  # pyright: ignore[reportCallIssue]
     for llm in (older, newer):
         MixtureOfAgents(llm=llm, proposers=[ScriptedLLM()]).chat(history)
     sent = older.asked[0].messages[-1].blocks
-    assert [block.text for block in sent if isinstance(block, TextBlock)] == ["Report:", "It is 3.", "What is it?"]
+    assert {type(block) for block in sent} == {TextBlock}
+    assert [block.text for block in sent if isinstance(block, TextBlock)] == [
+        "Report:",
+        "It is 3.",
+        "What is it?",
+    ]
     assert newer.asked[0].messages[-1].blocks == history[0].blocks
 
 
