@@ -91,7 +91,8 @@ def test_its_readme_names_files_that_there_are(folder):
 def test_a_program_that_names_the_folder_uses_the_copy_and_what_was_changed_in_it(folder):
     prompts = folder / INSIDE / "_messages/prompts.py"
     prompts.write_text(prompts.read_text() + '\nMINE = "mine"\n')
-    ask = f"from {INSIDE.replace('/', '.')} import MixtureOfAgentsPack, prompts; "
+    package = INSIDE.replace("/", ".")
+    ask = f"from {package} import MixtureOfAgentsPack; from {package}._messages import prompts; "
     told = python(folder, "-c", f"{ask}print(prompts.MINE, prompts.__file__)")
     assert told.split() == ["mine", str(prompts)]
 
@@ -117,9 +118,9 @@ def test_what_a_user_changes_adds_and_removes_is_told(folder):
     (folder / "LICENSE").unlink()
     assert differences(folder) == [
         "LICENSE: removed by you",
+        f"{INSIDE}/_messages/prompts.py: changed by you",
         f"{INSIDE}/mine.py: added by you",
         f"{INSIDE}/picture.png: added by you",
-        f"{INSIDE}/_messages/prompts.py: changed by you",
     ]
     (changed,) = [one for one in template.compare(folder).differences if "prompts" in one.name]
     assert [line for line in changed.lines() if line.startswith("+")] == [
@@ -143,8 +144,8 @@ def test_what_a_newer_version_changes_is_told_apart_from_what_the_user_changed(f
     errors.write_text((template.PACKAGE / "errors.py").read_text())  # taken over by hand
     assert template.compare(folder).version == "0.9.0"
     assert differences(folder) == [
-        f"{INSIDE}/events.py: changed in the installed version",
         f"{INSIDE}/_messages/prompts.py: changed by you, changed in the installed version",
+        f"{INSIDE}/events.py: changed in the installed version",
     ]
 
 
