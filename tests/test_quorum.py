@@ -18,6 +18,7 @@ from llama_index.packs.mixture_of_agents import (
     Recipe,
     RecipeError,
 )
+from llama_index.packs.mixture_of_agents._engine.calls import Caller, Request, RunState
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import LayerFinished
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -227,9 +228,12 @@ def test_a_quorum_that_no_layer_can_reach_is_refused(quorum: int) -> None:
 
 
 async def test_an_error_of_our_own_code_ends_the_layer_at_once() -> None:
-    class Bug(BaseException):
-        pass
+    class Buggy(Caller):
+        async def make(self, request: Request, run: RunState, number: int) -> Any:
+            if request.agent.name == "b":
+                raise AssertionError("a bug")
+            return await super().make(request, run, number)
 
-    mixture, _ = one_layer(*named(a=forever, b=Bug("a bug")))
-    with pytest.raises(Bug):
-        await asyncio.wait_for(ask(mixture), NEVER)
+    mixture, _ = one_layer(*named(a=forever, b="never asked"))
+    with pytest.raises(AssertionError, match="a bug"):
+        await asyncio.wait_for(ask(mixture.with_caller(Buggy(mixture.recipe))), NEVER)
