@@ -291,6 +291,40 @@ async def test_a_tag_in_the_middle_of_an_answer_takes_nothing_behind_it_away() -
     assert result.answer == said
 
 
+HALVES = "Great \ud83d news"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_half_a_character_is_replaced_wherever_a_model_says_it(
+    providers: SimulatedProviders, streamed: bool
+) -> None:
+    providers.configure("*", reply=Reply(HALVES, thinking="hm \udc00"))
+    llm = providers.openai("gpt-4.1")
+    mixture = MixtureOfAgents(moa([llm, ScriptedLLM(HALVES)], llm, layers=2))
+    if streamed:
+        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+    else:
+        response = await mixture.achat(QUESTION)
+    result = response.additional_kwargs["mixture"]
+    assert response.message.content == "Great \ufffd news"
+    assert {proposal.text for proposal in result.proposals} == {"Great \ufffd news"}
+    assert not result.failures
+    repr(result).encode()
+    response.message.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_reasoning_that_is_only_closed_is_no_part_of_the_answer(streamed: bool) -> None:
+    writer = ScriptedLLM("I weigh it.\n</think>\n\nParis.\n")
+    mixture = MixtureOfAgents(moa([ScriptedLLM("Use `<think>` and `</think>`.")], writer, layers=1))
+    if streamed:
+        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+    else:
+        response = await mixture.achat(QUESTION)
+    assert response.message.content == "Paris."
+    assert text_of(writer.asked[0].messages[0]).endswith("1. Use `<think>` and `</think>`.")
+
+
 @pytest.mark.parametrize(
     ("kind", "reply"),
     [

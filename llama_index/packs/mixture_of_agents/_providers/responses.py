@@ -1,6 +1,5 @@
 """What an LLM's response says: its text, its thinking, why it stopped, and whether it is of use. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,13 +9,9 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import Proposal
 
-# Whole; or at the start without its opening tag (some servers put that into the prompt); or there without its end.
-_THINK = re.compile(
-    r"<think(?:ing)?>(.*?)</think(?:ing)?>\s*"
-    r"|\A((?:(?!<think).)*)</think(?:ing)?>\s*"
-    r"|\A\s*<think(?:ing)?>(.*)\Z",
-    re.DOTALL,
-)
+from .characters import mended
+from .thinking import split_thinking
+
 _CONTENT_FILTER = frozenset(
     {"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"}
 )
@@ -157,10 +152,8 @@ def _of_message(message: ChatMessage, reason: str) -> Answer:
 
 
 def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:
-    if "think" in text and ("<think" in text or "</think" in text):
-        thinking += "".join(part.strip() for found in _THINK.findall(text) for part in found)
-        text = _THINK.sub("", text)
-    return Answer(text.strip(), thinking, reason, tool_calls)
+    found, text = split_thinking(mended(text))
+    return Answer(text, thinking + found, reason, tool_calls)
 
 
 def _reason(choice: Any) -> str:

@@ -22,6 +22,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._messages.prompts import append_text, inject, text_of
 
+from .characters import mended_response
 from .facts import (
     context_window,
     derives_from,
@@ -167,13 +168,13 @@ class Transport:
         if not threaded and self._native and self._here():
             llm, sent = _addressed(self.llm, parameters, "async_client")
             try:
-                return await llm.achat(messages, **sent)
+                return mended_response(await llm.achat(messages, **sent))
             except Exception as error:
                 if not self._moves(error):
                     raise
             again()
         llm, sent = _addressed(self.llm, parameters, "client")
-        return await in_thread(partial(llm.chat, messages, **sent))
+        return mended_response(await in_thread(partial(llm.chat, messages, **sent)))
 
     async def stream(
         self,

@@ -1,0 +1,70 @@
+"""Whole characters. JSON can hold half of one, a lone surrogate, which nothing can write or send on.
+
+Everything that an LLM says passes here once, where it enters: each half that stands alone becomes U+FFFD.
+"""
+
+import json
+import re
+from typing import Any, cast
+
+from llama_index.core.base.llms.types import ChatResponse
+
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def mended(text: str) -> str:
+    """The text with whole characters: two halves in a row become one, a lone half becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def mended_response(response: ChatResponse) -> ChatResponse:
+    """A response whose text, thinking and tool arguments have whole characters; the same object if they already do."""
+    message = response.message
+    changes = [_changes(block) for block in message.blocks]
+    if not any(changes):
+        return response
+    blocks = [
+        block.model_copy(update=change)
+        for block, change in zip(message.blocks, changes, strict=True)
+    ]
+    mended_message = message.model_copy(update={"blocks": blocks})
+    return response.model_copy(update={"message": mended_message})
+
+
+def _changes(block: Any) -> dict[str, Any]:
+    """The fields of a block that have to change, with their new values."""
+    fields = {name: getattr(block, name, None) for name in ("text", "content", "tool_kwargs")}
+    new = {
+        name: _mended_arguments(value) if name == "tool_kwargs" else _mended_data(value)
+        for name, value in fields.items()
+    }
+    return {name: value for name, value in new.items() if value != fields[name]}
+
+
+def _mended_arguments(arguments: Any) -> Any:
+    """The arguments of a tool call: data, or JSON, which is left as it is while it is incomplete."""
+    if not isinstance(arguments, str) or not _ESCAPED_HALF.search(arguments):
+        return _mended_data(arguments)
+    try:
+        read = json.loads(arguments)
+    except ValueError:
+        return mended(arguments)
+    whole = _mended_data(read)
+    return arguments if whole == read else json.dumps(whole)
+
+
+def _mended_data(data: Any) -> Any:
+    """The data with every string in it mended."""
+    if isinstance(data, str):
+        return mended(data)
+    if isinstance(data, dict):
+        pairs = cast("dict[Any, Any]", data)
+        return {_mended_data(key): _mended_data(value) for key, value in pairs.items()}
+    if isinstance(data, list):
+        items = cast("list[Any]", data)
+        return [_mended_data(item) for item in items]
+    return data
