@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -113,6 +114,20 @@ def test_usage_is_streamed_only_to_whom_asks_for_it(at):
     assert streamed[-1].mixture["calls"] == 3
 
 
+def test_chunks_before_the_one_with_the_usage_say_null_where_usage_was_asked_for(at):
+    for options, null in (({"include_usage": True}, True), ({"include_usage": None}, False)):
+        body = {"model": "moa", "messages": QUESTION, "stream": True, "stream_options": options}
+        told = httpx.post(f"{at}/v1/chat/completions", json=body).text.split("\n\n")
+        first = json.loads(told[0].removeprefix("data: "))
+        assert ("usage" in first) is null
+        assert first.get("usage") is None
+
+
+def test_the_schema_has_the_packages_version(at):
+    told = httpx.get(f"{at}/openapi.json").json()["info"]["version"]
+    assert told == version("llama-index-packs-mixture-of-agents")
+
+
 def test_a_stream_ends_with_done_and_both_kinds_of_answers_carry_their_id(at):
     body = {"model": "moa", "messages": QUESTION}
     whole = httpx.post(f"{at}/v1/chat/completions", json=body)
@@ -169,10 +184,10 @@ def test_what_the_caller_sets_is_passed_on_and_nothing_else():
         )  # fmt: skip
     proposer, _, writer = members(moa)
     assert [asked.kwargs for asked in (proposer.asked[0], writer.asked[0])] == [{}, {}]
-    shared = {"temperature": 0.5, "top_p": 0.9, "max_tokens": 50}
+    shared = {"temperature": 0.5, "top_p": 0.9}
     assert proposer.asked[1].kwargs == shared
     assert writer.asked[1].kwargs == {
-        **shared, "stop": ["END"], "seed": 7, "presence_penalty": 0.1,
+        **shared, "max_tokens": 50, "stop": ["END"], "seed": 7, "presence_penalty": 0.1,
     }  # fmt: skip
 
 

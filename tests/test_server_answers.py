@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlo
 from llama_index.core.llms.llm import ToolSelection
 from served import served
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -173,23 +173,28 @@ def test_the_smaller_of_the_clients_limit_and_the_llms_own_holds(providers):
     assert capped.max_tokens == 100
 
 
-def test_a_limit_that_cuts_proposals_off_is_400_only_where_these_are_rejected(providers):
-    providers.configure("gpt-4.1-mini", reply="one two three four")
-    models = {
-        kept: mixture(
-            ScriptedLLM("x"),
-            providers.openai("gpt-4.1-mini"),
-            call=CallPolicy(retries=0, truncated=kept),
-        )
-        for kept in ("keep", "reject")
-    }
+def test_a_callers_limit_is_the_answers_and_leaves_proposals_their_own_room(providers):
+    for model in ("gpt-4.1-mini", "gpt-4.1"):
+        providers.configure(model, reply="one two three four")
+    proposer, writer = providers.openai("gpt-4.1-mini"), providers.openai("gpt-4.1")
+    policy = CallPolicy(retries=0, truncated="reject")
+    models = {"moa": mixture(writer, proposer, call=policy, max_tokens=300)}
     with served(models) as at, httpx.Client(base_url=at) as client:
-        for stream in (False, True):
-            assert ask(client, "keep", max_tokens=2, stream=stream).status_code == 200
-            answer = ask(client, "reject", max_tokens=2, stream=stream)
-            assert answer.status_code == 400
-            assert answer.json()["error"]["code"] == "max_tokens_too_small"
-            assert "raise max_tokens" in answer.json()["error"]["message"]
+        answer = ask(client, "moa", max_tokens=2)
+        assert answer.status_code == 200
+        assert answer.json()["choices"][0]["finish_reason"] == "length"
+        assert '"finish_reason":"length"' in ask(client, "moa", max_tokens=2, stream=True).text
+    assert {one.body["max_tokens"] for one in providers.log("gpt-4.1-mini")} == {300}
+    assert {one.body["max_tokens"] for one in providers.log("gpt-4.1")} == {2}
+
+
+def test_without_an_aggregator_the_callers_limit_applies_to_the_proposals(providers):
+    providers.configure("gpt-4.1-mini", reply="one two three four")
+    llm = MixtureOfAgents(moa([providers.openai("gpt-4.1-mini")], None, layers=1))
+    with served({"moa": llm}) as at, httpx.Client(base_url=at) as client:
+        answer = ask(client, "moa", max_tokens=2)
+    assert answer.json()["choices"][0]["finish_reason"] == "length"
+    assert [one.body["max_tokens"] for one in providers.log()] == [2]
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")

@@ -95,17 +95,22 @@ def test_ctrl_c_lets_a_run_in_flight_finish(providers):
 @pytest.mark.parametrize(
     ("arguments", "keys", "code", "said"),
     [
-        (["--host", "0.0.0.0"], " , ", 2, "export MOA_SERVER_KEYS=KEY,ANOTHER"),
+        (["--host", "0.0.0.0"], None, 2, "export MOA_SERVER_KEYS=KEY,ANOTHER"),
+        ([], " , ", 2, "MOA_SERVER_KEYS is set and holds no key"),
+        (["--no-keys"], "", 2, "MOA_SERVER_KEYS is set and holds no key"),
+        ([], "one,schl\xfcssel", 2, "MOA_SERVER_KEYS: keys are of printable ASCII"),
+        ([], "one\ttwo", 2, "MOA_SERVER_KEYS: keys are of printable ASCII"),
         (["--host", "192.0.2.1"], "a-key", 1, "cannot listen at 192.0.2.1, port"),
-        (["--in-flight", "0"], "", 2, "--in-flight"),
-        ([], "", 1, "in use"),
+        (["--in-flight", "0"], None, 2, "--in-flight"),
+        ([], None, 1, "in use"),
     ],
     ids=str,
 )
 def test_what_cannot_be_served_is_told_in_a_line(providers, arguments, keys, code, said):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = ["--port", str(taken.getsockname()[1])]
-        env = {**os.environ, **providers.environment, "MOA_SERVER_KEYS": keys}
+        env = {**os.environ, **providers.environment}
+        env |= {} if keys is None else {"MOA_SERVER_KEYS": keys}
         done = run_python("-m", MODULE, "serve", *MODELS, *port, *arguments, env=env)
     assert done.returncode == code, done.stderr
     assert said in done.stderr

@@ -158,3 +158,68 @@ async def test_once_the_server_has_cut_its_runs_no_other_begins():
     answer = await post(app, json.dumps(BODY).encode())
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_ending")
     assert not llm.asked
+
+
+NOTHING: list[dict[str, Any]] = [
+    {"top_logprobs": None},
+    {"functions": None, "function_call": None},
+    {"audio": None, "prediction": None, "web_search_options": None, "moderation": None},
+    {"modalities": ["text"]},
+    {"modalities": None},
+    {"prompt_cache_options": {}},
+    {"n": 1.0, "logprobs": None},
+    {"mixture": None, "stream_options": None},
+    {"max_tokens": 16.0, "seed": 7.0},
+]
+
+
+@pytest.mark.parametrize("fields", NOTHING, ids=str)
+async def test_fields_that_ask_for_nothing_are_accepted(fields):
+    llm = ScriptedLLM("ok")
+    answer = await post(create_app({"one": llm}), json.dumps({**BODY, **fields}).encode())
+    assert answer.status_code == 200, answer.text
+    expected = {"max_tokens": 16, "seed": 7} if "seed" in fields else {}
+    assert llm.asked[0].kwargs == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"n": 2}, "n: only 1 is supported"),
+        ({"n": 0}, "n: only 1 is supported"),
+        ({"logprobs": True}, "logprobs: log probabilities are not supported"),
+        ({"modalities": ["text", "audio"]}, 'modalities: only ["text"] is supported'),
+        ({"functions": []}, "functions"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"max_tokens": 16.5}, "max_tokens"),
+        ({"max_tokens": 1e300}, "max_tokens"),
+        ({"strange": None}, "strange"),
+    ],
+    ids=str,
+)
+async def test_fields_that_cannot_be_served_are_refused_by_name(fields, said):
+    assert said in (await refusal({**BODY, **fields}))["message"]
+
+
+async def test_names_and_refusals_in_the_history_reach_the_llm():
+    llm = ScriptedLLM("ok")
+    history = [
+        {"role": "system", "content": "Be brief.", "name": "house"},
+        {"role": "user", "content": "Why?", "name": "ann"},
+        {"role": "assistant", "content": None, "refusal": "I will not.", "name": "bot"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "Nor now."}]},
+        {"role": "user", "content": "Please?", "name": None},
+    ]
+    body = json.dumps({**BODY, "messages": history}).encode()
+    assert (await post(create_app({"one": llm}), body)).status_code == 200
+    messages = llm.asked[0].messages
+    assert [m.content for m in messages] == [
+        "Be brief.", "Why?", "I will not.", "Nor now.", "Please?",
+    ]  # fmt: skip
+    assert [m.additional_kwargs.get("name") for m in messages] == [
+        "house",
+        "ann",
+        "bot",
+        None,
+        None,
+    ]

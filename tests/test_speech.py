@@ -171,9 +171,12 @@ def test_arguments_of_tools_and_thinking_hold_whole_characters(arguments, wanted
     ]
     message = ChatMessage(role="assistant", blocks=blocks)
     call, thought = mended_response(ChatResponse(message=message)).message.blocks
+    assert isinstance(call, ToolCallBlock)
+    assert isinstance(thought, ThinkingBlock)
     assert call.tool_kwargs == wanted
     assert thought.content == "\ufffd"
-    assert message.blocks[1].content == "\udc00"
+    assert blocks[1].content == "\udc00"  # pyright: ignore[reportAttributeAccessIssue]
+    assert message.blocks == blocks
 
 
 def test_a_response_of_whole_characters_is_handed_on_as_it_is():

@@ -63,7 +63,11 @@ class Spending:
 
     def longest_answer(self, agent: Agent) -> int:
         """How many tokens an agent's answer may have."""
-        wanted = self._kwargs.get("max_tokens") or agent.max_tokens or self._recipe.max_tokens
+        recipe = self._recipe
+        writers = (recipe.aggregator, *recipe.fallbacks)
+        answers = not recipe.aggregator or any(agent is writer for writer in writers)
+        callers = self._kwargs.get("max_tokens") if answers else None
+        wanted = callers or agent.max_tokens or recipe.max_tokens
         return output_limit(agent.llm, wanted) or self._longest
 
     def plans(

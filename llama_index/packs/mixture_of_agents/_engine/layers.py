@@ -50,8 +50,12 @@ Views: TypeAlias = list[tuple[Proposer, list[ChatMessage]]]
 """Each proposer of a layer with the messages that it is sent."""
 Reason: TypeAlias = Literal["all", "quorum", "deadline"]
 
-_SHARED_KWARGS = ("temperature", "max_tokens", "top_p")
-"""A caller's sampling parameters apply to the proposers too; all other parameters are the aggregator's."""
+_SHARED_KWARGS = ("temperature", "top_p")
+"""A caller's sampling parameters apply to the proposers too; all other parameters are the aggregator's.
+
+The caller's ``max_tokens`` limits the answer. It applies to proposers only if the recipe has no aggregator: then a
+proposal is the answer.
+"""
 _WHY = {
     "all": CANCELLED,
     "quorum": Fault(FailureKind.STRAGGLER, "its layer had enough proposals and went on without it"),
@@ -75,7 +79,8 @@ class Layers:
         kwargs, deadline = self._job.kwargs, self._recipe.deadline
         self.end = None if deadline is None else deadline * (1 - self._recipe.reserve)
         self.final = False
-        self._shared = {name: kwargs[name] for name in _SHARED_KWARGS if name in kwargs}
+        shared = _SHARED_KWARGS if self._recipe.aggregator else (*_SHARED_KWARGS, "max_tokens")
+        self._shared = {name: kwargs[name] for name in shared if name in kwargs}
         self._audience = audience(self._job.messages, kwargs)
         self._addition = ""
         self._memory: dict[str, Any] = {}

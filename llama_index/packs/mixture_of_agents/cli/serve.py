@@ -68,7 +68,8 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
     """Who may ask, as the environment says.
 
     Raises:
-        UsageError: the extra is not installed, or nothing would keep others from asking.
+        UsageError: the extra is not installed, the variable holds no usable keys, or nothing would keep others from
+            asking.
     """
     if not all(map(find_spec, _NEEDS)):
         raise UsageError(
@@ -76,7 +77,12 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
         )
     from llama_index.packs.mixture_of_agents.server.serving import is_loopback
 
-    keys = [key for one in os.environ.get(KEYS, "").split(",") if (key := one.strip())]
+    given = os.environ.get(KEYS)
+    keys = [key for one in (given or "").split(",") if (key := one.strip())]
+    if given is not None and not keys:
+        raise UsageError(f"{KEYS} is set and holds no key: set KEY,ANOTHER or unset it.")
+    if not all(key.isascii() and key.isprintable() for key in keys):
+        raise UsageError(f"{KEYS}: keys are of printable ASCII, which HTTP headers carry.")
     if keys or no_keys or is_loopback(host):
         return keys
     raise UsageError(

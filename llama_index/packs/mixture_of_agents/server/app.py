@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request, Response
@@ -76,7 +77,7 @@ def create_app(
     served = {name: Model(name, llm) for name, llm in models.items()}
     metrics = Metrics()
     app = FastAPI(
-        title="Mixture of Agents", docs_url=None, redoc_url=None, redirect_slashes=False,
+        title="Mixture of Agents", version=_version(), docs_url=None, redoc_url=None, redirect_slashes=False,
         description="LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API.",
     )  # fmt: skip
     _tell_problems(app, metrics)
@@ -92,6 +93,13 @@ def create_app(
             allow_headers=["*"], expose_headers=["x-request-id", "x-should-retry"],
         )  # fmt: skip
     return app
+
+
+def _version() -> str:
+    try:
+        return version("llama-index-packs-mixture-of-agents")
+    except PackageNotFoundError:  # a downloaded pack is a folder of sources
+        return "unknown"
 
 
 def _check(models: Mapping[str, LLM], keys: Collection[str], **positive: float | None) -> None:

@@ -160,7 +160,8 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
         return invalid(
             f"Unrecognized request argument supplied: {param}", None, "unknown_parameter"
         )
-    return invalid(str(first["msg"]), param, "missing" if kind == "missing" else "invalid_value")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return invalid(message, param, "missing" if kind == "missing" else "invalid_value")
 
 
 def _param(place: tuple[Any, ...], body: Any, kind: str) -> str:

@@ -81,16 +81,19 @@ def _readable(number: int, message: Message) -> ChatMessage:
 
 def _message(message: Message) -> ChatMessage:
     blocks = list(_blocks(message.content))
-    if isinstance(message, UserMessage):
-        return ChatMessage(role=MessageRole.USER, blocks=blocks)
-    if isinstance(message, AssistantMessage):
-        calls = [_call(call) for call in message.tool_calls or ()]
-        return ChatMessage(role=MessageRole.ASSISTANT, blocks=[*blocks, *calls])
     if isinstance(message, ToolMessage):
-        told = {"tool_call_id": message.tool_call_id}
-        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=told)
-    # A developer's word is a system's to whoever does not know the role; OpenAI's class turns it back where it matters.
-    return ChatMessage(role=MessageRole.SYSTEM, blocks=blocks)
+        call = {"tool_call_id": message.tool_call_id}
+        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=call)
+    named = {"name": message.name} if message.name else {}
+    if isinstance(message, UserMessage):
+        return ChatMessage(role=MessageRole.USER, blocks=blocks, additional_kwargs=named)
+    if isinstance(message, AssistantMessage):
+        if message.refusal:
+            blocks.append(TextBlock(text=message.refusal))
+        blocks += [_call(call) for call in message.tool_calls or ()]
+        return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=named)
+    # Not every LLM class knows the developer role. OpenAI's class restores it for the models that need it.
+    return ChatMessage(role=MessageRole.SYSTEM, blocks=blocks, additional_kwargs=named)
 
 
 def _blocks(content: str | Sequence[Any] | None) -> Iterator[ContentBlock]:

@@ -23,6 +23,12 @@ MOST = 4096
 """Entries of a list."""
 DEEPEST = 100
 """Levels of a JSON schema, which is copied and written level by level: each takes some of Python's own stack."""
+UNSUPPORTED = frozenset(
+    {
+        "audio", "function_call", "functions", "moderation", "prediction", "top_logprobs", "web_search_options",
+    }
+)  # fmt: skip
+"""Fields of OpenAI's that are refused, unless they are null: then they ask for nothing."""
 _PERHAPS_UNSAYABLE = re.compile(rb"\\u[dD]|NaN|Infinity|\d[eE]\+?\d{3}")
 
 
@@ -36,6 +42,30 @@ def _few(value: Any) -> Any:
     if isinstance(value, (list, dict)) and len(cast("Any", value)) > MOST:
         raise ValueError(f"holds more than {MOST:,} entries")
     return cast("Any", value)
+
+
+def _whole(value: Any) -> Any:
+    """Some clients write every number with a point: ``16.0``."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if exact else value
+
+
+def _one(value: Any) -> Any:
+    if value != 1:
+        raise ValueError("only 1 is supported: a request has one answer")
+    return 1
+
+
+def _no_logprobs(value: Any) -> Any:
+    if value:
+        raise ValueError("log probabilities are not supported; leave them out")
+    return False
+
+
+def _text_alone(value: Any) -> Any:
+    if value != ["text"]:
+        raise ValueError('only ["text"] is supported')
+    return value
 
 
 def _shallow(schema: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +84,7 @@ def _parts(value: Any) -> Any:
 
 
 T = TypeVar("T")
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Many: TypeAlias = Annotated[list[T], Field(fail_fast=True), BeforeValidator(_few)]
 Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
 JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_shallow)]
@@ -122,19 +153,24 @@ class ToolCall(_Part):
     function: CalledFunction
 
 
-class Instruction(_Part):
+class _Named(_Part):
+    name: Text | None = None
+
+
+class Instruction(_Named):
     role: Literal["system", "developer"]
     content: Text | Many[TextPart]
 
 
-class UserMessage(_Part):
+class UserMessage(_Named):
     role: Literal["user"]
     content: Text | Many[Shown]
 
 
-class AssistantMessage(_Part):
+class AssistantMessage(_Named):
     role: Literal["assistant"]
     content: Text | Many[Said] | None = None
+    refusal: Text | None = None
     tool_calls: Many[ToolCall] | None = None
 
 
@@ -188,7 +224,7 @@ class JsonSchemaFormat(_Part):
 
 
 class StreamOptions(_Part):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class _Closed(BaseModel):
@@ -202,7 +238,11 @@ class _Closed(BaseModel):
         """All but the first of the fields that it does not name are left aside: that one is refused."""
         if not isinstance(body, dict):
             return body
-        given = cast("dict[str, Any]", body)
+        given = {
+            name: value
+            for name, value in cast("dict[str, Any]", body).items()
+            if value is not None or name in cls.model_fields or name not in UNSUPPORTED
+        }
         strangers = set([name for name in given if name not in cls.model_fields][1:])
         return {name: value for name, value in given.items() if name not in strangers}
 
@@ -226,22 +266,24 @@ class ChatRequest(_Closed):
     ] = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     stop: str | Many[str] | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     logit_bias: Annotated[dict[str, float], BeforeValidator(_few)] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
-    n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
+    n: Annotated[Literal[1], BeforeValidator(_one)] | None = None
+    logprobs: Annotated[Literal[False], BeforeValidator(_no_logprobs)] | None = None
+    modalities: Annotated[list[str], BeforeValidator(_text_alone)] | None = None
     mixture: MixtureOptions | None = None
 
     # What says something to OpenAI's own servers alone is taken and left aside.
     metadata: Any = None
     prompt_cache_key: Any = None
+    prompt_cache_options: Any = None
     prompt_cache_retention: Any = None
     safety_identifier: Any = None
     service_tier: Any = None

@@ -127,6 +127,8 @@ class Writer:
         self, delta: ChoiceDelta, reason: Reason | None = None, **more: Any
     ) -> ChatCompletionChunk:
         choice = ChunkChoice(index=0, delta=delta, finish_reason=reason, logprobs=None)
+        if self.usage:
+            more["usage"] = None  # as OpenAI writes it in each chunk before the one that has it
         return ChatCompletionChunk(**self._head, choices=[choice], **more)
 
     def _more(self, answer: Answer) -> dict[str, Any]:
