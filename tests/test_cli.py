@@ -21,7 +21,12 @@ from llama_index.packs.mixture_of_agents.cli.sources import find, user_file
 from llama_index.packs.mixture_of_agents.config import load
 from llama_index.packs.mixture_of_agents.events import RunStarted
 from llama_index.packs.mixture_of_agents.presets import PRESETS
-from llama_index.packs.mixture_of_agents.simulation import Record, SimulatedProviders, failure
+from llama_index.packs.mixture_of_agents.simulation import (
+    Record,
+    Reply,
+    SimulatedProviders,
+    failure,
+)
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 ROOT = Path(__file__).parent.parent
@@ -577,3 +582,30 @@ def test_a_mistake_in_the_environment_names_the_variable(here, monkeypatch):
     monkeypatch.setenv("MOA_LAYERS", "two")
     with pytest.raises(ConfigError, match=r"^MOA_LAYERS: Input should be a valid integer"):
         find(Flags())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
+@pytest.mark.parametrize(
+    "command", ["ask", "ask -q", "ask --json", "ask --trace runs.jsonl", "chat"]
+)
+def test_an_answer_that_the_output_cannot_encode_is_shown_all_the_same(
+    moa, providers, command, encoding
+):
+    for model in ("gpt-4.1-mini", "mistral-small-latest", "gpt-4.1"):
+        providers.configure(model, reply=Reply("Begun \u4f60 \u20ac \xe9 \U0001f600 ended."))
+    question, text = ((), f"{QUESTION}\n") if command == "chat" else ((QUESTION,), "")
+
+    done = subprocess.run(  # a process of its own: forks always write UTF-8
+        [sys.executable, "-m", MODULE, *command.split(), *MODELS, *question],
+        check=False,
+        capture_output=True,
+        cwd=moa.folder,
+        env={**moa.environment, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        input=text.encode(),
+    )
+
+    assert done.returncode == 0, done.stderr
+    written = done.stdout.decode(encoding)
+    shown = json.loads(written)["answer"] if "--json" in command else written
+    assert "Begun " in shown
+    assert " ended." in shown

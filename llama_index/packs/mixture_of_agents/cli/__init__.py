@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 
 
@@ -19,6 +20,9 @@ def main() -> None:
     for name in ("stdout", "stderr"):  # None where it was closed, as by >&-
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        # a finished run is shown even where the terminal cannot encode some of it
+        sys.stdout.reconfigure(errors="replace")
     from .app import app
 
     app(prog_name="moa")
