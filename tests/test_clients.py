@@ -256,18 +256,21 @@ def test_a_script_ends_without_a_word_about_connections(
     assert (done.stdout.split(), done.stderr) == (["2", str(shared), "True"], "")
 
 
+@pytest.mark.parametrize(("switch", "connections"), [("1", 2), ("0", 3)])
 async def test_a_mixture_shares_connections_without_being_asked_and_leaves_the_llms_as_they_are(
     providers: SimulatedProviders,
+    monkeypatch: pytest.MonkeyPatch,
+    switch: str,
+    connections: int,
 ) -> None:
+    monkeypatch.setenv("MOA_SHARED_CLIENTS", switch)
     llms = [providers.openai(model) for model in ("gpt-4.1", "gpt-4.1-mini", "gpt-4o")]
     before = [dict(llm.__pydantic_private__ or {}) for llm in llms]
-    for _ in range(2):
-        mixture = MixtureOfAgents(moa(llms[:2], llms[2], layers=2))
-        assert (await mixture.achat(ASKED)).message.content
+    open_before = connections_to(providers)
+    mixture = MixtureOfAgents(moa(llms[:2], llms[2], layers=2))
+    assert (await mixture.achat(ASKED)).message.content
+    assert len(connections_to(providers) - open_before) == connections  # as many as a layer is wide
     assert [dict(llm.__pydantic_private__ or {}) for llm in llms] == before
-    transports = [with_shared_clients(llm)._async_http_client for llm in llms]
-    assert transports[0] is not None
-    assert len({id(client) for client in transports}) == 1
 
 
 async def test_llms_keep_clients_of_their_own_where_a_recipe_or_the_environment_says_so(

@@ -54,8 +54,8 @@ def message_of(given: Any) -> ChatMessage:
             raise ValueError(
                 'a message of the role "tool" needs "tool_call_id", the id of its call'
             )
-        told = {"tool_call_id": call_id}
-        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=told)
+        kept = {"tool_call_id": call_id}
+        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=kept)
     return ChatMessage(role=_ROLES[role], blocks=[*blocks, *_calls(calls)])
 
 

@@ -106,7 +106,7 @@ class SharedClients:
         if pools is None:
             return None
         client: Any = DefaultAsyncHttpxClient(transport=pools)
-        client.connections = pools  # completions.py takes them from here
+        client.connections = pools  # openai_client.py takes them from here
         return client
 
     def _pools(self) -> "_Pools | None":
