@@ -40,6 +40,11 @@ test: $(VENV)/.developing ## the whole suite on the built and installed wheel
 	@rm -rf $(AWAY) && mkdir -p $(AWAY)
 	@$(PYTEST) $(WORKERS) "$(HERE)/tests" $(ARGS)
 
+# On the sources: nothing is built, no process is started, no HTTP is spoken.
+.PHONY: test-unit
+test-unit: $(if $(wildcard $(VENV)/.developing),,$(VENV)/.developing) ## the unit tests on the sources, in seconds
+	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q tests/unit $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.developing ## style, import levels, dependencies
 	@"$(PY)" -m ruff check .
@@ -54,7 +59,7 @@ types: $(VENV)/.developing ## pyright, strict on the package
 .PHONY: docs-check
 docs-check: $(VENV)/.developing ## run the documents' code, follow their links
 	@mkdir -p $(AWAY)
-	@$(PYTEST) "$(HERE)/tests/test_documents.py" $(ARGS)
+	@$(PYTEST) "$(HERE)/tests/project/test_documents.py" $(ARGS)
 
 .PHONY: format
 format: $(VENV)/.developing ## let ruff mend what it can
@@ -108,12 +113,12 @@ PROVIDERS := .venvs/providers
 providers: $(PROVIDERS)/.installed ## Anthropic's, Google's, Ollama's and OpenAI-like LLM classes, really installed
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/bin/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/test_real_classes.py) $(ARGS)
+	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/project/test_real_classes.py) $(ARGS)
 
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
 	@mkdir -p $(AWAY)
-	@export PYTHONPATH="$(HERE)/tests/offline"; unset OPENAI_API_KEY MISTRAL_API_KEY; \
+	@export PYTHONPATH="$(HERE)/tests/support/offline"; unset OPENAI_API_KEY MISTRAL_API_KEY; \
 	 $(PYTEST) --nbmake "$(HERE)"/examples/*.ipynb $(ARGS)
 
 .PHONY: browser

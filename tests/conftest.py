@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
 # Processes that tests start are guarded too: their sitecustomize is the one beside no_network.
-_OFFLINE = str(Path(__file__).parent / "offline")
+_OFFLINE = str(Path(__file__).parent / "support" / "offline")
 _BEFORE = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join([_OFFLINE, _BEFORE] if _BEFORE else [_OFFLINE])
 

@@ -22,7 +22,7 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build" / "browser"
 QUIET = [
     "--headless",

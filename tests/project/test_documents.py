@@ -32,7 +32,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "llama_index/**/*.md")
 DOCUMENTS = sorted(document for folder in FOLDERS for document in ROOT.glob(folder))
 BLOCK = re.compile(r"^( *)```(\w+) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

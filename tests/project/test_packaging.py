@@ -1,4 +1,5 @@
 import email
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 import llama_index.packs.mixture_of_agents as package
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = "llama_index/packs/mixture_of_agents"
 INFO = "llama_index_packs_mixture_of_agents-1.0.0"
 
@@ -133,3 +134,16 @@ def test_the_suite_runs_on_the_installed_wheel_and_that_is_up_to_date():
         return {str(file.relative_to(folder)): file.read_bytes() for file in found}
 
     assert files(installed) == files(source)
+
+
+def test_without_genai_prices_only_the_users_own_prices_are_known():
+    ask = """
+import json, sys
+sys.modules["genai_prices"] = None
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.pricing import price_of
+some = Usage(1000, 100)
+print(json.dumps([price_of("openai", "gpt-4.1", some), str(price_of("openai", "m", some, {"m": (1, 2)}))]))
+"""
+    done = subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True)
+    assert json.loads(done.stdout) == [None, "0.0012"]

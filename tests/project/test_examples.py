@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import pytest
 from programs import run_python
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
     "rag.py": [
         "Answer: You can come on Fridays from 19:00. It costs 12 euros in all.",

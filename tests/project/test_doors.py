@@ -24,7 +24,7 @@ from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 pytestmark = [pytest.mark.doors, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = "llama_index/packs/mixture_of_agents"
 HOME = "llama-index-packs/llama-index-packs-mixture-of-agents"
 TREE = "/github.com/run-llama/llama_index/tree/main/"
@@ -165,7 +165,7 @@ def machine(tmp_path, repository, providers: SimulatedProviders) -> Machine:
     (packages / "llama_index").mkdir()  # where core is, this folder is; a running Python knows it
     (tmp_path / "work").mkdir()
     publish_a_core_to_come(tmp_path / "wheels")
-    tests = ROOT / "tests"
+    support = ROOT / "tests" / "support"
     environment = {
         **providers.environment,
         "DOORS_REPOSITORY": f"http://127.0.0.1:{repository.server_port}",
@@ -176,7 +176,7 @@ def machine(tmp_path, repository, providers: SimulatedProviders) -> Machine:
         "PIP_FIND_LINKS": str(tmp_path / "wheels"),
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as: no isolation
         "PIP_NO_INDEX": "1",
-        "PYTHONPATH": f"{tests / 'doors'}{os.pathsep}{tests / 'offline'}",
+        "PYTHONPATH": f"{support / 'doors'}{os.pathsep}{support / 'offline'}",
     }
     return Machine(tmp_path, environment)
 

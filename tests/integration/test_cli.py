@@ -29,7 +29,7 @@ from llama_index.packs.mixture_of_agents.simulation import (
 )
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY")
 QUESTION = "What is LlamaIndex?"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
