@@ -11,7 +11,7 @@ import pytest
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import Question, arun_batch, run_batch
-from llama_index.packs.mixture_of_agents.batch.stream import in_turns
+from llama_index.packs.mixture_of_agents.batch.flow import in_turns
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 

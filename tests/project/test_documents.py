@@ -22,7 +22,7 @@ from programs import run_python
 from tracers import REASON, TAKES_THIS_CORE
 from typer.main import get_group
 
-from llama_index.packs.mixture_of_agents.cli.app import app
+from llama_index.packs.mixture_of_agents.cli.program import app
 from llama_index.packs.mixture_of_agents.presets import council
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM

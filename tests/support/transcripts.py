@@ -8,12 +8,11 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Recipe
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
-from llama_index.packs.mixture_of_agents.selection import prompts
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 PROMPTS = {
     "AGGREGATE_AND_SYNTHESIZE": AGGREGATE_AND_SYNTHESIZE,
-    **{name: text for name, text in vars(prompts).items() if name.isupper()},
+    **{name: text for name, text in vars(judge_prompts).items() if name.isupper()},
 }
 QUESTION = "What is six times seven?"
 

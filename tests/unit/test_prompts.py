@@ -9,8 +9,8 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgents, RecipeError
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.presets import fusion, moa, rank
 from llama_index.packs.mixture_of_agents.recipe import Layer, Proposer, Recipe
-from llama_index.packs.mixture_of_agents.recipe._prompts import prompts_of
-from llama_index.packs.mixture_of_agents.selection import Rank, prompts
+from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import prompts_of
+from llama_index.packs.mixture_of_agents.selection import Rank, judge_prompts
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 
@@ -28,7 +28,7 @@ def test_prompts_are_read_by_name(writer):
     texts = {name: prompt.get_template() for name, prompt in mixture.get_prompts().items()}
     assert texts == {
         "aggregate_and_synthesize": AGGREGATE_AND_SYNTHESIZE,
-        "analysis": prompts.ANALYSIS,
+        "analysis": judge_prompts.ANALYSIS,
     }
 
 

@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from pydantic import ValidationError
 
 from llama_index.packs.mixture_of_agents.server import create_app
-from llama_index.packs.mixture_of_agents.server.schema import DEEPEST, MOST, ChatRequest
+from llama_index.packs.mixture_of_agents.server.chat_schema import DEEPEST, MOST, ChatRequest
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 CHAT = "/v1/chat/completions"

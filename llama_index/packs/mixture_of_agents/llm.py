@@ -146,7 +146,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _get_prompts(self) -> PromptDictType:
-        from llama_index.packs.mixture_of_agents.recipe._prompts import (
+        from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import (
             prompts_of,  # it knows every selection
         )
 
@@ -157,7 +157,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return {}
 
     def _update_prompts(self, prompts_dict: PromptDictType) -> None:
-        from llama_index.packs.mixture_of_agents.recipe._prompts import with_prompts
+        from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import with_prompts
 
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)

@@ -5,11 +5,11 @@
 Needs nothing more for JSONL, text and CSV; Parquet needs the extra ``batch``.
 """
 
+from .driver import Settings, arun_batch, run_batch
+from .flow import answers
+from .input_files import read_questions
+from .outcomes import Answer, Report
 from .question import Question
-from .reading import read_questions
-from .results import Answer, Report
-from .run import Settings, arun_batch, run_batch
-from .stream import answers
 
 __all__ = [
     "Answer",

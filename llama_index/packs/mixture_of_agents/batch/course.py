@@ -9,11 +9,11 @@ from decimal import Decimal
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
+from .flow import as_they_come, in_turns
+from .input_files import Questions, are_at_hand, each, unique
+from .outcomes import Answer, Report
 from .question import Question
-from .reading import Questions, are_at_hand, each, unique
-from .results import Answer, Report
 from .store import Store
-from .stream import as_they_come, in_turns
 
 
 class Course:

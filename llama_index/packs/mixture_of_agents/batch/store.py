@@ -24,9 +24,9 @@ from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
 from ._disk import Ids, lock
+from .outcomes import COLUMNS, Answer, answer_of
 from .parquet import require_pyarrow, write_rows
 from .question import Question
-from .results import COLUMNS, Answer, answer_of
 
 _FORMAT = "mixture-of-agents-batch/1"
 _FORCED_EVERY = 1.0

@@ -23,7 +23,7 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # a finished run is shown even where the terminal cannot encode some of it
         sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportUnknownMemberType]
-    from .app import app
+    from .program import app
 
     app(prog_name="moa")
 

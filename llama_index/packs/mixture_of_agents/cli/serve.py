@@ -75,7 +75,7 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
         raise UsageError(
             'moa serve needs more: pip install "llama-index-packs-mixture-of-agents[server]"'
         )
-    from llama_index.packs.mixture_of_agents.server.serving import is_loopback
+    from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
 
     given = os.environ.get(KEYS)
     keys = [key for one in (given or "").split(",") if (key := one.strip())]

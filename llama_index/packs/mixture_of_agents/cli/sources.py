@@ -16,7 +16,7 @@ from llama_index.packs.mixture_of_agents._providers.environment import ollama_ad
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, is_installed
 from llama_index.packs.mixture_of_agents.config import from_document
 from llama_index.packs.mixture_of_agents.config._documents import Document, read_file, read_text
-from llama_index.packs.mixture_of_agents.config._schema import parameters_of, required_by
+from llama_index.packs.mixture_of_agents.config._parameters import parameters_of, required_by
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe import Recipe

@@ -26,7 +26,7 @@ from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
 from llama_index.packs.mixture_of_agents.selection import Selection
 
 from ._documents import NONE, Document, Format, Place, read_file, read_text, write
-from ._schema import is_agent, is_object, kinds_of, parameters_of, required_by
+from ._parameters import is_agent, is_object, kinds_of, parameters_of, required_by
 from ._writer import to_data
 
 _MODEL_FIELDS = ("model", "class", "api_base", "api_key", "settings")

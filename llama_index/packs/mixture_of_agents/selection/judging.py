@@ -12,7 +12,7 @@ from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe._agents import Agent
 from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
 
-from . import prompts
+from . import judge_prompts
 from ._likeness import same_answers
 from .verdicts import as_judge, briefing, number_in, order_in, truth_in
 
@@ -29,7 +29,7 @@ class Rank:
 
     judge: Agent | LLM
     k: int = 1
-    prompt: str = prompts.RANK
+    prompt: str = judge_prompts.RANK
 
     def __post_init__(self) -> None:
         whole("Rank", 1, k=self.k)
@@ -65,7 +65,7 @@ class Rate:
 
     judge: Agent | LLM
     k: int = 1
-    prompt: str = prompts.RATE
+    prompt: str = judge_prompts.RATE
 
     def __post_init__(self) -> None:
         whole("Rate", 1, k=self.k)
@@ -103,7 +103,7 @@ class Vote:
     """
 
     judge: Agent | LLM | None = None
-    prompt: str = prompts.VOTE
+    prompt: str = judge_prompts.VOTE
 
     def __post_init__(self) -> None:
         if self.judge is not None:
@@ -150,7 +150,7 @@ class PeerRanking:
         prompt: the members' instructions.
     """
 
-    prompt: str = prompts.PEER_RANKING
+    prompt: str = judge_prompts.PEER_RANKING
 
     async def __call__(self, step: Step) -> Selected:
         count = len(step.proposals)
@@ -210,7 +210,7 @@ class Pick:
     judge: Agent | LLM
     k: int = 2
     moderate: bool = True
-    prompt: str = prompts.PICK
+    prompt: str = judge_prompts.PICK
 
     def __post_init__(self) -> None:
         whole("Pick", 1, k=self.k)
@@ -253,7 +253,7 @@ class Gate:
 
     judge: Agent | LLM
     afresh: bool = False
-    prompt: str = prompts.GATE
+    prompt: str = judge_prompts.GATE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "judge", as_judge(self.judge))

@@ -12,7 +12,7 @@ from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe._agents import Agent
 from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
 
-from . import prompts
+from . import judge_prompts
 from .verdicts import as_agent, as_judge, briefing, object_in
 
 _FINDINGS = {
@@ -72,7 +72,7 @@ class Analysis:
     """
 
     judge: Agent | LLM
-    prompt: str = prompts.ANALYSIS
+    prompt: str = judge_prompts.ANALYSIS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "judge", as_judge(self.judge))
@@ -122,7 +122,7 @@ class Residuals:
 
     extractor: Agent | LLM
     patience: int = 1
-    prompt: str = prompts.RESIDUALS
+    prompt: str = judge_prompts.RESIDUALS
 
     def __post_init__(self) -> None:
         whole("Residuals", 1, patience=self.patience)

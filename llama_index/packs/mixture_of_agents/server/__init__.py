@@ -1,6 +1,6 @@
 """Any LLM over HTTP: LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API. Needs the extra ``server``."""
 
 from .app import create_app
-from .serving import serve
+from .lifecycle import serve
 
 __all__ = ["create_app", "serve"]

@@ -19,10 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
-from .guard import Guard
-from .metrics import Metrics
-from .model import Model, Question
-from .problems import (
+from .chat_response import Writer, written
+from .chat_schema import ChatRequest, is_sayable
+from .error_bodies import (
     OURS,
     LLMFailed,
     Problem,
@@ -32,9 +31,10 @@ from .problems import (
     problem_of,
     record,
 )
-from .runs import Run, Runs
-from .schema import ChatRequest, is_sayable
-from .writing import Writer, written
+from .guard import Guard
+from .in_flight import Run, Runs
+from .metrics import Metrics
+from .served_model import Model, Question
 
 MEGABYTE = 1024 * 1024
 """Bytes."""

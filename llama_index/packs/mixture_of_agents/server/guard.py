@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .error_bodies import OURS, Problem, record
 from .metrics import Metrics
-from .problems import OURS, Problem, record
 
 OPEN = frozenset({"/health"})
 """Paths that need no key."""

@@ -4,7 +4,7 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from .model import Answer
+from .served_model import Answer
 
 NOBODY = ""
 """The model of a request that reached none."""

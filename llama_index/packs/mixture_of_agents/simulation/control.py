@@ -14,7 +14,7 @@ from .log import EVERY_MODEL
 from .state import Gate
 
 if TYPE_CHECKING:
-    from .server import Server
+    from .http_server import Server
 
 
 class Control:

@@ -14,7 +14,7 @@ from typing import Any
 from .answers import Tokens, arguments_text, pieces
 from .behaviour import Behaviour, Reply
 from .conversation import Json
-from .problems import Problem, refused_parameter, tokens_over_window
+from .refusals import Problem, refused_parameter, tokens_over_window
 
 NAME = "mistral"
 _PARAMETERS = frozenset(

@@ -16,8 +16,8 @@ from aiohttp import web
 from .behaviour import OK, Outcome
 from .conversation import Json
 from .log import Record
-from .problems import Problem
-from .provider import Provider
+from .provider_api import Provider
+from .refusals import Problem
 from .state import State
 
 

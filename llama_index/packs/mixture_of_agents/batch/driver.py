@@ -21,12 +21,12 @@ from llama_index.packs.mixture_of_agents.errors import BatchError, ConfigError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
-from .ask import Asker
 from .course import Course
-from .reading import Questions
-from .results import Report
+from .flow import IN_FLIGHT, flowing, in_turns
+from .input_files import Questions
+from .outcomes import Report
+from .row import Asker
 from .store import Store
-from .stream import IN_FLIGHT, flowing, in_turns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from .runs import Runs
+from .in_flight import Runs
 
 _A_MOMENT = 5.0
 """Seconds in which runs that were cancelled come to their end."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from .answers import Tokens
 from .behaviour import Behaviour, Reply
 from .conversation import Json
-from .problems import Problem
+from .refusals import Problem
 
 
 class Provider(Protocol):

@@ -7,9 +7,9 @@ from starlette.types import Receive
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 
+from .error_bodies import Problem, Refused, problem_of
 from .metrics import Metrics
-from .model import Answer, Model, Question
-from .problems import Problem, Refused, problem_of
+from .served_model import Answer, Model, Question
 
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
 """Nobody reads it; nginx's status for that, in metrics."""

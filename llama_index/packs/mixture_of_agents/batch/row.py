@@ -25,8 +25,8 @@ from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices, cost_of
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
+from .outcomes import Answer
 from .question import Question
-from .results import Answer
 
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 

@@ -15,8 +15,8 @@ from .behaviour import Outcome, Reply
 from .control import Control
 from .conversation import Json
 from .log import Record
-from .problems import Problem
-from .provider import Provider
+from .provider_api import Provider
+from .refusals import Problem
 from .state import State
 
 WRONG_KEY = "wrong"

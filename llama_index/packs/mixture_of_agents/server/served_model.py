@@ -27,9 +27,9 @@ from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .problems import LLMFailed, Refused, invalid
-from .reading import OfferedTools, WantedSchema, forms_of, messages_of, parameters_of
-from .schema import ChatRequest
+from .chat_request import OfferedTools, WantedSchema, forms_of, messages_of, parameters_of
+from .chat_schema import ChatRequest
+from .error_bodies import LLMFailed, Refused, invalid
 
 
 @dataclass(frozen=True, slots=True)

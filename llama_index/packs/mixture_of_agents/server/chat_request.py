@@ -24,8 +24,7 @@ from pydantic import TypeAdapter
 from llama_index.packs.mixture_of_agents._providers.facts import is_openai
 from llama_index.packs.mixture_of_agents._providers.structured import Schema, Told, Tools
 
-from .problems import Refused, invalid
-from .schema import (
+from .chat_schema import (
     AssistantMessage,
     AudioPart,
     ChatRequest,
@@ -40,6 +39,7 @@ from .schema import (
     ToolMessage,
     UserMessage,
 )
+from .error_bodies import Refused, invalid
 
 _object = TypeAdapter(dict[str, Any])
 _PARAMETERS = (
