@@ -8,6 +8,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Recipe
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents.selection import judge_prompts
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 PROMPTS = {
