@@ -7,7 +7,8 @@ CORE := newest
 PYTHON_VERSION :=
 
 HERE := $(CURDIR)
-PY := $(HERE)/$(VENV)/bin/python
+BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PY := $(HERE)/$(VENV)/$(BIN)/python
 PIP := "$(PY)" -m pip -qq --disable-pip-version-check install --constraint constraints/dev.txt
 PINNED := $(PIP) --constraint constraints/core-$(CORE).txt --no-build-isolation
 SOURCES := $(wildcard pyproject.toml README.md LICENSE constraints/*.txt) $(shell find llama_index -type f ! -name "*.pyc")
@@ -33,7 +34,7 @@ help: ## this list
 
 .PHONY: demo
 demo: $(VENV)/.installed ## a mixture answers, live; no key and no network needed
-	@"$(HERE)/$(VENV)/bin/moa" demo $(ARGS)
+	@"$(HERE)/$(VENV)/$(BIN)/moa" demo $(ARGS)
 
 .PHONY: test
 test: $(VENV)/.developing ## the whole suite on the built and installed wheel
@@ -46,11 +47,12 @@ test-unit: $(if $(wildcard $(VENV)/.developing),,$(VENV)/.developing) ## the uni
 	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q tests/unit $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.developing ## style, import levels, dependencies
+lint: $(VENV)/.developing ## style, import levels, dependencies, workflows
 	@"$(PY)" -m ruff check .
 	@"$(PY)" -m ruff format --check .
-	@"$(HERE)/$(VENV)/bin/lint-imports"
+	@"$(HERE)/$(VENV)/$(BIN)/lint-imports"
 	@"$(PY)" -m deptry .
+	@"$(HERE)/$(VENV)/$(BIN)/zizmor" --offline --quiet .github
 
 .PHONY: types
 types: $(VENV)/.developing ## pyright, strict on the package
@@ -112,7 +114,7 @@ PROVIDERS := .venvs/providers
 .PHONY: providers
 providers: $(PROVIDERS)/.installed ## Anthropic's, Google's, Ollama's and OpenAI-like LLM classes, really installed
 	@mkdir -p $(AWAY)
-	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/bin/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
 	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/project/test_real_classes.py) $(ARGS)
 
 .PHONY: notebooks
@@ -143,6 +145,10 @@ bench-quick: $(VENV)/.developing ## the same, in under a minute
 picture: $(VENV)/.developing ## draw the README's picture of a run anew
 	@"$(PY)" tools/picture.py
 
+.PHONY: dist
+dist: $(VENV)/.made ## wheel and sdist, in dist/
+	@rm -rf dist && "$(PY)" -m hatchling build -d dist
+
 .PHONY: pin
 pin: ## resolve constraints/*.txt anew, for every Python found
 	@"$$(tools/find_python.sh)" tools/pin.py $$(for v in 10 11 12 13; do tools/find_python.sh 3.$$v; done)
@@ -162,7 +168,7 @@ $(VENV)/.made:
 $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 	@python=$$(tools/find_python.sh 3.12 2>/dev/null || tools/find_python.sh) && echo "Making $(DOORS) with $$python" && \
 	 "$$python" -m venv --clear $(DOORS)
-	@pip="$(DOORS)/bin/python -m pip -qq --disable-pip-version-check" && \
+	@pip="$(DOORS)/$(BIN)/python -m pip -qq --disable-pip-version-check" && \
 	 install="$$pip install --constraint constraints/dev.txt --constraint constraints/core-0.14.20.txt" && \
 	 $$install pip editables hatchling && $$install --no-build-isolation . llama-index-cli && \
 	 $$pip uninstall --yes llama-index-packs-mixture-of-agents && \
@@ -172,7 +178,7 @@ $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 $(PROVIDERS)/.installed: $(SOURCES)
 	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(PROVIDERS) with $$python" && \
 	 "$$python" -m venv --clear $(PROVIDERS)
-	@install="$(PROVIDERS)/bin/python -m pip -qq --disable-pip-version-check install --constraint constraints/providers.txt" && \
+	@install="$(PROVIDERS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/providers.txt" && \
 	 $$install pip hatchling && $$install --no-build-isolation . --group providers
 	@touch $@
 
