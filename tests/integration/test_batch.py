@@ -30,9 +30,9 @@ from llama_index.packs.mixture_of_agents.batch import (
     read_questions,
     run_batch,
 )
+from llama_index.packs.mixture_of_agents.batch.asker import Asker
 from llama_index.packs.mixture_of_agents.batch.driver import fingerprint
 from llama_index.packs.mixture_of_agents.batch.outcomes import answer_of
-from llama_index.packs.mixture_of_agents.batch.row import Asker
 from llama_index.packs.mixture_of_agents.batch.store import Store
 from llama_index.packs.mixture_of_agents.errors import BatchError, Failure, FailureKind, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage

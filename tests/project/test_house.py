@@ -4,18 +4,42 @@ import ast
 import importlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 import llama_index.packs.mixture_of_agents as package
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 FOLDER = Path(package.__path__[0])
 FILES = sorted(FOLDER.rglob("*.py"))
+ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 400
-LONGEST_FUNCTION = 50
+LONGEST_FUNCTION = 40
+LONGER = {
+    "_concurrency/threads.py": {"iterate_blocking": 47, "iterate_in_thread": 42},
+    "batch/driver.py": {"arun_batch": 47},
+    "batch/flow.py": {"flowing": 41},
+    "cli/batch.py": {"batch": 48},
+    "cli/serve.py": {"serve": 47},
+    "display/timeline.py": {"timeline": 45},
+    "server/app.py": {"create_app": 43},
+}
+"""Functions that are still too long. Nothing is added here; a shorter one is taken out."""
+MOST_MODULES = 15
+MOST_FLOORS = 10
+LATE = (f"{package.__name__}.llm", f"{package.__name__}.config")
+"""The one import that goes upwards: a mixture reads and writes itself as data, and imports that when it is asked to."""
 OPTIONAL_PARTS = [
     "batch",
     "cli",
@@ -94,8 +118,67 @@ def test_a_file_and_its_functions_are_short(file):
     functions = [
         node for node in nodes(file) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
-    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
-    assert {name for name, length in lengths.items() if length > LONGEST_FUNCTION} == set()
+    lengths = [(node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions]
+    too_long = {name: length for name, length in lengths if length > LONGEST_FUNCTION}
+    assert too_long == LONGER.get(name_of(file), {})
+
+
+ENDINGS = re.compile(r"(?<=\w\w\w)(ations?|ions?|ings?|ments?|ers?|ors?|ed|ies|es|s|e|y)+$")
+
+
+def root_of(file: Path) -> str:
+    """A file's name without its words' endings: the same for "runs" and "running"."""
+    words = file.stem.strip("_").split("_")
+    return "_".join(re.sub(r"(.)\1$", r"\1", ENDINGS.sub("", word)) for word in words)
+
+
+def test_no_files_name_is_that_of_another_or_a_grammatical_form_of_it():
+    # A file of the command line bears the name of its command, which is the user's word for the thing.
+    from llama_index.packs.mixture_of_agents.cli.program import app
+
+    commands = {
+        f"cli/{one.callback.__name__}.py" for one in app.registered_commands if one.callback
+    }
+    named: dict[str, set[str]] = defaultdict(set)
+    for file in FILES:
+        if not file.stem.startswith("__") and name_of(file) not in commands:
+            named[root_of(file)].add(name_of(file))
+    assert [files for files in named.values() if len(files) > 1] == []
+
+
+def test_few_modules_stand_at_the_top():
+    assert len([*FOLDER.glob("[!_]*.py"), *FOLDER.glob("_[!_]*.py")]) <= MOST_MODULES
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """The modules that each module imports, at once or later; not for its types alone."""
+    graph = grimp.build_graph(package.__name__, exclude_type_checking_imports=True, cache_dir=None)
+    return {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+
+
+def test_no_modules_import_each_other(imports):
+    late, upwards = LATE
+    imports = {**imports, late: imports[late] - {upwards}}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names them
+
+
+def test_a_private_module_is_imported_by_its_own_package_alone(imports):
+    intruders = [
+        (name, one)
+        for name, imported in imports.items()
+        for one in imported
+        for home, private, _ in [one.partition("._")]
+        if private and not f"{name}.".startswith(f"{home}.")
+    ]
+    assert intruders == []
+
+
+def test_the_house_has_few_floors():
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    house, *_ = configured["tool"]["importlinter"]["contracts"]
+    assert house["containers"] == [package.__name__]
+    assert len(house["layers"]) <= MOST_FLOORS
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from llama_index.packs.mixture_of_agents import ConfigError
 from llama_index.packs.mixture_of_agents.cli import _template as template
-from llama_index.packs.mixture_of_agents.config._documents import read_file
+from llama_index.packs.mixture_of_agents.config import read_file
 
 ROOT = Path(__file__).parents[2]
 INSIDE = "llama_index/packs/mixture_of_agents"

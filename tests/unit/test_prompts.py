@@ -8,8 +8,7 @@ from llama_index.core.prompts import RichPromptTemplate
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, RecipeError
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents.presets import fusion, moa, rank
-from llama_index.packs.mixture_of_agents.recipe import Layer, Proposer, Recipe
-from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import prompts_of
+from llama_index.packs.mixture_of_agents.recipe import Layer, Proposer, Recipe, prompts_of
 from llama_index.packs.mixture_of_agents.selection import Rank, judge_prompts
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 

@@ -17,8 +17,7 @@ from llama_index.packs.mixture_of_agents import (
     RecipeError,
     RunError,
 )
-from llama_index.packs.mixture_of_agents.recipe import Agent, Selected, Step
-from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
+from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Agent, Selected, Step
 from llama_index.packs.mixture_of_agents.selection import (
     Agreed,
     Analysis,

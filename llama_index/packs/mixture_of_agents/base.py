@@ -9,8 +9,7 @@ from llama_index.core.llms.llm import LLM
 from ._checks import require, shown
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .recipe import Aggregator, Proposer, moa
-from .recipe._settings import respelled
+from .recipe import Aggregator, Proposer, moa, respelled
 from .result import MixtureResult
 
 if TYPE_CHECKING:

@@ -45,8 +45,7 @@ from llama_index.packs.mixture_of_agents._providers.function_calling import Form
 from ._checks import is_a, shown
 from .errors import RecipeError
 from .events import AnswerDelta, Listener
-from .recipe import Recipe, moa, recipe_metadata
-from .recipe._settings import respelled
+from .recipe import Recipe, moa, prompts_of, recipe_metadata, respelled, with_prompts
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents._engine.run import Happening
@@ -146,10 +145,6 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _get_prompts(self) -> PromptDictType:
-        from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import (
-            prompts_of,  # it knows every selection
-        )
-
         texts = prompts_of(self._recipe)
         return {name: PromptTemplate(text) for name, text in texts.items()}
 
@@ -157,8 +152,6 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return {}
 
     def _update_prompts(self, prompts_dict: PromptDictType) -> None:
-        from llama_index.packs.mixture_of_agents.recipe._recipe_prompts import with_prompts
-
         texts = {name: prompt.get_template() for name, prompt in prompts_dict.items()}
         self._recipe = with_prompts(self._recipe, texts)
 
@@ -267,7 +260,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     ) -> dict[str, Any]:
         """Add the recipe as data, without keys, so that caches keep mixtures apart."""
         del info
-        from llama_index.packs.mixture_of_agents.config._writer import identity
+        from llama_index.packs.mixture_of_agents.config import identity
 
         return {**handler(self), "class_name": self.class_name(), "recipe": identity(self._recipe)}
 

@@ -11,8 +11,12 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 from typing_extensions import Unpack
 
-from llama_index.packs.mixture_of_agents.recipe._recipe import OneAggregator, OneProposer, Proposers
-from llama_index.packs.mixture_of_agents.recipe._settings import Policies
+from llama_index.packs.mixture_of_agents.recipe import (
+    OneAggregator,
+    OneProposer,
+    Policies,
+    Proposers,
+)
 
 from ._checks import of_kind, require, whole
 from .recipe import Agent, Aggregator, Layer, Proposer, Recipe, moa

@@ -24,15 +24,15 @@ from llama_index.packs.mixture_of_agents.events import (
 from llama_index.packs.mixture_of_agents.recipe import (
     Agent,
     Ask,
+    Briefing,
     Layer,
     Proposer,
     Recipe,
     Selected,
     Selection,
     Step,
+    kinds_taken,
 )
-from llama_index.packs.mixture_of_agents.recipe._agents import kinds_taken
-from llama_index.packs.mixture_of_agents.recipe._step import Briefing
 
 from .references import (
     References,

@@ -25,8 +25,7 @@ from llama_index.packs.mixture_of_agents._providers.facts import output_limit
 from llama_index.packs.mixture_of_agents._providers.responses import is_cut_off
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
-from llama_index.packs.mixture_of_agents.recipe._step import Briefing
+from llama_index.packs.mixture_of_agents.recipe import Agent, Briefing, Recipe
 
 _ROOM = 4096
 """Tokens kept for an answer where nobody says how long it may be; at most a quarter of the window."""

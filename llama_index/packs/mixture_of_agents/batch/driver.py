@@ -16,16 +16,16 @@ from llama_index.packs.mixture_of_agents._providers.descriptions import (
     settings_of,
 )
 from llama_index.packs.mixture_of_agents._providers.facts import model_name
-from llama_index.packs.mixture_of_agents.config._writer import to_data
+from llama_index.packs.mixture_of_agents.config import to_data
 from llama_index.packs.mixture_of_agents.errors import BatchError, ConfigError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
+from .asker import Asker
 from .course import Course
 from .flow import IN_FLIGHT, flowing, in_turns
 from .input_files import Questions
 from .outcomes import Report
-from .row import Asker
 from .store import Store
 
 

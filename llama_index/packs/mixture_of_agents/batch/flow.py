@@ -12,10 +12,10 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_in_
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
+from .asker import Asker
 from .input_files import Questions, are_at_hand, each
 from .outcomes import Answer
 from .question import Question
-from .row import Asker
 
 T = TypeVar("T")
 IN_FLIGHT = 16

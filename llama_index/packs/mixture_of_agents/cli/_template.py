@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llama_index.packs.mixture_of_agents.config._documents import read_file, write
+from llama_index.packs.mixture_of_agents.config import read_file, write
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
 NAME = "llama-index-packs-mixture-of-agents"

@@ -29,8 +29,8 @@ def ask(
     from llama_index.packs.mixture_of_agents.errors import RunError
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
-    from .answering import answer, conversation
     from .loop import Loop
+    from .printing import answer, conversation
     from .screen import Screen
     from .sources import find
 

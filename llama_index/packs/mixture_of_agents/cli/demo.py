@@ -41,8 +41,8 @@ def demo(
 
     from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
-    from .answering import answer
     from .loop import Loop
+    from .printing import answer
     from .screen import Screen
 
     missing = [key for key in KEYS if not os.environ.get(key)]

@@ -38,7 +38,7 @@ def init(
     except ConfigError:  # nothing is there yet
         about = "Set the keys that it needs, and try:"
     else:
-        from llama_index.packs.mixture_of_agents.config._documents import toml_value
+        from llama_index.packs.mixture_of_agents.config import toml_value
 
         for name in ("proposers", "aggregator"):
             line = f"{name} = {toml_value(source.document.data[name])}"

@@ -26,8 +26,8 @@ def replay(
     """
     from llama_index.packs.mixture_of_agents.replay import replay as against
 
-    from .answering import answer, conversation
     from .loop import Loop
+    from .printing import answer, conversation
     from .screen import Screen
     from .sources import find
 

@@ -14,9 +14,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llama_index.packs.mixture_of_agents._providers.environment import ollama_address
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, is_installed
-from llama_index.packs.mixture_of_agents.config import from_document
-from llama_index.packs.mixture_of_agents.config._documents import Document, read_file, read_text
-from llama_index.packs.mixture_of_agents.config._parameters import parameters_of, required_by
+from llama_index.packs.mixture_of_agents.config import (
+    Document,
+    from_document,
+    parameters_of,
+    read_file,
+    read_text,
+    required_by,
+)
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe import Recipe

@@ -14,9 +14,9 @@ from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.recipe import Aggregator, Recipe
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .answering import answer
 from .command import explain, say, tracing
 from .loop import Loop
+from .printing import answer
 from .screen import Screen
 
 

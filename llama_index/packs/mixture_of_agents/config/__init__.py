@@ -1,6 +1,24 @@
 """A TOML, YAML or JSON file to a ``Recipe`` and back: models by name and settings, never by their keys."""
 
+from ._documents import Document, read_file, read_text, toml_value, write
+from ._parameters import parameters_of, required_by
 from ._reader import dumps, from_data, from_document, load, loads, model_of
-from ._writer import to_data
+from ._writer import identity, to_data
 
-__all__ = ["dumps", "from_data", "from_document", "load", "loads", "model_of", "to_data"]
+__all__ = [
+    "Document",
+    "dumps",
+    "from_data",
+    "from_document",
+    "identity",
+    "load",
+    "loads",
+    "model_of",
+    "parameters_of",
+    "read_file",
+    "read_text",
+    "required_by",
+    "to_data",
+    "toml_value",
+    "write",
+]

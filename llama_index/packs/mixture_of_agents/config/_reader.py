@@ -21,8 +21,7 @@ from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.presets import PRESETS
-from llama_index.packs.mixture_of_agents.recipe import Recipe
-from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
+from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Recipe
 from llama_index.packs.mixture_of_agents.selection import Selection
 
 from ._documents import NONE, Document, Format, Place, read_file, read_text, write

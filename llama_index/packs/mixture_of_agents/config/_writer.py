@@ -15,8 +15,7 @@ from llama_index.packs.mixture_of_agents._providers.descriptions import (
 )
 from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents.errors import ConfigError
-from llama_index.packs.mixture_of_agents.recipe import Agent, Recipe
-from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS
+from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Agent, Recipe
 from llama_index.packs.mixture_of_agents.selection import as_data
 
 EVERY_LAYER = ("quorum", "grace", "select")

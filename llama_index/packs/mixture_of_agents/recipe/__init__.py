@@ -2,26 +2,38 @@
 
 from llama_index.packs.mixture_of_agents.policies import Breaker, Budget, CallPolicy, Limits
 
-from ._agents import Agent, Aggregator, Proposer
-from ._recipe import Layer, Recipe, moa, recipe_metadata
-from ._step import Arriving, Ask, Outlook, Selected, Selection, Step
+from ._agents import Agent, Aggregator, Proposer, kinds_taken
+from ._recipe import Layer, OneAggregator, OneProposer, Proposers, Recipe, moa, recipe_metadata
+from ._recipe_prompts import prompts_of, with_prompts
+from ._settings import Policies, respelled
+from ._step import SELECTIONS, Arriving, Ask, Briefing, Outlook, Selected, Selection, Step
 
 __all__ = [
+    "SELECTIONS",
     "Agent",
     "Aggregator",
     "Arriving",
     "Ask",
     "Breaker",
+    "Briefing",
     "Budget",
     "CallPolicy",
     "Layer",
     "Limits",
+    "OneAggregator",
+    "OneProposer",
     "Outlook",
+    "Policies",
     "Proposer",
+    "Proposers",
     "Recipe",
     "Selected",
     "Selection",
     "Step",
+    "kinds_taken",
     "moa",
+    "prompts_of",
     "recipe_metadata",
+    "respelled",
+    "with_prompts",
 ]

@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import RecipeError
-from llama_index.packs.mixture_of_agents.recipe._step import SELECTIONS, Selection
+from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Selection
 
 from .choosing import Agreed, Cluster, Diverse, Dropout, Shuffle, Take
 from .judging import Gate, PeerRanking, Pick, Rank, Rate, Vote

@@ -8,7 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.packs.mixture_of_agents._checks import is_number, of_kind, require, whole
 from llama_index.packs.mixture_of_agents._providers.pickling import Packable
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe import Arriving, Outlook, Selected, Step
 
 from ._likeness import groups, likeness, most_diverse, normalised, same_answers
 

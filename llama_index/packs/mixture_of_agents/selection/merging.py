@@ -9,8 +9,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._checks import whole
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.recipe._agents import Agent
-from llama_index.packs.mixture_of_agents.recipe._step import Arriving, Outlook, Selected, Step
+from llama_index.packs.mixture_of_agents.recipe import Agent, Arriving, Outlook, Selected, Step
 
 from . import judge_prompts
 from .verdicts import as_agent, as_judge, briefing, object_in

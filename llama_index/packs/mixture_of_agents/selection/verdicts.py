@@ -13,8 +13,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._messages.fitting import MARK
 from llama_index.packs.mixture_of_agents._messages.prompts import fence, text_of
 from llama_index.packs.mixture_of_agents.events import Proposal
-from llama_index.packs.mixture_of_agents.recipe._agents import Agent
-from llama_index.packs.mixture_of_agents.recipe._step import Briefing, Step
+from llama_index.packs.mixture_of_agents.recipe import Agent, Briefing, Step
 
 _NAME = r"(?:(?:responses?|answers?|proposals?|number)\s*)?\(?\d{1,6}\)?"
 _BARE = re.compile(rf"\s*{_NAME}(?:(?:[\s>,;]|and\b|then\b)+{_NAME})*[\s.,;]*")
