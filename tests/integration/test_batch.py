@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import json
+import re
 import resource
 import sqlite3
 import threading
 import tracemalloc
 from contextlib import aclosing, closing
 from decimal import Decimal
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
-from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    ToolCallBlock,
+)
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.llms.openai import OpenAI
 
@@ -55,6 +62,11 @@ def ids(path: Path) -> list[str]:
 
 def asked(llm: ScriptedLLM) -> list[str | None]:
     return [one.messages[-1].content for one in llm.asked]
+
+
+def answer_of_length(tokens: int) -> ChatResponse:
+    usage = {"prompt_tokens": 2, "completion_tokens": tokens}
+    return ChatResponse(message=ChatMessage(role="assistant", content="yes"), raw={"usage": usage})
 
 
 def echo(messages) -> str:
@@ -528,7 +540,9 @@ def test_it_stops_before_it_costs_more_than_it_may(tmp_path):
     settings = {"prices": PRICES, "max_cost": 0.00021, "in_flight": 3}
     report = run_batch(ScriptedLLM(echo), texts, out, **settings)
     assert (report.answered, report.spent.usd) == (10, Decimal("0.0002"))
-    assert report.stopped == "another question would not fit into $0.00021 any more"
+    assert report.stopped == (
+        "the next question may cost $0.000020, as the dearest so far, and $0.000010 of $0.00021 is left"
+    )
     assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 0
     settings["max_cost"] = 0.0003
     assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 5
@@ -537,13 +551,55 @@ def test_it_stops_before_it_costs_more_than_it_may(tmp_path):
 def test_what_a_question_costs_is_learnt_from_one(tmp_path):
     out, texts = tmp_path / "answers.jsonl", ["one", "two", "three"]
     settings = {"prices": PRICES, "max_cost": 0.00002, "in_flight": 3}
-    llm = ScriptedLLM("", echo)  # the first one fails, and tells nothing
+    llm = ScriptedLLM("", echo)  # the first one fails, and is paid for
     report = run_batch(llm, texts, out, **settings)
     assert (report.failed, report.answered, len(llm.asked)) == (1, 0, 1)
     settings["max_cost"] = 0.00003
+    assert run_batch(ScriptedLLM(echo), texts, out, **settings).answered == 0
+    settings["max_cost"] = 0.00004
     llm = ScriptedLLM(echo)
     report = run_batch(llm, texts, out, **settings)
     assert (report.answered, len(llm.asked)) == (1, 1)
+
+
+@pytest.mark.parametrize("bound", range(1, 12))
+def test_where_answers_have_a_limit_a_batch_never_costs_more_than_it_may(tmp_path, bound):
+    replies = cycle([*[answer_of_length(1)] * 3, answer_of_length(100)])
+    llm = ScriptedLLM(lambda _: next(replies), num_output=100)
+    texts = [f"question {number}" for number in range(40)]
+    settings = {"prices": PRICES, "max_cost": bound / 5_000, "in_flight": 4}
+    report = run_batch(llm, texts, tmp_path / "answers.jsonl", **settings)
+    assert report.spent.at_least <= Decimal(str(bound / 5_000))
+    assert report.answered == 40 or "the next question may cost up to $0.00020" in report.stopped
+
+
+@pytest.mark.parametrize("kind", ["mixture", "llm"])
+def test_where_the_cheapest_question_does_not_fit_nothing_is_asked(tmp_path, kind):
+    llm = ScriptedLLM(echo)
+    settings: dict = {"max_cost": 0.000001, "prices": PRICES}
+    asks = llm
+    if kind == "mixture":
+        asks = MixtureOfAgents(llm=llm, proposers=[llm], num_layers=1, prices=PRICES)
+    report = run_batch(asks, ["one", "two"], tmp_path / "answers.jsonl", **settings)
+    assert llm.asked == ()
+    assert re.fullmatch(
+        r"the next question costs at least \$0\.0000\d+, and \$0\.0000010 of \$0\.0000010 is left",
+        report.stopped,
+    )
+
+
+def test_what_is_answered_needs_no_bound_that_fits(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    run_batch(ScriptedLLM(echo), ["one", "two"], out, prices=PRICES)
+    report = run_batch(ScriptedLLM(echo), ["one", "two"], out, prices=PRICES, max_cost=0.0000001)
+    assert (report.skipped, report.stopped) == (2, "")
+
+
+def test_questions_that_cannot_be_asked_cost_nothing(tmp_path):
+    broken = Question("1", messages=[{"role": "nobody", "content": "?"}])
+    settings = {"prices": PRICES, "max_cost": 0.0000001}
+    report = run_batch(ScriptedLLM(echo), [broken], tmp_path / "answers.jsonl", **settings)
+    assert (report.failed, report.stopped) == (1, "")
 
 
 def test_what_failed_questions_cost_is_not_forgotten(tmp_path):

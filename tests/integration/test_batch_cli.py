@@ -137,8 +137,30 @@ def test_max_cost_needs_prices(folder, providers):
     assert "--max-cost: there is no price for ft:gpt-4.1-mini:us::x" in done.stderr
     assert providers.log() == []
     (remedy,) = re.findall(r"--set '(.*)'", done.stderr)
-    done = folder.run(*own, "--max-cost", "0.00002", "--set", remedy, code=1)
-    assert "stopped: another question would not fit into $0.000020 any more" in done.stderr
+    done = folder.run(*own, "--max-cost", "1", "--set", remedy)
+    assert "20 answered, 0 failed" in done.stderr
+
+
+def test_a_bound_that_the_cheapest_question_does_not_fit_stops_before_anything_is_asked(
+    folder, providers
+):
+    done = folder.run("--max-cost", "0.0000001", code=1)
+    assert "stopped: the next question costs at least $0.0000" in done.stderr
+    assert providers.log() == []
+    folder.run()
+    done = folder.run("--max-cost", "0.0000001")  # nothing is left to ask
+    assert "0 answered, 0 failed, 20 answered before" in done.stderr
+
+
+def test_a_bound_that_the_questions_may_not_fit_is_told_before_they_are_asked(folder, providers):
+    done = folder.run("--max-cost", "0.1")
+    before, after = done.stderr.split("20 answered, 0 failed")
+    assert "That may be more than --max-cost $0.10 allows" in before
+    assert "stopped" not in after
+    providers.reset()
+    (folder.path / "answers.jsonl").unlink()
+    done = folder.run("--max-cost", "100")
+    assert "That may be more" not in done.stderr
 
 
 def test_a_batch_goes_on_with_another_deadline_and_not_with_another_temperature(folder):

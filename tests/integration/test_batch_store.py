@@ -171,7 +171,7 @@ def test_a_batch_does_not_ask_what_it_has_written(tmp_path, name):
     own, llm = tmp_path / name, ScriptedLLM()
     run_batch(ScriptedLLM("fine", ""), TEXTS[:2], tmp_path / "answers.parquet", in_flight=1)
     before = own.read_bytes()
-    with pytest.raises(BatchError, match=f"{name}: this is what the answers of .* are written to"):
+    with pytest.raises(BatchError, match=f"{name}: the answers of .* are written to this file"):
         run_batch(llm, own, tmp_path / "answers.parquet")
     assert own.read_bytes() == before
     assert llm.asked == ()

@@ -28,8 +28,6 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 LONGER = {
     "_concurrency/threads.py": {"iterate_blocking": 47, "iterate_in_thread": 42},
-    "batch/driver.py": {"arun_batch": 47},
-    "batch/flow.py": {"flowing": 41},
     "cli/batch.py": {"batch": 48},
     "cli/serve.py": {"serve": 47},
     "display/timeline.py": {"timeline": 45},

@@ -1,31 +1,44 @@
-"""The course of a batch: what is asked next, what has come of it, and whether to go on."""
+"""The course of a batch: what is asked next, the outcome so far, and whether to go on."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
 from .flow import as_they_come, in_turns
 from .input_files import Questions, are_at_hand, each, unique
 from .outcomes import Answer, Report
+from .outlay import Outlay
 from .question import Question
 from .store import Store
 
 
 class Course:
-    """What is asked next, what has come of it, and whether to go on.
+    """Decides what is asked next and when to stop, and counts.
+
+    Args:
+        store: The batch's files, open.
+        foresee: Says what a question may cost; called only where there is a bound.
+        limit: Ask at most this many questions; None for all.
+        max_cost: US dollars that the whole batch may cost; None for no bound.
+        max_failures: Stop after this many failures in a row; 0 for never.
+        watch: Called with a report after each question.
 
     Attributes:
-        trouble: what ``watch`` raised.
+        trouble: What ``watch`` raised, or None.
     """
 
     def __init__(
         self,
         store: Store,
+        foresee: Callable[[Question], Outlay],
         limit: int | None,
         max_cost: float | None,
         max_failures: int,
@@ -34,35 +47,30 @@ class Course:
         self.trouble: Exception | None = None
         self._store, self._limit, self._max_failures = store, limit, max_failures
         self._most = None if max_cost is None else Decimal(str(max_cost))
-        self._watch, self._begun, self._started, self._in_a_row = watch, time.perf_counter(), 0, 0
-        self._so_far, self._for_answers = Report(), Decimal(0)
-
-    @property
-    def must_learn_cost(self) -> bool:
-        """Whether there is a bound, and no answer yet that tells what a question costs."""
-        return self._most is not None and not self._store.rows + self._so_far.answered
+        self._foresee, self._watch, self._begun = foresee, watch, time.perf_counter()
+        self._started, self._in_a_row, self._so_far = 0, 0, Report()
+        self._reserved: dict[str, Decimal] = {}
+        self._dearest = Decimal(0)
+        self._ended = asyncio.Event()
 
     @property
     def is_over(self) -> bool:
-        """Whether it stopped, and nothing that was asked is waited for."""
-        return bool(self._so_far.stopped) and not self._in_flight
-
-    @property
-    def _in_flight(self) -> int:
-        return self._started - self._so_far.answered - self._so_far.failed
+        """Whether it stopped, and no question is in flight."""
+        ended = self._so_far.answered + self._so_far.failed
+        return bool(self._so_far.stopped) and self._started == ended
 
     def report(self) -> Report:
-        """How far it is."""
+        """The outcome so far."""
         return replace(self._so_far, seconds=time.perf_counter() - self._begun)
 
     def look_through(self, questions: Questions) -> Iterator[Question]:
-        """Count the questions, and see that they make sense, where they can be read more than once.
+        """Check and count the questions, if they can be read more than once.
 
         Yields:
-            Each, when that is seen.
+            Each question, once it is checked.
 
         Raises:
-            BatchError: they do not, or what was spent before is not known although there is a bound.
+            BatchError: A question makes no sense; or there is a bound, and the cost so far is unknown.
         """
         store, total, skipped = self._store, None, 0
         if self._most is not None and store.spent.unpriced:
@@ -75,7 +83,7 @@ class Course:
                 skipped += store.has(question)
                 yield question
         self._so_far = Report(total, skipped, spent=store.spent, mended=store.mended)
-        self._for_answers, self._begun = store.for_answers.at_least, time.perf_counter()
+        self._dearest, self._begun = store.dearest, time.perf_counter()
 
     async def to_ask(self, questions: Questions) -> AsyncGenerator[Question, None]:
         """The questions that have no answer yet, as long as there is no reason to stop."""
@@ -86,7 +94,7 @@ class Course:
                 if self._store.has(question):
                     self._skip(counted)
                     continue
-                if self._so_far.stopped or not self._is_affordable():
+                if self._so_far.stopped or not await self._affords(question):
                     return
                 self._started += 1
                 yield question
@@ -97,25 +105,34 @@ class Course:
         if not counted:
             self._so_far = replace(self._so_far, skipped=self._so_far.skipped + 1)
 
-    def _is_affordable(self) -> bool:
+    async def _affords(self, question: Question) -> bool:
+        """Reserve what a question may cost, once there is room for it; stop if there never will be."""
         if self._most is None:
             return True
-        spent, known = self._so_far.spent.at_least, self._store.rows + self._so_far.answered
-        # of answers alone: a failure may have been free, and tells nothing of them
-        average = self._for_answers / known if known else Decimal(0)
-        if spent < self._most and spent + (self._in_flight + 1) * average <= self._most:
-            return True
-        self._stop(f"another question would not fit into {dollars(self._most)} any more")
+        outlay = await in_thread(partial(self._foresee, question))
+        while not self._so_far.stopped:
+            needed = max(outlay.least, self._dearest if outlay.most is None else outlay.most)
+            learns = outlay.most is None and not self._store.rows + self._so_far.answered
+            left = self._most - self._so_far.spent.at_least - sum(self._reserved.values())
+            if left >= needed and left > 0 and not (learns and self._reserved):
+                self._reserved[question.id] = needed
+                return True
+            if not self._reserved:
+                self._stop(_too_little(self._most, left, outlay, needed))
+                break
+            self._ended.clear()
+            await self._ended.wait()  # it may turn out cheaper than what is reserved for it
         return False
 
     def take(self, answer: Answer) -> None:
-        """Write an answer down, count it, tell who watches, and see whether to go on.
+        """Write an answer to disk, count it, call ``watch``, and decide whether to go on.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: The answer cannot be written.
         """
         self._store.add(answer)
         self._count(answer)
+        self._ended.set()
         try:
             self._watch(self.report())
         except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
@@ -125,7 +142,8 @@ class Course:
     def _count(self, answer: Answer) -> None:
         now, good = self._so_far, answer.kind is None
         self._in_a_row = 0 if good else self._in_a_row + 1
-        self._for_answers += answer.cost.at_least if good else 0
+        self._reserved.pop(answer.question.id, None)
+        self._dearest = max(self._dearest, answer.cost.at_least)
         self._so_far = replace(
             now,
             answered=now.answered + good,
@@ -144,6 +162,17 @@ class Course:
     def _stop(self, reason: str) -> None:
         if not self._so_far.stopped:
             self._so_far = replace(self._so_far, stopped=reason)
+
+
+def _too_little(bound: Decimal, left: Decimal, outlay: Outlay, needed: Decimal) -> str:
+    if outlay.least > left:
+        costs = f"costs at least {dollars(outlay.least)}"
+    elif outlay.most is None:
+        costs = f"may cost {dollars(needed)}, as the dearest so far"
+    else:
+        costs = f"may cost up to {dollars(needed)}"
+    remaining = dollars(max(left, Decimal(0)))
+    return f"the next question {costs}, and {remaining} of {dollars(bound)} is left"
 
 
 def _unknown(what: str) -> str:

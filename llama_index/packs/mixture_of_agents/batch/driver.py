@@ -26,6 +26,7 @@ from .course import Course
 from .flow import IN_FLIGHT, flowing, in_turns
 from .input_files import Questions
 from .outcomes import Report
+from .outlay import foreseer
 from .store import Store
 
 
@@ -34,23 +35,23 @@ class Settings:
     """How a batch is run.
 
     Attributes:
-        in_flight: how many questions are asked at once.
-        limit: ask no more than so many, this time.
-        max_cost: US dollars that the whole batch may cost, with what was spent before. A question is asked only where
-            those in flight and it fit into what is left, if they cost what answers did on average; alone, as long
-            as there is no answer.
-        max_failures: stop when so many failed one after the other, with no answer between; 0 is never.
-        system: a system prompt for questions that have none.
+        in_flight: How many questions are asked at once.
+        limit: Ask at most this many questions, this time.
+        max_cost: US dollars that the whole batch may cost, earlier parts included. A question is asked only while the
+            most that it may cost fits into what is left, beside the questions in flight. If answers have no limit of
+            length, the dearest question so far stands for the most, and the first question is asked alone.
+        max_failures: Stop after this many failures in a row; 0 for never.
+        system: A system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
-        details: whether answers carry a mixture's proposals.
-        fingerprint: what answers, in words: with another one the batch is not gone on with. By default the LLM's class
-            and model, and all that decides how a mixture of LlamaIndex's LLM classes answers.
-        watch: told how far it is: before the first question is asked, and with each that ends. If it raises, no more
+        details: Whether answers carry a mixture's proposals.
+        fingerprint: What answers, in words; a batch goes on only with the same one. By default the LLM's class and
+            model, and all that decides how a mixture of LlamaIndex's LLM classes answers.
+        watch: Called with a report before the first question is asked, and after each question. If it raises, no more
             questions are asked; the error is raised when those in flight have their answers.
-        threaded: ask an LLM that is no mixture in threads, by its sync client.
+        threaded: Ask an LLM that is no mixture in threads, by its sync client.
 
     Raises:
-        BatchError: a number is too small.
+        BatchError: A number is too small.
     """
 
     in_flight: int = IN_FLIGHT
@@ -77,47 +78,44 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
     Called again with the same file it goes on where it was: what is answered is not asked again, what failed is.
 
     Args:
-        llm: any LLM of LlamaIndex's, a mixture for example.
-        questions: a file's path (see ``read_questions``), or the questions. A file or a sequence is checked from its
+        llm: Any LLM of LlamaIndex's, a mixture for example.
+        questions: A file's path (see ``read_questions``), or the questions. A file or a sequence is checked from its
             beginning to its end before anything is asked; anything else is read as there is room for it,
             in a thread, since it may wait.
-        out: the file of the answers, ``.jsonl`` or ``.parquet``; docs/batch.md says what is beside it.
-        settings: what ``Settings`` takes: in_flight, limit, max_cost, max_failures, system, ...
+        out: The file of the answers, ``.jsonl`` or ``.parquet``; docs/batch.md lists the files beside it.
+        settings: What ``Settings`` takes: in_flight, limit, max_cost, max_failures, system, ...
 
     Returns:
-        What came of it; ``stopped`` says why where it did not come to the end.
+        The outcome; ``stopped`` says why the batch ended early, if it did.
 
     Raises:
-        BatchError: the questions or the settings make no sense, or these are answers of another mixture, or another
+        BatchError: The questions or the settings make no sense, or these are answers of another mixture, or another
             process writes them. The message says what to do.
-        OSError: a file cannot be read or written. What was written before is there.
+        OSError: A file cannot be read or written. What was written before is there.
     """
     how = Settings(**settings)
-    asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
     with Store(out, _answers_of(llm, how)) as store:
-        if isinstance(questions, (str, Path)) and store.is_made_of(Path(questions)):
-            problem = (
-                f"this is what the answers of {out} are written to; name another file for them"
-            )
-            raise BatchError(f"{questions}: {problem}")
-        course = Course(store, how.limit, how.max_cost, how.max_failures, how.watch)
-        await _go_through(store.read())
-        await _go_through(course.look_through(questions))
-        how.watch(course.report())
+        _refuse_own_answers(questions, store)
+        return await _run(llm, questions, store, how)
 
-        def in_flight() -> int:
-            return 1 if course.must_learn_cost else how.in_flight
 
-        coming = flowing(asker.ask, course.to_ask(questions), in_flight, course.take)
-        async with aclosing(coming):
-            async for answer in coming:
-                course.take(answer)
-                if course.is_over:  # rather than wait for a question that is not asked any more
-                    break
-        await _go_through(store.finish())
-        if course.trouble:
-            raise course.trouble
-        return course.report()
+async def _run(llm: LLM, questions: Questions, store: Store, how: Settings) -> Report:
+    asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
+    foresee = foreseer(llm, how.system, how.prices)
+    course = Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch)
+    await _go_through(store.read())
+    await _go_through(course.look_through(questions))
+    how.watch(course.report())
+    coming = flowing(asker.ask, course.to_ask(questions), how.in_flight, course.take)
+    async with aclosing(coming):
+        async for answer in coming:
+            course.take(answer)
+            if course.is_over:  # rather than wait for a question that is not asked any more
+                break
+    await _go_through(store.finish())
+    if course.trouble:
+        raise course.trouble
+    return course.report()
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
@@ -128,6 +126,12 @@ def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) 
 
     (report,) = iterate_blocking(once)
     return report
+
+
+def _refuse_own_answers(questions: Questions, store: Store) -> None:
+    if isinstance(questions, (str, Path)) and store.is_made_of(Path(questions)):
+        problem = f"the answers of {store.out} are written to this file; name another file for them"
+        raise BatchError(f"{questions}: {problem}")
 
 
 def _answers_of(llm: LLM, how: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The answers to many questions as they come, so many at a time and no more."""
+"""The answers to many questions as they come, with a bound on the questions in flight."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from .question import Question
 
 T = TypeVar("T")
 IN_FLIGHT = 16
-"""How many questions are asked at once, where nobody says."""
+"""How many questions are asked at once by default."""
 
 
 def answers(
@@ -55,50 +55,58 @@ def answers(
         raise ValueError(f"in_flight = {in_flight!r}: at least one question must be asked at once")
     asker = Asker(llm, system, prices, details=details)
     fetched = in_turns if are_at_hand(questions) else as_they_come
-    return flowing(asker.ask, fetched(each(questions)), lambda: in_flight)
+    return flowing(asker.ask, fetched(each(questions)), in_flight)
 
 
 async def flowing(
     ask: Callable[[Question], Coroutine[Any, Any, Answer]],
     questions: AsyncGenerator[Question, None],
-    in_flight: Callable[[], int],
+    in_flight: int,
     left: Callable[[Answer], None] = lambda _: None,
 ) -> AsyncGenerator[Answer, None]:
-    """What ``answers`` does, with any way to ask.
+    """Yield the answers as ``answers`` does, with any function that asks.
 
     Args:
-        ask: asks a question; raises only what cancels it.
-        questions: the questions; closed in the end.
-        in_flight: how many may be asked at once, now.
-        left: takes each answer that is there when this is closed or cancelled, and that nobody else will take.
+        ask: Asks a question; raises only if it is cancelled.
+        questions: The questions; closed at the end.
+        in_flight: How many are asked at once.
+        left: Takes each answer that is there, but not yielded, when this iterator is closed or cancelled.
     """
     running: dict[asyncio.Task[Answer], Question] = {}
     ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-    room = asyncio.Event()
+    places = asyncio.Semaphore(in_flight)
 
     async def feed() -> None:
+        await places.acquire()
         async for question in questions:
             running[_begun(ask(question), ended)] = question
-            while len(running) >= in_flight():
-                room.clear()
-                await room.wait()
+            await places.acquire()
 
     feeding = _begun(feed(), ended)
     try:
         while running or not feeding.done():
             task = await ended.get()
             if task is not feeding:
-                room.set()  # its place is not kept empty while its answer is made use of
+                places.release()  # its place is not kept empty while its answer is made use of
                 yield _outcome(task, running.pop(task))
     finally:
-        for task in (feeding, *running):
-            task.cancel()
-        try:
-            await asyncio.gather(feeding, *running, return_exceptions=True)
-            await questions.aclose()
-        finally:
-            _hand_over(running, left)
+        await _end(feeding, running, questions, left)
     feeding.result()  # what the questions raised: what was in flight is paid for, so it came first
+
+
+async def _end(
+    feeding: asyncio.Task[None],
+    running: dict[asyncio.Task[Answer], Question],
+    questions: AsyncGenerator[Question, None],
+    left: Callable[[Answer], None],
+) -> None:
+    for task in (feeding, *running):
+        task.cancel()
+    try:
+        await asyncio.gather(feeding, *running, return_exceptions=True)
+        await questions.aclose()
+    finally:
+        _hand_over(running, left)
 
 
 def _begun(

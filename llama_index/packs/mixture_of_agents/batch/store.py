@@ -44,7 +44,7 @@ class Store:
         path: the file of the rows.
         failures: the file of the rows that failed.
         rows: how many answers there were before.
-        for_answers: US dollars that they have cost.
+        dearest: US dollars of the dearest of them, and of the failures.
         spent: US dollars that were spent before, on failures too.
         mended: bytes of a row that was cut off, and is gone.
     """
@@ -57,7 +57,7 @@ class Store:
             require_pyarrow()
         self.path = self.out.with_suffix(".jsonl")
         self.failures = self.out.with_suffix(".failed.jsonl")
-        self.rows, self.for_answers, self.spent, self.mended = 0, Cost(), Cost(), 0
+        self.rows, self.dearest, self.spent, self.mended = 0, Decimal(0), Cost(), 0
         self._told, self._fingerprint = self.out.with_suffix(".batch.json"), fingerprint
         self._tidied = self.failures.with_name(f"{self.failures.name}.part")
         self._gone = Cost()  # what failures have cost whose rows are gone
@@ -95,16 +95,20 @@ class Store:
         Raises:
             BatchError: something else is there; the message says in which line.
         """
+        self.spent = self._gone
         for answer in self._rows(self.path, mend=True):
             self._answered.add(answer.question.id, answer.question.digest())
-            self.for_answers += answer.cost
             self.rows += 1
+            self._add_up(answer.cost)
             yield answer
-        self.spent = self.for_answers + self._gone
         if self.failures.exists():
             for answer in self._rows(self.failures, mend=True):
-                self.spent += answer.cost
+                self._add_up(answer.cost)
                 yield answer
+
+    def _add_up(self, cost: Cost) -> None:
+        self.spent += cost
+        self.dearest = max(self.dearest, cost.at_least)
 
     def has(self, question: Question) -> bool:
         """Whether a question has its answer.

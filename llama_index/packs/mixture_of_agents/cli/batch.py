@@ -75,7 +75,11 @@ def _run(
     from .progress import Progress
 
     mixture = MixtureOfAgents(recipe)
-    with tracing(mixture, trace), Loop(fast=True) as loop, Progress(questions, recipe) as progress:
+    with (
+        tracing(mixture, trace),
+        Loop(fast=True) as loop,
+        Progress(questions, recipe, settings["max_cost"]) as progress,
+    ):
         work = arun_batch(mixture, questions, out, watch=progress, **settings)
         try:
             return loop.run(work)

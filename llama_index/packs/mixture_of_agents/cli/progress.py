@@ -19,12 +19,18 @@ _SAMPLE = 10
 class Progress:
     """Says what a batch begins with, then shows how far it is where there is a terminal. A context manager.
 
+    Args:
+        questions: The file of the questions.
+        recipe: What answers them.
+        max_cost: US dollars that the batch may cost; None for no bound.
+
     Attributes:
-        last: the last that was heard of it; None before it has begun.
+        last: The last report; None before the batch has begun.
     """
 
-    def __init__(self, questions: Path, recipe: Recipe) -> None:
+    def __init__(self, questions: Path, recipe: Recipe, max_cost: float | None = None) -> None:
         self.last: Report | None = None
+        self._max_cost = max_cost
         self._questions, self._recipe = questions, recipe
         self._bar: Any = None
 
@@ -55,7 +61,7 @@ class Progress:
         if report.total is not None:
             say(f"{report.total:,} questions, {report.skipped:,} of them answered already.")
             if report.total > report.skipped:
-                say(self._outlook(report.total - report.skipped))
+                say(self._outlook(report.total - report.skipped, report.spent.at_least))
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -63,8 +69,8 @@ class Progress:
                 total=report.total, initial=report.skipped, unit="", dynamic_ncols=True
             )
 
-    def _outlook(self, left: int) -> str:
-        """What the questions that are left will cost, by the first ones of all."""
+    def _outlook(self, left: int, spent: Decimal) -> str:
+        """What the questions that are left will cost, by the first ones of all; and whether the bound allows that."""
         some = list(islice(read_questions(self._questions), _SAMPLE))
         estimates = [self._recipe.estimate(one.conversation()) for one in some]
         least = sum((one.least_cost for one in estimates), Cost())
@@ -72,5 +78,10 @@ class Progress:
             return f"What they cost is {Cost(unpriced=least.unpriced)}."
         bounds = [one.most_cost for one in estimates]
         most = sum((bound.at_least for bound in bounds if bound), Decimal(0))
-        from_to = [dollars(cost / len(some) * left) for cost in (least.at_least, most)]
-        return f"They cost {' to '.join(from_to) if all(bounds) else f'at least {from_to[0]}'}."
+        costs = [cost / len(some) * left for cost in (least.at_least, most)]
+        from_to = [dollars(cost) for cost in costs]
+        outlook = f"They cost {' to '.join(from_to) if all(bounds) else f'at least {from_to[0]}'}."
+        if self._max_cost is None or (all(bounds) and spent + costs[1] <= self._max_cost):
+            return outlook
+        bound = f"--max-cost {dollars(Decimal(str(self._max_cost)))}"
+        return f"{outlook} That may be more than {bound} allows: it stops before a question that may not fit."
