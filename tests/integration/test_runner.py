@@ -3,15 +3,15 @@
 import asyncio
 import itertools
 import re
-import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 from llama_index.core.llms.llm import LLM
+from llama_index.core.tools import FunctionTool
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -31,6 +31,7 @@ from llama_index.packs.mixture_of_agents._engine.calls import Caller
 from llama_index.packs.mixture_of_agents._engine.job import Job
 from llama_index.packs.mixture_of_agents._engine.run import run
 from llama_index.packs.mixture_of_agents._messages.prompts import text_of
+from llama_index.packs.mixture_of_agents._providers.structured import Tools
 from llama_index.packs.mixture_of_agents.errors import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.events import (
     CallFinished,
@@ -47,6 +48,15 @@ from llama_index.packs.mixture_of_agents.events import (
     Usage,
 )
 from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy
+from llama_index.packs.mixture_of_agents.selection import (
+    Analysis,
+    Gate,
+    PeerRanking,
+    Pick,
+    Rank,
+    Rate,
+    Vote,
+)
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -83,6 +93,28 @@ async def heard(recipe: Recipe) -> tuple[list[Event], BaseException | None]:
     except RunError as error:
         return events, error
     return events, None
+
+
+async def streamed(recipe: Recipe, **kwargs: Any) -> MixtureResult:
+    chunks = [one async for one in await MixtureOfAgents(recipe).astream_chat(QUESTION, **kwargs)]
+    return chunks[-1].additional_kwargs["mixture"]
+
+
+async def in_threads(recipe: Recipe, **kwargs: Any) -> MixtureResult:
+    return MixtureOfAgents(recipe).chat(QUESTION, **kwargs).additional_kwargs["mixture"]
+
+
+async def streamed_in_threads(recipe: Recipe, **kwargs: Any) -> MixtureResult:
+    *_, last = MixtureOfAgents(recipe).stream_chat(QUESTION, **kwargs)
+    return last.additional_kwargs["mixture"]
+
+
+WAYS = {
+    "chat": in_threads,
+    "achat": ask,
+    "stream_chat": streamed_in_threads,
+    "astream_chat": streamed,
+}
 
 
 def check_order(events: list[Event]) -> None:
@@ -630,14 +662,11 @@ class PanicException(BaseException):
     """What libraries written in Rust raise: no ``Exception``."""
 
 
-# Python 3.10 cannot tell an LLM's own cancellation from that of the task which asks it.
-RAISED = (
-    [PanicException] if sys.version_info < (3, 11) else [asyncio.CancelledError, PanicException]
-)
+RAISED = [asyncio.CancelledError, PanicException]
 
 
 @pytest.mark.parametrize("error", RAISED)
-@pytest.mark.parametrize("way", ["chat", "achat"])
+@pytest.mark.parametrize("way", list(WAYS))
 async def test_what_an_llm_raises_ends_its_call_alone(way: str, error: type[BaseException]) -> None:
     recipe = moa(
         [ScriptedLLM(error("gone")), ScriptedLLM("good")],
@@ -645,8 +674,200 @@ async def test_what_an_llm_raises_ends_its_call_alone(way: str, error: type[Base
         layers=1,
         fallbacks=[Aggregator(ScriptedLLM("the end"), name="second")],
     )
-    mixture = MixtureOfAgents(recipe)
-    response = await mixture.achat(QUESTION) if way == "achat" else mixture.chat(QUESTION)
-    result = response.additional_kwargs["mixture"]
+    result = await WAYS[way](recipe)
     assert result.answer == "the end"
     assert [call.role for call in result.calls if call.failure] == ["proposer", "aggregator"]
+
+
+@pytest.mark.parametrize("error", RAISED)
+@pytest.mark.parametrize("way", list(WAYS))
+async def test_what_a_judge_raises_ends_its_call_alone(
+    way: str, error: type[BaseException]
+) -> None:
+    judge = ScriptedLLM(error("gone"))
+    recipe = moa(
+        [ScriptedLLM("a"), ScriptedLLM("b")], ScriptedLLM("the end"), layers=1, select=Pick(judge)
+    )
+    result = await WAYS[way](recipe)
+    assert result.answer == "the end"
+    assert [call.role for call in result.calls if call.failure] == ["judge"]
+
+
+async def test_a_cancellation_from_outside_ends_the_run_also_while_the_llm_is_asked() -> None:
+    asked = asyncio.Event()
+
+    async def never(_: Any) -> str:
+        asked.set()
+        return await forever(_)
+
+    recipe = moa([ScriptedLLM("a")], ScriptedLLM(never), layers=1, fallbacks=[ScriptedLLM("b")])
+    running = asyncio.ensure_future(ask(recipe))
+    await asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+class ToolsInAnotherShape(ScriptedLLM):
+    """A class that cannot read the tool calls of the response which its model gave."""
+
+    def get_tool_calls_from_response(self, *_: Any, **__: Any) -> Any:
+        raise AttributeError("'str' object has no attribute 'function'")
+
+
+def look_up(word: str) -> str:
+    """Look a word up."""
+    return word
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+async def test_tool_calls_that_cannot_be_read_end_the_aggregators_call_alone(way: str) -> None:
+    first = ToolsInAnotherShape("calls")  # pyright: ignore[reportCallIssue]
+    fallback = ScriptedLLM("the end")
+    recipe = moa(
+        [ScriptedLLM("a")],
+        Aggregator(first, name="first"),
+        layers=1,
+        fallbacks=[Aggregator(fallback, name="second")],
+    )
+    tools = Tools([FunctionTool.from_defaults(look_up)])
+    result = await WAYS[way](recipe, tools=tools)
+    assert (result.answer, result.answered_by) == ("the end", "second")
+    assert [(one.agent, "no attribute" in one.message) for one in result.failures] == [
+        ("first", True)
+    ]
+
+
+class NoBlock:
+    """It looks like a tool call, and is none of LlamaIndex's blocks."""
+
+    block_type, tool_name, tool_kwargs = "tool_call", "look_up", "{}"
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+async def test_an_answer_that_is_no_message_ends_the_aggregators_call_alone(way: str) -> None:
+    message = ChatMessage.model_construct(
+        role=MessageRole.ASSISTANT, blocks=[TextBlock(text="x"), NoBlock()], additional_kwargs={}
+    )
+    strange = ChatResponse.model_construct(
+        message=message, delta=None, raw=None, logprobs=None, additional_kwargs={}
+    )
+    fallback = Aggregator(ScriptedLLM("the end"), name="second")
+    recipe = moa([ScriptedLLM("a")], ScriptedLLM(lambda _: strange), layers=1, fallbacks=[fallback])
+    assert (await WAYS[way](recipe)).answered_by == "second"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "message",
+                    "delta",
+                    "content",
+                    "finish_reason",
+                    "usage",
+                    "prompt_tokens",
+                    "completion_tokens",
+                    "refusal",
+                    "tool_calls",
+                    "thinking_delta",
+                    "candidates",
+                    "data",
+                    "stop_reason",
+                    "usage_metadata",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+VERDICTS = st.lists(
+    st.sampled_from(
+        [
+            "1",
+            "2",
+            "3",
+            "99999999999999999999",
+            "Response",
+            "[[1]]",
+            "2 > 1",
+            "<think>",
+            "</think>",
+            "PASS",
+            "FAIL",
+            "10/10",
+            "|",
+            "\n",
+            ". ",
+            "- ",
+            "**",
+            "NaN",
+            "-1",
+            "\u0661",
+            "```",
+            "\ud83d",
+        ]
+    )
+    | st.text(max_size=4),
+    max_size=12,
+).map("".join)
+ENDS = st.sampled_from(
+    [
+        asyncio.CancelledError("x"),
+        PanicException("x"),
+        TimeoutError(),
+        KeyError("choices"),
+        OverflowError(),
+    ]
+)
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> Any:
+    """Whatever an LLM may answer or raise."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(ENDS)
+    message = ChatMessage(
+        role="assistant",
+        content=draw(VERDICTS),
+        additional_kwargs=draw(
+            st.dictionaries(st.sampled_from(["tool_calls", "thinking", "usage"]), JSON, max_size=2)
+        ),
+    )
+    return ChatResponse(message=message, raw=draw(JSON))
+
+
+SELECTIONS = [Pick, Rank, Rate, Gate, Analysis, Vote, PeerRanking]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(replies(), min_size=1, max_size=4),
+    st.sampled_from(SELECTIONS),
+    st.sampled_from(["achat", "astream_chat"]),
+)
+def test_whatever_llms_say_a_run_ends_in_an_answer_or_in_an_error_of_ours(
+    said: list[Any], selection: Any, way: str
+) -> None:
+    strange = ScriptedLLM(*said)
+    recipe = moa(
+        [strange, ScriptedLLM("good")],
+        strange,
+        layers=2,
+        select=selection(strange),
+        quorum=1,
+        fallbacks=[Aggregator(ScriptedLLM("the end"), name="second")],
+        call=ONCE,
+    )
+    try:
+        result = asyncio.run(WAYS[way](recipe))
+    except RunError as error:
+        result = error.result
+        assert way == "astream_chat", "a whole answer falls back"
+    assert result.answer or result.error

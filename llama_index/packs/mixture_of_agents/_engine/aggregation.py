@@ -134,7 +134,6 @@ class Answering:
             return None
         if is_cut_off(finished.proposals):
             self._state.degrade("the answer was cut off at its token limit; raise max_tokens")
-        response = with_tool_calls(aggregator.llm, response) if self._form else response
         message = answer_message(response, finished.proposals, streamed=self._job.stream)
         return Answered(message, aggregator.name, response)
 
@@ -151,13 +150,20 @@ class Answering:
         return Request(
             aggregator, "aggregator", len(recipe.layers) + 1, messages, kwargs,
             on_chunk=partial(self._pass_on, aggregator.llm) if job.stream else None,
+            reads=partial(self._read, aggregator.llm),
             tools=bool(kwargs.get("tools")),
         )  # fmt: skip
+
+    def _read(self, llm: LLM, response: ChatResponse) -> ChatResponse:
+        """The response with its tool calls as blocks. Raises here, within the call, if it is no chat message."""
+        response = with_tool_calls(llm, response) if self._form else response
+        answer_message(response, (), streamed=False)
+        return response
 
     def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
         text = self._stripped(text)
         self._pieces.append(text)
-        chunk = with_tool_calls(llm, chunk) if self._form else chunk
+        chunk = self._read(llm, chunk)
         calls = any(block.block_type == "tool_call" for block in chunk.message.blocks)
         self._passed_on = self._passed_on or bool(text) or calls
         self._state.emit(AnswerDelta(text, chunk, self._state.now()))

@@ -1,6 +1,5 @@
 """The requests of one call: they respect limits and deadlines, may be hedged, and their answers are judged."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from llama_index.packs.mixture_of_agents._concurrency.tasks import (
     expired,
     expires_after,
     hedged,
+    outcome_of,
     put_off,
 )
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
@@ -52,16 +52,8 @@ class Attempt:
     error: BaseException | None = None
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether an error ends more than the call: a cancellation from outside, or the end of the program.
-
-    Whatever else an LLM raises ends its call alone. That includes a ``CancelledError`` of its own, which Python 3.10
-    cannot tell from ours, and a ``BaseException`` of a library's.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
-        return cancelling is None or cancelling() > 0
-    return isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+_ENDS_THE_PROGRAM = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Whatever else an LLM raises ends its call alone, a ``CancelledError`` of its own included."""
 
 
 @dataclass
@@ -187,19 +179,40 @@ class Attempts:
     async def _request(self) -> Attempt:
         scope = expires_after(earliest(self._time_left(), self.policy.timeout))
         begun, received = self.run.now(), list[str]()
+        error: BaseException | None = None
         self._count()
         try:
             async with scope:
-                answers, response, usage = await self._ask(scope, received)
-            usage = usage or await self._estimate(answers)
-        except BaseException as error:
-            if _is_ours(error):
+                asked, error = await outcome_of(partial(self._ask, scope, received))
+            if asked:
+                return self._answer(*asked, begun)
+        except BaseException as late:
+            if not expired(scope, late):  # cancelled from outside
                 self.spent.usage += unanswered_usage(self.request.messages, received)
                 raise
-            fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
-            if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
-                self.spent.usage += unanswered_usage(self.request.messages, received)
-            return Attempt(fault=fault, error=error)
+            error = late
+        try:
+            return self._failed(error, scope, begun, received)
+        finally:
+            error = None  # its traceback holds this frame
+
+    def _failed(
+        self, error: BaseException | None, scope: Any, begun: float, received: list[str]
+    ) -> Attempt:
+        """The end of an attempt that raised an error. Raises it again if it ends the program."""
+        assert error
+        sent = self.request.messages
+        if isinstance(error, _ENDS_THE_PROGRAM):
+            self.spent.usage += unanswered_usage(sent, received)
+            raise error
+        fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
+        if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
+            self.spent.usage += unanswered_usage(sent, received)
+        return Attempt(fault=fault, error=error)
+
+    def _answer(
+        self, answers: Sequence[Answer], response: ChatResponse | None, usage: Usage, begun: float
+    ) -> Attempt:
         self.spent.usage += usage
         self.endpoint.usual.add(self.run.now() - begun)
         if self.request.samples > 1 and len(answers) == 1:
@@ -211,7 +224,8 @@ class Attempts:
 
     async def _ask(
         self, scope: Any, received: list[str]
-    ) -> tuple[Sequence[Answer], ChatResponse | None, Usage | None]:
+    ) -> tuple[Sequence[Answer], ChatResponse | None, Usage]:
+        """Ask once. Everything that may raise because of what the LLM says happens in here."""
         messages, threaded = self.request.messages, self.run.job.threaded
         on_chunk = self.request.on_chunk
         sent = self.transport.parameters(self.parameters, stream=on_chunk is not None)
@@ -219,7 +233,8 @@ class Attempts:
             response = await self.transport.chat(
                 messages, sent, threaded=threaded, again=self._count
             )
-            return read(response), response, read_usage(response)
+            answers, usage = read(response), read_usage(response)
+            return answers, self.request.reads(response), usage or await self._estimate(answers)
 
         def pass_on(text: str, chunk: ChatResponse) -> None:
             received.append(text)
@@ -231,8 +246,9 @@ class Attempts:
         streamed = await self.transport.stream(
             messages, sent, pass_on, threaded=threaded, again=self._count
         )
-        answer = assembled(streamed.text, streamed.last, streamed.finish_reason)
-        return (answer,), streamed.last, streamed.usage
+        answers = (assembled(streamed.text, streamed.last, streamed.finish_reason),)
+        last = streamed.last and self.request.reads(streamed.last)
+        return answers, last, streamed.usage or await self._estimate(answers)
 
     async def _estimate(self, answers: Sequence[Answer]) -> Usage:
         """Count tokens in a thread: loading the tokenizer takes time, and so does a long prompt."""

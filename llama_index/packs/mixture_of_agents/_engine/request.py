@@ -1,11 +1,11 @@
 """What a call needs to know: which agent to ask for what, and the state of the run it belongs to. Plain data."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
@@ -61,6 +61,10 @@ def earliest(*times: float | None) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def _as_it_is(response: ChatResponse) -> ChatResponse:
+    return response
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to ask an agent.
@@ -73,6 +77,7 @@ class Request:
         kwargs: parameters of this call; they take precedence over the agent's own.
         samples: how many answers to ask for in one request.
         on_chunk: called with each piece of a streamed answer; None asks for a whole answer.
+        reads: makes the response that the caller gets of the LLM's own. What it raises is a failure of the call.
         tools: whether tool calls alone count as an answer.
         until: when its layer ends, on the run's clock; no retry starts after that.
     """
@@ -84,5 +89,6 @@ class Request:
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     samples: int = 1
     on_chunk: OnChunk | None = None
+    reads: Callable[[ChatResponse], ChatResponse] = _as_it_is
     tools: bool = False
     until: float | None = None

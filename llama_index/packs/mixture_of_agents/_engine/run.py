@@ -5,6 +5,8 @@ y_i = aggregate-and-synthesize over the proposals A_ij(x_i), plus x_1; x_(i+1) =
 
 import asyncio
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -128,7 +130,10 @@ class _Run:
                 error.result = MixtureResult(tuple(happened))
             raise
         emit(RunFinished(self.state.now(), answered.message, answered.agent))
-        return Finished(MixtureResult(tuple(happened)), answered.response)
+        result = MixtureResult(tuple(happened))
+        if result.degraded:
+            _warn(result)
+        return Finished(result, answered.response)
 
     def fans_out(self) -> bool:
         """Whether the layers are asked: not after a tool's result, unless the recipe says "every_call"."""
@@ -181,6 +186,28 @@ def _words(error: BaseException) -> str:
     return "the run was cancelled" if cancelled else redact(f"{type(error).__name__}: {error}")
 
 
+def _warn(result: MixtureResult) -> None:
+    """Log why an answer is less than its recipe asked for: one warning a run, each cause once and counted."""
+    if not _LOG.isEnabledFor(logging.WARNING):
+        return
+    reasons = Counter(re.sub(r"\blayer \d+", "a layer", reason) for reason in result.degraded)
+    said = [
+        reason if count == 1 else f"{reason} ({count} times)" for reason, count in reasons.items()
+    ]
+    first = {
+        (failure.agent, failure.kind, failure.status): failure
+        for failure in reversed(result.failures)
+    }
+    calls = Counter((failure.agent, failure.kind, failure.status) for failure in result.failures)
+    for cause, count in calls.items():
+        agent, kind, status = cause
+        what = f"{kind.value} {status}" if status else kind.value
+        times = "1 call" if count == 1 else f"{count} calls"
+        said.append(f"{agent}: {what} in {times}: {first[cause].message}")
+    _LOG.warning("the answer of run %s is degraded: %s", result.run_id, "; ".join(said))
+
+
+_LOG = logging.getLogger("llama_index.packs.mixture_of_agents")
 _log = logging.getLogger(__name__)
 
 
