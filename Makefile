@@ -61,7 +61,21 @@ types: $(VENV)/.developing ## pyright, strict on the package
 .PHONY: docs-check
 docs-check: $(VENV)/.developing ## run the documents' code, follow their links
 	@mkdir -p $(AWAY)
-	@$(PYTEST) "$(HERE)/tests/project/test_documents.py" $(ARGS)
+	@$(PYTEST) "$(HERE)/tests/project/test_documents.py" "$(HERE)/tests/project/test_site.py" $(ARGS)
+
+# In an environment of its own: what builds the site pins packages that the tests need in other versions.
+DOCS := .venvs/docs
+ZENSICAL := "$(HERE)/$(DOCS)/$(BIN)/zensical"
+
+.PHONY: docs
+docs: $(VENV)/.developing $(DOCS)/.made ## the site, strictly, in build/site
+	@"$(PY)" tools/docs_site.py pages
+	@$(ZENSICAL) build --strict --clean
+	@"$(PY)" tools/docs_site.py finish
+
+.PHONY: docs-serve
+docs-serve: docs ## the site on this machine, at http://127.0.0.1:8000
+	@"$(PY)" -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 .PHONY: format
 format: $(VENV)/.developing ## let ruff mend what it can
@@ -173,6 +187,12 @@ $(DOORS)/.made: pyproject.toml constraints/dev.txt constraints/core-0.14.20.txt
 	 $$install pip editables hatchling && $$install --no-build-isolation . llama-index-cli && \
 	 $$pip uninstall --yes llama-index-packs-mixture-of-agents && \
 	 $$pip download --no-deps --dest $(DOORS)/old llama-index-packs-mixture-of-agents==0.5.1
+	@touch $@
+
+$(DOCS)/.made: pyproject.toml constraints/docs.txt
+	@python=$$(tools/find_python.sh) && echo "Making $(DOCS) with $$python" && "$$python" -m venv --clear $(DOCS)
+	@pip="$(DOCS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/docs.txt" && \
+	 $$pip "pip>=25.1" && $$pip --group docs
 	@touch $@
 
 $(PROVIDERS)/.installed: $(SOURCES)
