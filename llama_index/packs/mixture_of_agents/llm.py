@@ -46,12 +46,10 @@ from ._checks import is_a, shown
 from .errors import RecipeError
 from .events import AnswerDelta, Listener
 from .recipe import Recipe, moa, prompts_of, recipe_metadata, respelled, with_prompts
+from .result import RESULT_KEY
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents._engine.run import Happening
-
-RESULT_KEY = "mixture"
-"""Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
 
 _TRACER = SpanTracer()
 

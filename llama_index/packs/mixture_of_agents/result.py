@@ -24,6 +24,8 @@ from .events import (
 )
 from .pricing import Cost, cost_of_call
 
+RESULT_KEY = "mixture"
+"""Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
 _FORMAT = "mixture-of-agents/1"
 _AT_ONCE = 0.005
 """Seconds within which a straggler is cancelled once the call that its layer waited for has ended."""

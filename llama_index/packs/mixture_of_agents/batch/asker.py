@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._providers.faults import diagnose
-from llama_index.packs.mixture_of_agents._providers.responses import EXPLANATIONS, read, verdict
-from llama_index.packs.mixture_of_agents._providers.transport import Transport
+from llama_index.packs.mixture_of_agents._providers.responses import EXPLANATIONS, verdict
 from llama_index.packs.mixture_of_agents._providers.usage import (
     estimate_usage,
-    read_usage,
     unanswered_usage,
     was_sent,
 )
+from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import FailureKind, RunError
 from llama_index.packs.mixture_of_agents.events import Usage
-from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
-from llama_index.packs.mixture_of_agents.pricing import Prices, cost_of
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.pricing import Prices
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .outcomes import Answer
@@ -32,15 +30,15 @@ _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_
 
 
 class Asker:
-    """Asks an LLM.
+    """Asks an LLM, and turns whatever happens into an answer.
 
     Args:
-        llm: the LLM; a mixture, or any other.
-        system: a system prompt for questions that have none.
-        prices: the user's own prices, for an LLM that is no mixture: a mixture has its own.
-        details: whether answers carry a mixture's proposals.
-        waits: seconds to wait for a mixture's provider that has worked and does not now, time after time.
-        threaded: ask an LLM that is no mixture in threads, by its sync client: the caller is sync, and has no loop that
+        llm: The LLM; a mixture, or any other.
+        system: A system prompt for questions that have none.
+        prices: The user's own prices, for an LLM that is no mixture: a mixture has its own.
+        details: Whether answers carry a mixture's proposals.
+        waits: Seconds to wait, time after time, for a mixture's provider that has worked and is down now.
+        threaded: Ask an LLM that is no mixture in threads, by its sync client: the caller is sync, and has no loop that
             an async client could be bound to.
     """
 
@@ -54,15 +52,15 @@ class Asker:
         threaded: bool = False,
         waits: Sequence[float] = (5, 10, 20, 40, 60),
     ) -> None:
-        self._transport = Transport(llm, alone=True)
+        self._respondent = Respondent(llm, prices)
         self._waits, self._has_worked = waits, False
         self._threaded = threaded and not isinstance(llm, MixtureOfAgents)
-        self._system, self._prices, self._details = system, prices, details
+        self._system, self._details = system, details
 
     async def ask(self, question: Question) -> Answer:
-        """Ask, and tell what became of it. Raises only what cancels it.
+        """Ask a question. Raises only if it is cancelled.
 
-        A provider that has worked and that a mixture leaves alone for a while (an open circuit) is waited for.
+        If a mixture leaves a provider alone for a while (an open circuit) that has worked before, this waits for it.
         """
         answer = await self._once(question)
         for wait in self._waits:
@@ -79,61 +77,47 @@ class Asker:
         messages: list[ChatMessage] = []
         try:
             messages = question.conversation(self._system)
-            response = await self._transport.chat(messages, {}, threaded=self._threaded)
-            return self._answered(question, messages, response, time.perf_counter() - begun)
+            reply = await self._respondent.ask(messages, {}, threaded=self._threaded)
+            answer = self._answered(question, messages, reply)
         except Exception as error:  # noqa: BLE001 - an LLM class may raise or return anything: it becomes a record
-            return self._failed(question, messages, error, time.perf_counter() - begun)
+            answer = self._failed(question, messages, error)
+        return replace(answer, seconds=time.perf_counter() - begun)
 
-    def _answered(
-        self,
-        question: Question,
-        messages: list[ChatMessage],
-        response: ChatResponse,
-        seconds: float,
-    ) -> Answer:
-        told = read(response)[0]
-        result: Any = response.additional_kwargs.get(RESULT_KEY)  # type: ignore[reportUnknownMemberType]
-        kind = verdict(told, truncated="keep")
-        error = EXPLANATIONS[kind] if kind else ""
-        if isinstance(result, MixtureResult):
-            return Answer(
-                question, told.text, result.answered_by, result.finish_reason, result.degraded,
-                result.usage, result.cost, seconds, kind, error, self._proposals(result),
-            )  # fmt: skip
-        provider, model, _ = self._transport.key
-        usage = read_usage(response) or estimate_usage(messages, told.text)
+    def _answered(self, question: Question, messages: list[ChatMessage], reply: Reply) -> Answer:
+        kind = verdict(reply.answer, truncated="keep")
+        answer = Answer(
+            question,
+            reply.answer.text,
+            self._respondent.model,
+            reply.finish_reason,
+            kind=kind,
+            error=EXPLANATIONS[kind] if kind else "",
+        )
+        if reply.result:
+            return replace(answer, model=reply.result.answered_by, **self._of_run(reply.result))
+        usage = reply.usage or estimate_usage(messages, answer.text)
         usage += Usage(requests=1)
-        cost = cost_of(provider, model, usage, self._prices)
-        return Answer(
-            question, told.text, model, told.finish_reason, (), usage, cost, seconds, kind, error
-        )  # fmt: skip
+        return replace(answer, usage=usage, cost=self._respondent.cost(usage))
 
-    def _failed(
-        self, question: Question, messages: list[ChatMessage], error: Exception, seconds: float
-    ) -> Answer:
+    def _failed(self, question: Question, messages: list[ChatMessage], error: Exception) -> Answer:
         result = error.result if isinstance(error, RunError) else None
-        if not isinstance(error, RunError) or not isinstance(result, MixtureResult):
-            provider, model, _ = self._transport.key
-            fault = diagnose(error, secrets=self._transport.secrets)
-            billed = fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error)
-            usage = unanswered_usage(messages, []) if billed else Usage()
-            cost = cost_of(provider, model, usage, self._prices)
-            return Answer(
-                question, usage=usage, cost=cost, seconds=seconds, kind=fault.kind, error=fault.message
-            )  # fmt: skip
-        kinds = Counter(failure.kind for failure in error.failures)
-        kind = kinds.most_common(1)[0][0] if kinds else FailureKind.ERROR
-        return Answer(
-            question, "", "", "", result.degraded, result.usage, result.cost, seconds, kind,
-            str(error), self._proposals(result),
-        )  # fmt: skip
+        if isinstance(error, RunError) and isinstance(result, MixtureResult):
+            kinds = Counter(failure.kind for failure in error.failures)
+            kind = kinds.most_common(1)[0][0] if kinds else FailureKind.ERROR
+            return Answer(question, kind=kind, error=str(error), **self._of_run(result))
+        fault = self._respondent.fault(error)
+        billed = fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error)
+        usage = unanswered_usage(messages, []) if billed else Usage()
+        cost = self._respondent.cost(usage)
+        return Answer(question, usage=usage, cost=cost, kind=fault.kind, error=fault.message)
 
-    def _proposals(self, result: MixtureResult) -> list[dict[str, Any]]:
-        if not self._details:
-            return []
-        return [
+    def _of_run(self, result: MixtureResult) -> dict[str, Any]:
+        """What an answer says of the run that it comes from."""
+        proposals = [
             {"layer": call.layer, "agent": proposal.agent, "text": proposal.text}
-            for call in result.calls
+            for call in (result.calls if self._details else ())
             if call.role == "proposer"
             for proposal in call.proposals
         ]
+        spent = {"usage": result.usage, "cost": result.cost}
+        return {"degraded": result.degraded, "proposals": proposals, **spent}

@@ -3,28 +3,20 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._providers.facts import (
-    is_openai,
-    model_name,
-    provider_name,
-)
-from llama_index.packs.mixture_of_agents._providers.faults import diagnose
+from llama_index.packs.mixture_of_agents._providers.facts import is_openai
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
-from llama_index.packs.mixture_of_agents._providers.responses import finish_reason, get, read
-from llama_index.packs.mixture_of_agents._providers.streams import Streamed
-from llama_index.packs.mixture_of_agents._providers.structured import form_of, told, with_tool_calls
-from llama_index.packs.mixture_of_agents._providers.transport import Transport
-from llama_index.packs.mixture_of_agents._providers.usage import read_usage
+from llama_index.packs.mixture_of_agents._providers.structured import form_of
+from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import RunError
 from llama_index.packs.mixture_of_agents.events import Usage
-from llama_index.packs.mixture_of_agents.llm import RESULT_KEY, MixtureOfAgents
-from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .chat_request import OfferedTools, WantedSchema, forms_of, messages_of, parameters_of
@@ -96,7 +88,7 @@ class Model:
 
     def __init__(self, name: str, llm: LLM) -> None:
         self.name, self.llm, self.created = name, llm, int(time.time())
-        self._transport = Transport(llm, alone=True)
+        self._respondent = Respondent(llm)
 
     def check(self, question: Question) -> None:
         """Whether the LLM can be asked this.
@@ -122,42 +114,26 @@ class Model:
             RunError: a mixture has no answer.
             LLMFailed: another LLM has none.
         """
-        messages, kwargs = question.messages, question.kwargs
-        if not isinstance(self.llm, FormingLLM):
-            messages, kwargs = told(self.llm, messages, kwargs)
-        transport = self._transport.within(kwargs.get("max_tokens"))
-        sent = transport.parameters(kwargs, stream=hear is not None)
         voice = Voice(hear, holds=question.fills_in) if hear else None
+        on_piece = voice.say if voice else None
         try:
-            said = await _ask(transport, messages, sent, voice)
+            reply = await self._respondent.ask(question.messages, question.kwargs, on_piece)
         except RunError:
             raise
         except Exception as error:
             if isinstance(self.llm, FormingLLM):
                 raise
-            raise LLMFailed(diagnose(error, sent, transport.secrets)) from error
-        answer = self._answer(question, said)
+            raise LLMFailed(self._respondent.fault(error, question.kwargs)) from error
+        answer = self._answer(question, reply, voice.held if voice else reply.answer.text)
         if voice:
             voice.end(answer.text)
         return answer
 
-    def _answer(self, question: Question, said: Streamed) -> Answer:
-        text, reason, response = said.text, said.finish_reason, said.last
-        if response is None:
-            return Answer(text, (), reason, said.usage, Cost(), None)
-        response = with_tool_calls(self.llm, response)
-        blocks = response.message.blocks
-        calls = question.allowed(tuple(b for b in blocks if isinstance(b, ToolCallBlock)))
+    def _answer(self, question: Question, reply: Reply, text: str) -> Answer:
+        calls = question.allowed(reply.calls)
         if calls and question.fills_in:
             text, calls = arguments_of(calls[0]), ()
-        result: MixtureResult | None = get(response, "additional_kwargs", RESULT_KEY)
-        if result:
-            reason = result.finish_reason
-            return Answer(text, calls, reason, result.usage, result.cost, result)
-        usage = said.usage or read_usage(response)
-        asked = provider_name(self.llm), model_name(self.llm)
-        cost = cost_of(*asked, usage, {}, time.time()) if usage else Cost()
-        return Answer(text, calls, reason or finish_reason(response.raw), usage, cost, None)
+        return Answer(text, calls, reply.finish_reason, reply.usage, reply.cost, reply.result)
 
 
 class Voice:
@@ -188,18 +164,6 @@ class Voice:
         """The whole text, for a client that has heard nothing of it."""
         if text and not self._heard:
             self._hear(text)
-
-
-async def _ask(
-    transport: Transport, messages: Sequence[ChatMessage], sent: dict[str, Any], voice: Voice | None
-) -> Streamed:
-    """What an LLM says, whole or streamed; of a streamed text, what its client has not heard."""
-    if voice:
-        streamed = await transport.stream(messages, sent, voice.say, threaded=False)
-        return replace(streamed, text=voice.held)
-    response = await transport.chat(messages, sent, threaded=False)
-    found = read(response)[0]
-    return Streamed(found.text, response, found.finish_reason, None)
 
 
 def arguments_of(call: ToolCallBlock) -> str:
