@@ -14,7 +14,10 @@ else:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "llama_index" / "packs" / "mixture_of_agents"
 NAV = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+QUESTIONS = tomllib.loads((Path(__file__).parent / "reader_questions.toml").read_text("utf-8"))
 API = "reference/api/"
+# Pages that the site has from elsewhere in the repository.
+ELSEWHERE = {"project/security.md": "SECURITY.md"}
 
 
 def pages(nav) -> list[str]:
@@ -80,3 +83,11 @@ def test_every_public_class_and_function_says_what_it_is(module):
         f"{file.name}:{one.lineno} {one.name}" for file, one in public if not ast.get_docstring(one)
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("question", QUESTIONS["question"], ids=lambda question: question["ask"])
+def test_the_site_answers_what_readers_ask(question):
+    page = question["page"]
+    text = (ROOT / ELSEWHERE.get(page, f"docs/{page}")).read_text(encoding="utf-8")
+    assert page in pages(NAV)
+    assert " ".join(question["answer"].split()) in " ".join(text.split())
