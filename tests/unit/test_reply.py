@@ -16,7 +16,7 @@ PRICES = {"scripted": (1.0, 2.0)}
 async def ask(llm, *, streamed: bool, prices=None):
     pieces: list[str] = []
 
-    def hear(text, _):
+    async def hear(text, _):
         pieces.append(text)
 
     reply = await Respondent(llm, prices).ask(QUESTION, {}, hear if streamed else None)

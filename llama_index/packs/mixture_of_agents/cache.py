@@ -82,7 +82,7 @@ class CachingCaller(Caller):
         key = self._key(request, run)
         entry = await self._get(key, run)
         if entry is not None:
-            return self._hit(request, run, number, entry)
+            return await self._hit(request, run, number, entry)
         finished, response = await super().make(request, run, number)
         if finished.failure is None and finished.proposals and response is not None:
             await self._put(
@@ -105,7 +105,7 @@ class CachingCaller(Caller):
         asked[content] += 1
         return f"{content}-{asked[content]}"
 
-    def _hit(
+    async def _hit(
         self, request: Request, run: RunState, number: int, entry: _Entry
     ) -> tuple[CallFinished, ChatResponse]:
         begun, agent = run.now(), request.agent
@@ -114,7 +114,7 @@ class CachingCaller(Caller):
             CallStarted(number, request.layer, agent.name, request.role, model, provider, begun)
         )
         proposals = tuple(_renamed(entry.proposals, agent.name))
-        response = answer_again(request, proposals, entry.message)
+        response = await answer_again(request, proposals, entry.message)
         finished = CallFinished(
             number, request.layer, agent.name, request.role, model, provider, begun, run.now(), proposals,
             attempts=0, first_token=begun if request.on_chunk else None, cached=True,

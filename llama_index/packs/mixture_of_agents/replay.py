@@ -82,7 +82,9 @@ class ReplayCaller(Caller):
         response = None
         if found.failure is None:
             ours = recorded.answered_by == found.agent and found.role == "aggregator"
-            response = answer_again(request, found.proposals, recorded.message if ours else None)
+            response = await answer_again(
+                request, found.proposals, recorded.message if ours else None
+            )
         first = begun if found.first_token is not None and request.on_chunk else None
         finished = replace(found, call=number, started=begun, ended=run.now(), first_token=first)
         run.emit(finished)

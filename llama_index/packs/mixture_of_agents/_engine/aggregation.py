@@ -160,13 +160,15 @@ class Answering:
         answer_message(response, (), streamed=False)
         return response
 
-    def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
+    async def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
         text = self._stripped(text)
         self._pieces.append(text)
         chunk = self._read(llm, chunk)
         calls = any(block.block_type == "tool_call" for block in chunk.message.blocks)
         self._passed_on = self._passed_on or bool(text) or calls
         self._state.emit(AnswerDelta(text, chunk, self._state.now()))
+        if self._state.room:
+            await self._state.room()
 
     def _stripped(self, text: str) -> str:
         """The piece without whitespace at the answer's start; whitespace at its end waits for more text."""

@@ -1,6 +1,6 @@
 """The requests of one call: they respect limits and deadlines, may be hedged, and their answers are judged."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from .endpoint import Endpoint
 from .request import Request, RunState, earliest
 
+_AGES = 1e6
+"""Seconds."""
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
@@ -236,12 +238,10 @@ class Attempts:
             answers, usage = read(response), read_usage(response)
             return answers, self.request.reads(response), usage or await self._estimate(answers)
 
-        def pass_on(text: str, chunk: ChatResponse) -> None:
+        async def pass_on(text: str, chunk: ChatResponse) -> None:
             received.append(text)
             self._mark(text, chunk.message)
-            if self.policy.timeout is not None:  # a stream may take longer, as long as it goes on
-                put_off(scope, earliest(self._time_left(), self.policy.timeout) or 0.0)
-            on_chunk(text, chunk)
+            await self._unhurried(scope, on_chunk(text, chunk))
 
         streamed = await self.transport.stream(
             messages, sent, pass_on, threaded=threaded, again=self._count
@@ -249,6 +249,19 @@ class Attempts:
         answers = (assembled(streamed.text, streamed.last, streamed.finish_reason),)
         last = streamed.last and self.request.reads(streamed.last)
         return answers, last, streamed.usage or await self._estimate(answers)
+
+    async def _unhurried(self, scope: Any, reading: Awaitable[None]) -> None:
+        """Wait for the reader of a streamed answer. No limit counts this time, which is not the LLM's."""
+        if self.end is None and self.policy.timeout is None:
+            await reading
+            return
+        begun = self.run.now()
+        put_off(scope, _AGES)
+        await reading
+        if self.end is not None:
+            self.end += self.run.now() - begun
+        # A stream may take longer than one request, as long as it goes on.
+        put_off(scope, earliest(self._time_left(), self.policy.timeout) or 0.0)
 
     async def _estimate(self, answers: Sequence[Answer]) -> Usage:
         """Count tokens in a thread: loading the tokenizer takes time, and so does a long prompt."""

@@ -11,7 +11,7 @@ from .request import Request
 _PIECES = re.compile(r"\s*\S+|\s+\Z")
 
 
-def answer_again(
+async def answer_again(
     request: Request, proposals: tuple[Proposal, ...], message: ChatMessage | None = None
 ) -> ChatResponse:
     """The response to a request that has been answered before, streamed word by word where that is wanted.
@@ -30,7 +30,7 @@ def answer_again(
     for piece in _PIECES.findall(text):
         said += piece
         so_far = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=said)])
-        request.on_chunk(piece, ChatResponse(message=so_far, delta=piece))
+        await request.on_chunk(piece, ChatResponse(message=so_far, delta=piece))
     last = ChatResponse(message=message, delta="")
-    request.on_chunk("", last)
+    await request.on_chunk("", last)
     return last

@@ -1,7 +1,7 @@
 """What a call needs to know: which agent to ask for what, and the state of the run it belongs to. Plain data."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class RunState:
         emit: where events go.
         start: the run's first event; None for calls without a run around them.
         happened: the run's events so far, except pieces of the streamed answer.
+        room: waits until the reader of the run's events has taken enough of them.
         closing: the reason for any cancellation that happens now.
         calls: the number of calls so far.
         notes: what a caller (a cache, a replay) remembers during this run.
@@ -37,6 +38,7 @@ class RunState:
     emit: Emit
     start: RunStarted | None = None
     happened: list[Event] = field(default_factory=list[Event])
+    room: Callable[[], Awaitable[None]] | None = None
     closing: Fault = CANCELLED
     calls: int = 0
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -76,7 +78,7 @@ class Request:
         messages: the conversation to send.
         kwargs: parameters of this call; they take precedence over the agent's own.
         samples: how many answers to ask for in one request.
-        on_chunk: called with each piece of a streamed answer; None asks for a whole answer.
+        on_chunk: awaited with each piece of a streamed answer; None asks for a whole answer.
         reads: makes the response that the caller gets of the LLM's own. What it raises is a failure of the call.
         tools: whether tool calls alone count as an answer.
         until: when its layer ends, on the run's clock; no retry starts after that.

@@ -7,11 +7,12 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from llama_index.core.base.llms.types import MessageRole
 
+from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._providers.redaction import redact
@@ -36,23 +37,26 @@ from .job import Finished, Job, started
 from .layers import Layers, Views
 
 
-async def run(job: Job, listener: Emit | None = None) -> Finished:
+async def run(
+    job: Job, listener: Emit | None = None, room: Callable[[], Awaitable[None]] | None = None
+) -> Finished:
     """Run a job to its end.
 
     Args:
         job: the job.
         listener: called with each event as it occurs.
+        room: awaited after each piece of a streamed answer, until the listener can take more.
 
     Raises:
         RunError: there is no answer; its ``result`` holds the run as far as it came.
     """
-    return await _Run(job, listener).run()
+    return await _Run(job, listener, room).run()
 
 
 class Happening:
     """An async iterator over the events of a job as they occur, then its ``Finished``.
 
-    Closing it cancels every call in flight. It is not an async generator: a loop that ends would close it at the same
+    Closing it cancels every call in flight. A streamed answer waits until the pieces before have been read. It is not an async generator: a loop that ends would close it at the same
     time as the generator that reads it.
 
     Raises:
@@ -61,7 +65,7 @@ class Happening:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events: Buffer[Event | None] = Buffer()
         self._task: asyncio.Future[Finished] | None = None
         self._over = False
 
@@ -73,10 +77,10 @@ class Happening:
             raise StopAsyncIteration
         if self._task is None:
             self._task = self._job.context.run(
-                asyncio.ensure_future, run(self._job, self._queue.put_nowait)
+                asyncio.ensure_future, run(self._job, self._events.put, self._events.room)
             )
-            self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
-        event = await self._queue.get()
+            self._task.add_done_callback(lambda _: self._events.put(None))
+        event = await self._events.get()
         if event is not None:
             return event
         self._over = True
@@ -104,14 +108,16 @@ def _reporting(happened: list[Event], readers: Sequence[Emit]) -> Emit:
 class _Run:
     """One run: its layers, then its answer, and its first and last event."""
 
-    def __init__(self, job: Job, listener: Emit | None) -> None:
+    def __init__(
+        self, job: Job, listener: Emit | None, room: Callable[[], Awaitable[None]] | None
+    ) -> None:
         self.job, self.recipe = job, job.recipe
         self.spending = Spending(job.recipe, job.caller, job.kwargs) if job.recipe.budget else None
         start, happened = started(job), list[Event]()
         listeners = Listeners(job.listeners, start) if job.listeners else None
         readers = (self.spending and self.spending.add, listeners and listeners.tell, listener)
         emit = _reporting(happened, [reader for reader in readers if reader])
-        self.state = RunState(job, emit, start, happened)
+        self.state = RunState(job, emit, start, happened, room)
         self.layers = Layers(self.state)
         self.answering = Answering(self.state, self.spending)
 

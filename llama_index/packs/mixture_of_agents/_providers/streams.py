@@ -1,6 +1,6 @@
 """Reads a streamed answer to its end."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from llama_index.core.base.llms.types import ChatResponse
@@ -12,7 +12,8 @@ from .responses import finish_reason
 from .thinking import Speech
 from .usage import latest, read_usage
 
-OnChunk = Callable[[str, ChatResponse], None]
+OnChunk = Callable[[str, ChatResponse], Awaitable[None]]
+"""Takes a piece of text and the chunk it came in. It returns when its reader has room for more."""
 _TAIL = 3
 """How many last chunks of a stream (and its first) are searched for usage and a finish reason: a provider may send
 these apart, and looking into every chunk takes as long as making it."""
@@ -42,16 +43,17 @@ async def heard(
 
     Args:
         chunks: the stream.
-        on_chunk: called with each new piece of text that is no thinking, and the chunk it came in.
+        on_chunk: awaited with each new piece of text that is no thinking, and the chunk it came in. The provider's socket
+            is not read meanwhile.
         ends: takes its first chunk and its last ones; empty as long as nothing was heard.
     """
     speech = Speech()
     try:
         async for chunk in chunks:
             ends[1:] = [*ends[1:][1 - _TAIL :], chunk]
-            on_chunk(speech.hear(chunk.delta or "", chunk.raw), chunk)
+            await on_chunk(speech.hear(chunk.delta or "", chunk.raw), chunk)
         if ends and (held_back := speech.rest()):
-            on_chunk(held_back, ends[-1])
+            await on_chunk(held_back, ends[-1])
     finally:
         close = getattr(chunks, "aclose", None)
         if close:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.types import Receive
 
+from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 
 from .error_bodies import Problem, Refused, problem_of
@@ -29,11 +30,10 @@ class Run:
 
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
         self._model, self._metrics = model, metrics
-        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._pieces: Buffer[str | None] = Buffer()
         self._cut: Problem | None = None
         self._began = metrics.began(model.name)
-        hear = self._pieces.put_nowait if stream else None
-        self.task = asyncio.ensure_future(model.answer(question, hear))
+        self.task = asyncio.ensure_future(model.answer(question, self._hear if stream else None))
         self.task.add_done_callback(self._end)
 
     async def settled(self, receive: Receive, patience: float | None = None) -> None:
@@ -47,7 +47,9 @@ class Run:
             Refused: the client has left.
         """
         left = asyncio.ensure_future(_disconnected(receive))
-        first = asyncio.ensure_future(self._begun() if patience else asyncio.wait({self.task}))
+        first = asyncio.ensure_future(
+            self._pieces.filled() if patience else asyncio.wait({self.task})
+        )
         try:
             await asyncio.wait({left, first}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             gone = left.done() and not self.task.done()
@@ -64,8 +66,7 @@ class Run:
         """The answer's text as it comes, all the pieces that are there at once; it ends with the run."""
         going = True
         while going:
-            first = await self._pieces.get()
-            there = [first, *(self._pieces.get_nowait() for _ in range(self._pieces.qsize()))]
+            there = await self._pieces.get_all()
             yield [piece for piece in there if piece is not None]
             going = None not in there
 
@@ -94,15 +95,12 @@ class Run:
         self._cut = self._cut or CLIENT_LEFT
         await stop([self.task])
 
-    async def _begun(self) -> None:
-        """Wait for the first piece, and leave it where it is."""
-        first = await self._pieces.get()
-        later = [self._pieces.get_nowait() for _ in range(self._pieces.qsize())]
-        for piece in (first, *later):
-            self._pieces.put_nowait(piece)
+    async def _hear(self, piece: str) -> None:
+        self._pieces.put(piece)
+        await self._pieces.room()
 
     def _end(self, _: object) -> None:
-        self._pieces.put_nowait(None)
+        self._pieces.put(None)
         status, answer = 200, None
         try:
             answer = self.result()

@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.llms.llm import LLM
@@ -22,6 +22,9 @@ from llama_index.packs.mixture_of_agents.result import MixtureResult
 from .chat_request import OfferedTools, WantedSchema, forms_of, messages_of, parameters_of
 from .chat_schema import ChatRequest
 from .error_bodies import LLMFailed, Refused, invalid
+
+Hear: TypeAlias = Callable[[str], Awaitable[None]]
+"""Takes a piece of an answer's text, and returns when there is room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +106,12 @@ class Model:
             problem = f"the model {self.name} takes tools or a schema, and not both in one request"
             raise Refused(invalid(problem, "response_format"))
 
-    async def answer(self, question: Question, hear: Callable[[str], None] | None = None) -> Answer:
+    async def answer(self, question: Question, hear: Hear | None = None) -> Answer:
         """Ask. Cancelling ends every request in flight.
 
         Args:
             question: what to ask.
-            hear: called with each piece of a streamed answer's text; None asks for a whole one.
+            hear: awaited with each piece of a streamed answer's text; None asks for a whole one.
 
         Raises:
             RunError: a mixture has no answer.
@@ -126,7 +129,7 @@ class Model:
             raise LLMFailed(self._respondent.fault(error, question.kwargs)) from error
         answer = self._answer(question, reply, voice.held if voice else reply.answer.text)
         if voice:
-            voice.end(answer.text)
+            await voice.end(answer.text)
         return answer
 
     def _answer(self, question: Question, reply: Reply, text: str) -> Answer:
@@ -140,7 +143,7 @@ class Voice:
     """What a client hears of a streamed answer.
 
     Args:
-        hear: called with each piece of its text.
+        hear: awaited with each piece of its text.
         holds: hold back what is no JSON, until the end: a tool may yet be called to fill in a schema, and what that is
             called with is the answer then.
 
@@ -148,22 +151,22 @@ class Voice:
         held: what is held back.
     """
 
-    def __init__(self, hear: Callable[[str], None], *, holds: bool) -> None:
+    def __init__(self, hear: Hear, *, holds: bool) -> None:
         self._hear, self._holds = hear, holds
         self.held, self._heard = "", False
 
-    def say(self, text: str, _: object = None) -> None:
+    async def say(self, text: str, _: object = None) -> None:
         """A further piece."""
         self.held += text
         self._holds = self._holds and not self.held.lstrip().startswith(("{", "["))
         if self.held and not self._holds:
             self.held, said, self._heard = "", self.held, True
-            self._hear(said)
+            await self._hear(said)
 
-    def end(self, text: str) -> None:
+    async def end(self, text: str) -> None:
         """The whole text, for a client that has heard nothing of it."""
         if text and not self._heard:
-            self._hear(text)
+            await self._hear(text)
 
 
 def arguments_of(call: ToolCallBlock) -> str:
