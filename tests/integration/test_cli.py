@@ -21,6 +21,7 @@ from llama_index.packs.mixture_of_agents.cli.sources import find, user_file
 from llama_index.packs.mixture_of_agents.config import load
 from llama_index.packs.mixture_of_agents.events import RunStarted
 from llama_index.packs.mixture_of_agents.presets import PRESETS
+from llama_index.packs.mixture_of_agents.recipe._recipe import DEFAULT_LAYERS
 from llama_index.packs.mixture_of_agents.simulation import (
     Record,
     Reply,
@@ -484,6 +485,7 @@ def test_keys_in_the_environment_make_a_mixture(here, monkeypatch, keys, propose
     assert source.origin == f"the environment ({', '.join(keys)})"
     assert [p.model for p in recipe.layers[0].proposers] == proposers
     assert recipe.layers[0].samples >= 2
+    assert len(recipe.layers) == DEFAULT_LAYERS
     assert recipe.aggregator is not None
     assert recipe.aggregator.model == aggregator
 
@@ -553,7 +555,7 @@ def test_a_recipe_by_its_name_takes_the_models_of_the_options(here, monkeypatch)
     assert recipe.aggregator is not None
     assert recipe.aggregator.model == "gpt-4o-mini"
     with pytest.raises(ConfigError, match="self_moa asks one model several times: give one"):
-        find(Flags(recipe="self_moa", proposers=["openai:gpt-4o", "openai:gpt-4.1"]))
+        find(Flags(recipe="self_moa", proposers=["openai:gpt-4o", "openai:gpt-4.1"])).recipe()
 
 
 @pytest.mark.parametrize(

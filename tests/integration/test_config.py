@@ -212,13 +212,13 @@ def test_a_file_can_name_a_preset_and_give_its_parameters():
 PRESET_FILES = {
     "moa": 'proposers = ["openai:gpt-4.1-mini"]\naggregator = "openai:gpt-4.1"',
     "moa_lite": 'proposers = ["openai:gpt-4.1-mini"]\naggregator = "openai:gpt-4.1"',
-    "self_moa": 'llm = "openai:gpt-4.1"\nsamples = 3',
+    "self_moa": 'proposers = "openai:gpt-4.1"\nsamples = 3',
     "self_moa_seq": 'llm = { model = "openai:gpt-4.1", system_prompt = "Be brief." }\nwindow = 3',
-    "rank": 'proposers = ["openai:gpt-4.1-mini", "openai:gpt-4o"]\nranker = "openai:gpt-4.1"',
+    "rank": 'proposers = ["openai:gpt-4.1-mini", "openai:gpt-4o"]\njudge = "openai:gpt-4.1"',
     "vote": 'proposers = "openai:gpt-4.1-mini"\nsamples = 5\njudge = "openai:gpt-4.1"',
     "best_of_n": 'llm = "openai:gpt-4.1"',
     "council": 'members = ["openai:gpt-4o", "openai:gpt-4.1"]\nchairman = "openai:gpt-4.1"',
-    "fusion": 'panel = ["openai:gpt-4o", "openai:gpt-4.1"]\njudge = "openai:gpt-4.1"',
+    "fusion": 'proposers = ["openai:gpt-4o", "openai:gpt-4.1"]\njudge = "openai:gpt-4.1"',
     "residual": 'proposers = ["openai:gpt-4o", "openai:gpt-4.1"]\naggregator = "openai:gpt-4.1"',
     "sparse": 'proposers = ["openai:gpt-4o", "openai:gpt-4.1"]\njudge = "openai:gpt-4.1"\nkeep = 1',
     "cascade": 'cheap = "openai:gpt-4.1-nano"\n[mixture]\nrecipe = "self_moa"\nllm = "openai:gpt-4.1"',
@@ -315,6 +315,13 @@ select = [
         ("proposers = [{ mixture = {} }]\naggregator = 'x'", "proposers[0].mixture: proposers is missing"),
         ("proposers = [{ mixture = {}, model = 'x' }]\naggregator = 'x'", "model: a mixture has models of its own"),
         ('recipe = "cascade"\ncheap = "openai:gpt-4.1"\n[mixture.models]', "mixture.models: there is no such field"),
+        (MINIMAL + 'select = { use = "rank", judge = "local" }\n[models.loca]\nmodel = "openai:gpt-4.1"',
+            'the recipe:4: select.judge.model: there is no [models.local]; did you mean "loca"?'),
+        (MINIMAL + 'select = { use = "rank", judge = "a" }\n[models.a]\nmodle = "openai:gpt-4.1"',
+            'the recipe:6: models.a.modle: there is no such field; did you mean "model"?'),
+        (MINIMAL + 'select = { use = "rank", judge = "a" }\n[models]\na = "openai:gpt-4.1"',
+            'the recipe:6: models.a: "openai:gpt-4.1": names with values are expected'),
+        (MINIMAL + 'llm = "openai:gpt-4.1"', "the recipe:4: llm: llm = 'openai:gpt-4.1': is the same as aggregator"),
         ("", "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"', "the recipe: proposers is missing"),
         ('aggregator = "openai:gpt-4.1"\nlayers = [{ quorum = 1 }]', "the recipe:2: layers[0]: proposers is missing"),
@@ -347,6 +354,19 @@ def test_a_model_that_cannot_be_had_is_told_with_its_line_and_the_remedy(model, 
     assert said in told
     assert told.startswith("the recipe:3: proposers[1]")
     assert "sk-abcdefgh" not in told
+
+
+def test_all_models_that_cannot_be_had_are_told_in_one_error_each_with_its_line(monkeypatch):
+    monkeypatch.delenv("MISTRAL_API_KEY")
+    told = mistake(
+        'proposers = [\n "openai:GPT-4",\n "opnai:gpt-4.1",\n "mistral:mistral-small-latest"\n]\n'
+        'aggregator = "openai:gpt-4.1"\nbudget = { usd = 1.0 }'
+    )
+    lines = told.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"the recipe:{n}" for n in (2, 3, 4)]
+    assert "did you mean gpt-4?" in lines[0]
+    assert 'did you mean "openai"?' in lines[1]
+    assert "the environment has no MISTRAL_API_KEY" in lines[2]
 
 
 def test_a_missing_key_is_an_error_only_where_models_are_to_be_asked(monkeypatch):

@@ -6,23 +6,47 @@ import logging
 import re
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
+    AggregatorFailed,
+    Layer,
     MixtureOfAgents,
     MixtureOfAgentsPack,
     Proposer,
     QuorumNotMet,
+    Recipe,
     RecipeError,
     RunError,
+    moa,
 )
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents.cli.command import Flags
+from llama_index.packs.mixture_of_agents.cli.sources import find
+from llama_index.packs.mixture_of_agents.config import load, loads
+from llama_index.packs.mixture_of_agents.errors import FailureKind
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.presets import (
+    best_of_n,
+    cascade,
+    council,
+    fusion,
+    rank,
+    self_moa,
+    self_moa_seq,
+)
+from llama_index.packs.mixture_of_agents.recipe._recipe import DEFAULT_LAYERS
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
+KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY")
 PROPOSERS = ("p1", "p2", "p3", "p4", "p5", "p6")
 
 
@@ -363,16 +387,25 @@ def test_mistakes_are_refused_with_what_to_give_before_anything_is_paid_for(
     pack = MixtureOfAgentsPack(llm, [other])
     mistakes: list[tuple[Callable[[], object], str]] = [
         (lambda: MixtureOfAgentsPack(None, [other]), "llm = None: give the aggregator"),  # type: ignore[arg-type]
-        (lambda: MixtureOfAgentsPack(llm, [other], quorom=1), r"did you mean quorum\?"),
+        (lambda: MixtureOfAgentsPack(llm, [other], quorom=1), r"did you mean quorum\?"),  # type: ignore[call-arg]
         (lambda: MixtureOfAgentsPack(llm, [other], num_layers=1, layers=2), "give one of them"),
-        (lambda: MixtureOfAgentsPack(llm, [other], aggregator=llm), "give one of them"),
+        (lambda: MixtureOfAgentsPack(llm, [other], aggregator=llm), "give one of them"),  # type: ignore[call-arg]
         (lambda: MixtureOfAgentsPack(llm, "gpt-4o"), r"OpenAI\(model='gpt-4o'\)"),  # type: ignore[arg-type]
         (lambda: MixtureOfAgentsPack(llm, [type(other)]), "is a class, not an LLM"),  # type: ignore[list-item]
         (lambda: MixtureOfAgentsPack([other], llm), "swapped"),  # type: ignore[arg-type]
         (lambda: MixtureOfAgents(llm, [other]), "MixtureOfAgents.llm=..., proposers="),  # type: ignore[arg-type]
-        (lambda: MixtureOfAgents(llm=llm, proposers=[other], quorom=1), "quorum"),
+        (lambda: MixtureOfAgents(llm=llm, proposers=[other], quorom=1), "quorum"),  # type: ignore[call-arg]
         (lambda: pack.run(""), "query_str = '': must be the question"),
         (lambda: pack.run(None), "query_str = None: must be the question"),  # type: ignore[arg-type]
+        (lambda: pack.run("x", foo=1), r"foo = '...': is no setting of a call: known are .*top_p"),
+        (lambda: pack.run_detailed("x", temperatur=1), r"did you mean temperature\?"),
+        (lambda: next(pack.stream("x", max_token=1)), r"did you mean max_tokens\?"),
+        (lambda: pack.run("x", deadline=1), "deadline = '...': is set when the pack is made"),
+        (lambda: asyncio.run(pack.arun("x", quorum=1)), "is set when the pack is made"),
+        (lambda: moa([other], llm, quorom=1), r"no setting of moa: did you mean quorum\?"),  # type: ignore[call-arg]
+        (lambda: moa([other], llm, layers=1, num_layers=1), "give one of them"),  # type: ignore[call-arg]
+        (lambda: council([other], llm, layers=2), "no setting of council"),  # type: ignore[call-arg]
+        (lambda: self_moa([llm, other]), "asks one model several times: give one"),
     ]
     for mistake, told in mistakes:
         with pytest.raises(RecipeError, match=told):
@@ -396,14 +429,119 @@ def test_each_setting_has_the_same_spellings_at_every_door(providers: SimulatedP
     ):
         assert MixtureOfAgents(**given).recipe == old  # type: ignore[arg-type]
     assert MixtureOfAgents(llm=llm, proposers=[other], temperature=None).recipe.temperature is None
+    make: Any = moa
+    assert make([other], llm, num_layers=1, timeout=10) == old
+    assert make(reference_llms=[other], llm=llm, layers=1, deadline=10) == old
+    assert make(proposers=other, aggregator=llm, num_layers=1, deadline=10) == old
 
 
-def test_the_pack_has_the_old_packs_three_layers_and_a_mixture_two(
-    providers: SimulatedProviders,
+def test_presets_take_the_same_names_and_those_of_their_source() -> None:
+    one, two = ScriptedLLM(model="one"), ScriptedLLM(model="two")
+    named: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
+        (council, {"members": [one], "chairman": two}, {"proposers": [one], "aggregator": two}),
+        (rank, {"proposers": [one], "ranker": two}, {"proposers": one, "judge": two}),
+        (fusion, {"panel": [one], "judge": two}, {"proposers": one, "judge": two}),
+        (self_moa, {"llm": one}, {"proposers": [one]}),
+        (self_moa_seq, {"llm": one}, {"proposers": one}),
+        (best_of_n, {"llm": one, "judge": two}, {"proposers": [one], "judge": two}),
+        (cascade, {"cheap": one, "mixture": moa(one, two)}, {"proposers": one, "mixture": moa(one, two)}),
+    ]  # fmt: skip
+    for preset, theirs, ours in named:
+        assert preset(**theirs) == preset(**ours)
+        assert preset(**ours).name == preset.__name__
+    assert council([one], two, name="mine").name == "mine"
+
+
+def test_all_models_that_are_not_known_are_refused_in_one_error_with_their_names_of_today(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "a-key")
+    old, small = providers.openai("GPT-4"), providers.mistral("mistral-small")
+    medium, good = providers.mistral("mistral-medium"), providers.openai("gpt-4.1")
+    if not hasattr(LLM, "to_payload"):
+        pytest.skip("with this core MistralAI looks no name up")
+    file = tmp_path / "moa.toml"
+    file.write_text(
+        'proposers = ["openai:gpt-4.1",\n"mistral:mistral-small"]\naggregator = "openai:GPT-4"'
+    )
+    doors: list[Callable[[], object]] = [
+        lambda: MixtureOfAgentsPack(old, [good, small]),
+        lambda: MixtureOfAgents(llm=old, proposers=[good, small]),
+        lambda: moa([good, small], old),
+        lambda: council([old, small], good),
+        lambda: rank([good, small], old),
+        lambda: Layer([old, small]),
+        lambda: Recipe([[good, small]], old),
+        lambda: moa([good], good, fallbacks=[old, small]),
+        lambda: load(file),
+    ]
+    for door in doors:
+        with pytest.raises(ValueError, match=r"knows no model") as caught:
+            door()
+        assert 'OpenAI knows no model "GPT-4"; did you mean gpt-4?' in str(caught.value)
+        assert 'no model "mistral-small"; did you mean mistral-small-latest?' in str(caught.value)
+    with pytest.raises(RecipeError, match=r"did you mean mistral-medium-latest\?"):
+        MixtureOfAgentsPack(good, [medium])
+    assert providers.counts().arrived == 0
+
+
+def without_key(providers: SimulatedProviders, model: str) -> OpenAI:
+    return OpenAI(model, api_base=providers.openai_base)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_missing_key_is_told_with_its_variable_before_anything_is_paid_for(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    good, call = providers.openai("gpt-4.1-mini"), CallPolicy(shared_clients=shared)
+    pack = MixtureOfAgentsPack(without_key(providers, "gpt-4.1"), [good], call=call)
+    with pytest.raises(AggregatorFailed, match="the environment has no OPENAI_API_KEY; set it"):
+        pack.run("hi")
+    pack = MixtureOfAgentsPack(good, [without_key(providers, "gpt-4.1")], call=call)
+    with pytest.raises(
+        QuorumNotMet, match="the environment has no OPENAI_API_KEY; set it"
+    ) as caught:
+        pack.run("hi")
+    assert caught.value.failures[0].kind == FailureKind.CONFIGURATION
+    assert providers.counts().arrived == 0
+    monkeypatch.setenv("OPENAI_API_KEY", "simulated-key")
+    assert MixtureOfAgentsPack(good, [without_key(providers, "gpt-4.1")], call=call).run("hi")
+
+
+def test_a_proposer_without_a_key_leaves_the_rest(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    good = providers.openai("gpt-4.1-mini")
+    result = MixtureOfAgentsPack(good, [good, without_key(providers, "gpt-4.1")], 1).run_detailed(
+        "hi"
+    )
+    assert result.answer
+    assert "gpt-4.1: configuration" in result.degraded[0]
+
+
+def test_the_pack_has_the_old_packs_three_layers_and_every_other_door_two(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     llm = providers.openai("gpt-4.1")
     assert len(MixtureOfAgentsPack(llm, [llm]).llm.recipe.layers) == 3
-    assert len(MixtureOfAgents(llm=llm, proposers=[llm]).recipe.layers) == 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in KEYS:
+        monkeypatch.setenv(name, "a-key")
+    models = {"proposers": ["openai:gpt-4.1-mini"], "aggregator": "openai:gpt-4.1"}
+    recipes = [
+        moa([llm], llm),
+        MixtureOfAgents(llm=llm, proposers=[llm]).recipe,
+        loads('proposers = "openai:gpt-4.1-mini"\naggregator = "openai:gpt-4.1"'),
+        find(Flags()).recipe(),
+        find(Flags(**models)).recipe(),
+        find(Flags(recipe="moa")).recipe(),
+        find(Flags(recipe="moa", **models)).recipe(),
+    ]
+    assert [len(recipe.layers) for recipe in recipes] == [DEFAULT_LAYERS] * len(recipes)
 
 
 @pytest.mark.parametrize("fence", [False, True])

@@ -27,7 +27,7 @@ from llama_index.packs.mixture_of_agents.presets import (
     sparse,
     vote,
 )
-from llama_index.packs.mixture_of_agents.recipe import Selected, Step
+from llama_index.packs.mixture_of_agents.recipe import Agent, Selected, Step
 from llama_index.packs.mixture_of_agents.selection import Agreed, Gate
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -79,7 +79,7 @@ A, B, G = llm("a"), llm("b"), llm("g")
         (lambda: moa([A], None, quorum=0), "Layer.quorum", 0),
         (lambda: moa([A], None, select=Agreed(afresh=True)), "Layer.select", "Agreed"),
         (lambda: moa([A], None, select=Gate(G, afresh=True)), "Layer.select", "Gate"),
-        (lambda: cascade([A], moa_lite([B], G)), "cheap", 1),
+        (lambda: cascade([A], moa_lite([B], G)), "proposers", 1),
         (lambda: cascade(A, moa_lite([B], G), samples=1), "samples", 1),
         (lambda: residual([A, B], G, keep=0), "keep", 0),
         (lambda: sparse([A, B], G, keep=0), "keep", 0),
@@ -188,6 +188,14 @@ settings: temperature 0.7, max_tokens 2048, deadline 200 s\
         return Selected(step.proposals)
 
     assert "then my_own" in str(moa([A], G, select=my_own))
+
+
+def test_an_agents_repr_has_its_model_and_what_is_set():
+    assert repr(Proposer(A)) == "Proposer('a')"
+    assert repr(Aggregator(A, temperature=0.1)) == "Aggregator('a', temperature=0.1)"
+    assert repr(Agent(A, "judge", kwargs={"top_p": 1})) == "Agent('a', name='judge')"
+    assert repr(Proposer(A, samples=2)) == "Proposer('a', samples=2)"
+    assert "Proposer('b'" in repr(moa([A, B], G).layers)
 
 
 def test_a_recipes_repr_is_short_and_has_neither_prompts_nor_keys(providers):

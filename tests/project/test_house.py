@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
 import grimp
@@ -73,6 +74,12 @@ def name_of(file: Path) -> str:
 
 def nodes(file: Path) -> list[ast.AST]:
     return list(ast.walk(ast.parse(file.read_text())))
+
+
+def test_the_package_has_its_version_and_a_module_of_presets_lists_presets_alone():
+    assert package.__version__ == version("llama-index-packs-mixture-of-agents")
+    presets = importlib.import_module(f"{package.__name__}.presets")
+    assert dir(presets) == ["PRESETS", *sorted(presets.PRESETS)]
 
 
 def test_all_is_sorted_and_names_every_public_name():

@@ -54,6 +54,10 @@ def __getattr__(name: str) -> Any:
             if hasattr(module, name):
                 value = globals()[name] = getattr(module, name)
                 return value
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("llama-index-packs-mixture-of-agents")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,5 +1,7 @@
 """Checks of what a user gives: each raises a RecipeError that says what is wrong."""
 
+from collections.abc import Collection
+from dataclasses import MISSING, Field, fields
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -65,3 +67,24 @@ def positive(owner: str, **values: float | None) -> None:
     for name, value in values.items():
         holds = value is None or (is_number(value) and value > 0)
         require(holds, f"{owner}.{name}", value, "must be a number above 0")
+
+
+def changed(thing: Any, but: Collection[str] = (), always: Collection[str] = ()) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults, by name.
+
+    Args:
+        thing: the dataclass instance.
+        but: names of fields to leave out.
+        always: names of fields to include even at their defaults.
+    """
+    held = {one.name: (one, getattr(thing, one.name)) for one in fields(thing)}
+    return {
+        name: value
+        for name, (one, value) in held.items()
+        if name not in but and (name in always or value != _default(one))
+    }
+
+
+def _default(one: Field[Any]) -> Any:
+    """A field's default; ``MISSING``, which equals nothing else, where it has none."""
+    return one.default if one.default_factory is MISSING else one.default_factory()

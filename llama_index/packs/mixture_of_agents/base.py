@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.llm import LLM
+from typing_extensions import Unpack
+
+from llama_index.packs.mixture_of_agents._providers.facts import chat_parameters
 
 from ._checks import require, shown
 from .errors import RecipeError
 from .llm import RESULT_KEY, MixtureOfAgents
-from .recipe import Aggregator, Proposer, moa, respelled
+from .recipe import Aggregator, PackSettings, Policies, Proposer, check_names, moa, respelled
 from .result import MixtureResult
 
 if TYPE_CHECKING:
@@ -28,14 +31,15 @@ class MixtureOfAgentsPack(BaseLlamaPack):
     Args:
         llm: the aggregator, which writes the answer.
         reference_llms: the proposers: a list, or one LLM.
-        num_layers: how many *proposer* layers. The default of 3 is the old pack's; everywhere else it is 2, which is
-            what the paper calls "3 layers", since it counts the aggregator too.
-        max_tokens: sent with every call; None sends nothing.
-        temperature: sent with every call to a model that takes it; None sends nothing.
+        num_layers: the number of *proposer* layers. The pack keeps the old pack's default of 3. Everywhere else the
+            default is 2: the paper's "3 layers", since the paper counts the aggregator too.
+        max_tokens: sent with every call. None: the LLM's own setting applies.
+        temperature: sent with every call to a model that takes it. None: the LLM's own setting applies; LlamaIndex's
+            OpenAI and MistralAI classes send 0.1 then.
         timeout: seconds for a whole run.
-        reference_llm: the same as ``reference_llms``.
-        policies: further fields of ``Recipe`` and ``Layer``, as ``moa`` takes them (quorum, grace, budget, ...). Its
-            names ``proposers``, ``layers`` and ``deadline`` may be used instead of the old pack's.
+        reference_llm: another name of ``reference_llms``.
+        policies: further fields of ``Recipe`` and ``Layer``, as ``moa`` takes them (quorum, grace, budget, ...). The
+            names ``proposers``, ``layers`` and ``deadline`` can be used instead of the old pack's.
 
     Raises:
         RecipeError: something is given twice, is missing, or makes no sense.
@@ -51,7 +55,7 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         timeout: float | None = 200,
         *,
         reference_llm: Sequence[LLM | Proposer] | LLM | None = None,
-        **policies: Any,
+        **policies: Unpack[PackSettings],
     ) -> None:
         unset = (
             "give the aggregator, an LLM; a recipe without one is made with moa(proposers, None)"
@@ -89,10 +93,19 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         }
 
     def run(self, query_str: str, **kwargs: Any) -> str:
-        """The answer to a question. Works in a script as well as where an event loop is running.
+        """Answer a question, in a script or where an event loop is running.
+
+        Args:
+            query_str: the question.
+            kwargs: parameters of this run's calls, such as ``temperature``. Those other than ``temperature`` and
+                ``top_p`` are the aggregator's alone.
+
+        Returns:
+            The answer's text.
 
         Raises:
-            RunError: there is no answer; it tells what happened to every call.
+            RecipeError: the question is no text, or the aggregator's class knows no such parameter.
+            RunError: there is no answer; the error says what happened to every call.
         """
         return self.run_detailed(query_str, **kwargs).answer
 
@@ -101,33 +114,39 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         return (await self.arun_detailed(query_str, **kwargs)).answer
 
     def run_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
-        """The answer with everything that led to it."""
-        return _result(self.llm.chat(_question(query_str), **kwargs))
+        """``run`` with everything that led to the answer."""
+        return _result(self.llm.chat(self._asked(query_str, kwargs), **kwargs))
 
     async def arun_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
         """``run_detailed`` for async code."""
-        return _result(await self.llm.achat(_question(query_str), **kwargs))
+        return _result(await self.llm.achat(self._asked(query_str, kwargs), **kwargs))
 
     def stream(self, query_str: str, **kwargs: Any) -> Generator[str, None, None]:
-        """The pieces of the final answer as they come."""
-        for chunk in self.llm.stream_chat(_question(query_str), **kwargs):
+        """``run``, piece by piece as the answer arrives."""
+        for chunk in self.llm.stream_chat(self._asked(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta
 
     async def astream(self, query_str: str, **kwargs: Any) -> AsyncGenerator[str, None]:
         """``stream`` for async code."""
-        async for chunk in await self.llm.astream_chat(_question(query_str), **kwargs):
+        async for chunk in await self.llm.astream_chat(self._asked(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta
 
+    def _asked(self, query_str: str, kwargs: dict[str, Any]) -> list[ChatMessage]:
+        """The question as messages; refuses a question or parameters that no call could carry."""
+        asked = isinstance(query_str, str) and bool(query_str.strip())  # type: ignore[reportUnnecessaryIsInstance]
+        require(asked, "query_str", shown(query_str), "must be the question, as a text")
+        aggregator = self.llm.recipe.aggregator
+        known = chat_parameters(aggregator.llm) if aggregator else None
+        if known is not None:
+            for name in kwargs.keys() & (Policies.__annotations__.keys() - known):
+                raise RecipeError(name, "...", "is set when the pack is made")
+            check_names("a call", kwargs, known)
+        return [ChatMessage(role="user", content=query_str)]
+
     def __repr__(self) -> str:
         return f"MixtureOfAgentsPack({self.llm!r})"
-
-
-def _question(text: str) -> list[ChatMessage]:
-    asked = isinstance(text, str) and bool(text.strip())  # type: ignore[reportUnnecessaryIsInstance]
-    require(asked, "query_str", shown(text), "must be the question, as a text")
-    return [ChatMessage(role="user", content=text)]
 
 
 def _result(response: ChatResponse) -> MixtureResult:

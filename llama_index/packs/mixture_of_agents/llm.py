@@ -3,7 +3,7 @@
 # LlamaIndex leaves its callback decorators untyped.
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts.base import PromptTemplate
 from llama_index.core.prompts.mixin import PromptDictType, PromptMixin, PromptMixinType
+from typing_extensions import Unpack
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_blocking
 from llama_index.packs.mixture_of_agents._engine.calls import Caller
@@ -45,7 +46,17 @@ from llama_index.packs.mixture_of_agents._providers.function_calling import Form
 from ._checks import is_a, shown
 from .errors import RecipeError
 from .events import AnswerDelta, Listener
-from .recipe import Recipe, moa, prompts_of, recipe_metadata, respelled, with_prompts
+from .recipe import (
+    Aggregator,
+    MixtureSettings,
+    Proposers,
+    Recipe,
+    moa,
+    prompts_of,
+    recipe_metadata,
+    respelled,
+    with_prompts,
+)
 from .result import RESULT_KEY
 
 if TYPE_CHECKING:
@@ -67,8 +78,9 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         recipe: what the mixture is made of; or else give ``llm`` and ``proposers``.
         llm: the aggregator.
         proposers: the proposers of every layer.
-        settings: ``layers`` or ``num_layers``, how many proposer layers (2); fields of LlamaIndex's ``LLM`` (system_prompt, callback_manager, rate_limiter, ...), and, where the
-            mixture is made of parts, further fields of ``Recipe``, as ``moa`` takes them.
+        settings: fields of LlamaIndex's ``LLM`` (system_prompt, callback_manager, rate_limiter, ...). If the mixture is
+            made of parts, also what ``moa`` takes: ``layers``, the number of proposer layers (2), and further fields of
+            ``Recipe`` and ``Layer``.
 
     Raises:
         RecipeError: the parts make no sense.
@@ -82,17 +94,16 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     def __init__(
         self,
         recipe: Recipe | None = None,
-        proposers: Sequence[Any] | LLM | None = None,
+        proposers: Proposers | Iterable[LLM] | LLM | None = None,
         *,
-        llm: LLM | None = None,
-        **settings: Any,
+        llm: LLM | Aggregator | None = None,
+        **settings: Unpack[MixtureSettings],
     ) -> None:
-        of_llm: dict[str, Any] = {
-            name: settings.pop(name) for name in LLM.model_fields if name in settings
-        }
+        further: dict[str, Any] = dict(settings)
+        of_llm = {name: further.pop(name) for name in LLM.model_fields if name in further}
         named = {"llm": llm, "proposers": proposers}
         given = {name: one for name, one in named.items() if one is not None}
-        parts = respelled({**settings, **given})
+        parts = respelled({**further, **given})
         if recipe is None:
             if not parts.get("proposers") or "aggregator" not in parts:
                 problem = "give a recipe, or both llm (the aggregator) and proposers"

@@ -1,7 +1,10 @@
 """Named mixtures: each a short composition of the same parts, after a paper or a public system.
 
-Wherever an LLM goes, a ``Proposer``, an ``Aggregator`` or an ``Agent`` with settings of its own goes too. ``policies``
-are further fields of ``Recipe``; those of ``Layer`` (quorum, grace) go into every layer.
+All presets have the same names for the same things: ``proposers`` answer, a ``judge`` compares or rates, the
+``aggregator`` writes the answer. A ``Proposer``, an ``Aggregator`` or an ``Agent`` with settings of its own can stand
+wherever an LLM stands. ``policies`` are further fields of ``Recipe``; those of ``Layer`` (quorum, grace) apply to every
+layer. A recipe has its preset's name unless ``name`` is given. Judges' instructions are our own. Each preset raises
+``RecipeError`` for what makes no sense.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +19,8 @@ from llama_index.packs.mixture_of_agents.recipe import (
     OneProposer,
     Policies,
     Proposers,
+    many,
+    spelled,
 )
 
 from ._checks import of_kind, require, whole
@@ -33,17 +38,37 @@ from .selection import (
     Vote,
 )
 
+__all__ = [
+    "PRESETS",
+    "best_of_n",
+    "cascade",
+    "council",
+    "fusion",
+    "moa",
+    "moa_lite",
+    "rank",
+    "residual",
+    "self_moa",
+    "self_moa_seq",
+    "sparse",
+    "vote",
+]
 
+
+@spelled()
 def moa_lite(
-    proposers: Proposers, aggregator: OneAggregator, **policies: Unpack[Policies]
+    proposers: Proposers | OneProposer, aggregator: OneAggregator, **policies: Unpack[Policies]
 ) -> Recipe:
-    """The paper's MoA-Lite (arXiv 2406.04692, section 3.1): 2 layers, that is one of proposers and the aggregator."""
-    policies.setdefault("name", "moa_lite")
+    """The paper's MoA-Lite (arXiv 2406.04692, section 3.1): one layer of proposers and the aggregator.
+
+    The paper counts the aggregator as a layer and says "2 layers". It departs from its source as ``moa`` does.
+    """
     return moa(proposers, aggregator, layers=1, **policies)
 
 
+@spelled(llm="proposers")
 def self_moa(
-    llm: OneProposer,
+    proposers: Proposers | OneProposer,
     aggregator: OneAggregator | None = None,
     *,
     samples: int = 6,
@@ -51,23 +76,24 @@ def self_moa(
 ) -> Recipe:
     """Self-MoA (arXiv 2502.00674, Table 1): one good model answers several times, and aggregates its own answers.
 
-    Where the LLM's API can give several answers to one request, one request asks for all of them, so that the prompt
-    is paid for once.
+    One request asks for all samples where the LLM's API offers that. The prompt is then paid for once.
+
+    Departs from its source: the aggregator is the same model by default; in the paper's Table 1 it is another one.
 
     Args:
-        llm: the model.
-        aggregator: another LLM to write the answer; by default the same.
-        samples: how many answers it aggregates.
+        proposers: the one model. ``llm`` is another name of this parameter.
+        aggregator: the LLM that writes the answer; by default the same model.
+        samples: the number of answers that are aggregated.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
-    proposer = _samples_of(llm, samples)
+    proposer = _sampled(proposers, samples, "self_moa")
     writer = aggregator or Aggregator(proposer.llm)
-    policies.setdefault("name", "self_moa")
     return moa([proposer], writer, layers=1, **policies)
 
 
+@spelled(llm="proposers")
 def self_moa_seq(
-    llm: OneProposer,
+    proposers: Proposers | OneProposer,
     aggregator: OneAggregator | None = None,
     *,
     samples: int = 16,
@@ -76,32 +102,41 @@ def self_moa_seq(
 ) -> Recipe:
     """Self-MoA-Seq (arXiv 2502.00674, its section of that name): Self-MoA for more samples than fit a context window.
 
-    The first ``window`` samples become one synthesis, which leads the next window of samples, and so on; the
-    aggregator writes the answer from the last window. All samples are drawn at once, and the synthesis so far takes
-    one place of a window.
+    The first ``window`` samples become one synthesis. The synthesis is the first reference of the next window, and so
+    on. The aggregator writes the answer from the last window.
+
+    Departs from its source: the synthesis so far takes one place of a window; the paper repeats it there. All samples
+    are drawn at the start. The aggregator is the same model by default.
 
     Args:
-        llm: the model.
-        aggregator: another LLM to write the syntheses and the answer; by default the same.
-        samples: how many answers are aggregated in all.
-        window: how many the aggregator reads at once.
+        proposers: the one model. ``llm`` is another name of this parameter.
+        aggregator: the LLM that writes the syntheses and the answer; by default the same model.
+        samples: the number of answers that are aggregated in all.
+        window: the number of answers that the aggregator reads at once.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
-    proposer = _samples_of(llm, samples)
+    proposer = _sampled(proposers, samples, "self_moa_seq")
     writer = aggregator or proposer.llm
-    policies.setdefault("name", "self_moa_seq")
     return moa([proposer], writer, layers=1, select=Fold(writer, window), **policies)
 
 
-def rank(proposers: Proposers, ranker: Agent | LLM, **policies: Unpack[Policies]) -> Recipe:
+@spelled(ranker="judge")
+def rank(
+    proposers: Proposers | OneProposer, judge: Agent | LLM, **policies: Unpack[Policies]
+) -> Recipe:
     """The paper's LLM-Ranker (arXiv 2406.04692, section 3.3): an LLM chooses one of the answers and writes none.
 
-    The instructions are our own.
+    Departs from its source in the ranker's instructions alone.
+
+    Args:
+        proposers: the proposers.
+        judge: the LLM that ranks. ``ranker`` is another name of this parameter.
+        policies: further fields of ``Recipe`` and ``Layer``.
     """
-    policies.setdefault("name", "rank")
-    return moa(proposers, None, layers=1, select=Rank(ranker), **policies)
+    return moa(proposers, None, layers=1, select=Rank(judge), **policies)
 
 
+@spelled()
 def vote(
     proposers: Proposers | OneProposer,
     judge: Agent | LLM | None = None,
@@ -111,23 +146,24 @@ def vote(
 ) -> Recipe:
     """Self-consistency (arXiv 2203.11171, section 2): the final answer that most of the answers come to.
 
-    Answers count as equal when their normalised final answers are. For free text give a judge: it is asked where no
-    answer leads, and says which one the others agree with most (universal self-consistency, arXiv 2311.17311).
+    Answers count as equal if their normalised final answers are equal. If no answer leads, the judge says which one
+    the others agree with most (universal self-consistency, arXiv 2311.17311).
+
+    Departs from its sources: several models may vote, and the judge is asked only where no answer leads.
 
     Args:
         proposers: one LLM to sample, as in the paper, or several.
         judge: an LLM for answers in free text.
-        samples: how many answers each of them gives.
+        samples: the number of answers that each proposer gives.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
-    several = proposers if isinstance(proposers, Sequence) else [proposers]
-    voters = [_samples_of(one, samples) for one in several]
-    policies.setdefault("name", "vote")
+    voters = [_samples_of(one, samples) for one in many(proposers)]
     return moa(voters, None, layers=1, select=Vote(judge), **policies)
 
 
+@spelled(llm="proposers")
 def best_of_n(
-    llm: OneProposer,
+    proposers: Proposers | OneProposer,
     judge: Agent | LLM | None = None,
     *,
     samples: int = 4,
@@ -135,32 +171,42 @@ def best_of_n(
 ) -> Recipe:
     """Best of n (arXiv 2110.14168, section 4): n answers of one model, each rated by itself; the best one counts.
 
-    The paper trains a verifier; here an LLM rates, from 0 to 10.
+    Departs from its source: an LLM rates from 0 to 10; the paper trains a verifier.
 
     Args:
-        llm: the model.
-        judge: the LLM that rates; by default the same.
+        proposers: the one model. ``llm`` is another name of this parameter.
+        judge: the LLM that rates; by default the same model.
         samples: n.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
-    proposer = _samples_of(llm, samples)
+    proposer = _sampled(proposers, samples, "best_of_n")
     rate = Rate(judge or proposer.llm)
-    policies.setdefault("name", "best_of_n")
     return moa([proposer], None, layers=1, select=rate, **policies)
 
 
-def council(members: Proposers, chairman: OneAggregator, **policies: Unpack[Policies]) -> Recipe:
+@spelled(members="proposers", chairman="aggregator")
+def council(
+    proposers: Proposers | OneProposer, aggregator: OneAggregator, **policies: Unpack[Policies]
+) -> Recipe:
     """A council, after Andrej Karpathy's llm-council (github.com/karpathy/llm-council; no paper).
 
-    The members answer; each ranks all answers without knowing their authors; the chairman writes from the answers,
-    best first, and their mean ranks. (The original gives the chairman the reviews' words too.)
+    The members answer. Each member ranks all answers without knowing their authors. The chairman writes from the
+    answers, best first, and their mean ranks.
+
+    Departs from its source: the original's chairman reads the members' names and their reviews in full, and no mean
+    ranks.
+
+    Args:
+        proposers: the members. ``members`` is another name of this parameter.
+        aggregator: the chairman. ``chairman`` is another name of this parameter.
+        policies: further fields of ``Recipe`` and ``Layer``.
     """
-    policies.setdefault("name", "council")
-    return moa(members, chairman, layers=1, select=PeerRanking(), **policies)
+    return moa(proposers, aggregator, layers=1, select=PeerRanking(), **policies)
 
 
+@spelled(panel="proposers")
 def fusion(
-    panel: Proposers,
+    proposers: Proposers | OneProposer,
     judge: Agent | LLM,
     aggregator: OneAggregator | None = None,
     **policies: Unpack[Policies],
@@ -168,22 +214,24 @@ def fusion(
     """A panel and an analyst, after OpenRouter's Fusion (openrouter.ai/docs/guides/routing/routers/fusion-router).
 
     The judge compares the panel's answers without merging them: consensus, contradictions, partial coverage, unique
-    insights, blind spots. The aggregator writes from the answers and the analysis, which is also a note of the result
-    (``result.notes``). Nobody searches the web, unlike there.
+    insights, blind spots. The aggregator writes from the answers and the analysis. The analysis is also a note of the
+    result (``result.notes``).
+
+    Departs from its source: neither the panel nor the judge searches the web.
 
     Args:
-        panel: the proposers.
+        proposers: the panel. ``panel`` is another name of this parameter.
         judge: the LLM that analyses.
         aggregator: the LLM that writes the answer; by default the judge's.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
     writer = aggregator or _llm_of(judge)
-    policies.setdefault("name", "fusion")
-    return moa(panel, writer, layers=1, select=Analysis(judge), **policies)
+    return moa(proposers, writer, layers=1, select=Analysis(judge), **policies)
 
 
+@spelled()
 def residual(
-    proposers: Proposers,
+    proposers: Proposers | OneProposer,
     aggregator: OneAggregator,
     *,
     layers: int = 3,
@@ -195,30 +243,32 @@ def residual(
 ) -> Recipe:
     """Residual MoA (arXiv 2505.24442): diverse answers, residuals between layers, an end when nothing changes.
 
-    The paper's diversity selection, residual extraction and aggregation, and adaptive termination: of every layer the
-    ``keep`` answers least alike go on. From the second layer on an extractor says what they change against those of
-    the layer before; the next layer, and at the end the aggregator, read the answers of the layer before and that. The
-    paper gives each proposer a role besides: ``Proposer(llm, system_prompt=...)``.
+    Every layer passes on the ``keep`` answers that are least alike. From the second layer on, the extractor says what
+    they change against those of the layer before. The next layer, and at the end the aggregator, read the answers of
+    the layer before and that residual.
+
+    Departs from its source: a proposer has a role only if you give it one, ``Proposer(llm, system_prompt=...)``; without
+    ``embedding`` answers are compared by their words; the layers end at a reply that is "NO UPDATE" and nothing else.
 
     Args:
         proposers: the proposers.
         aggregator: the paper's residual aggregation agent.
-        layers: how many proposer layers at most.
+        layers: the largest number of proposer layers.
         keep: the paper's K.
-        embedding: tells how alike answers are; without it the words that they have in common do.
+        embedding: compares answers by meaning. None: by the words that they have in common.
         extractor: the paper's residual extraction agent; by default the aggregator's LLM.
-        patience: after how many layers in a row without a change it ends.
+        patience: the number of layers in a row without a change that end the layers.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
     whole("", 1, keep=keep)
     finds = extractor or _llm_of(aggregator)
     select = (Diverse(keep, embedding), Residuals(finds, patience))
-    policies.setdefault("name", "residual")
     return moa(proposers, aggregator, layers=layers, select=select, **policies)
 
 
+@spelled()
 def sparse(
-    proposers: Proposers,
+    proposers: Proposers | OneProposer,
     judge: Agent | LLM,
     aggregator: OneAggregator | None = None,
     *,
@@ -228,25 +278,28 @@ def sparse(
 ) -> Recipe:
     """Sparse MoA (arXiv 2411.03284): a judge picks the answers that go on, a moderator ends the rounds.
 
-    The paper's response selection and early stopping; as in its code, one call does both, after every layer. The
-    paper gives each proposer a role besides: ``Proposer(llm, system_prompt=...)``.
+    One call after every layer does both, as in the paper's code.
+
+    Departs from its source: the picked answers keep the order of their proposers, not the judge's; after a verdict
+    that cannot be read the first ``keep`` answers go on, and the result is marked as degraded; a proposer has a role
+    only if you give it one, ``Proposer(llm, system_prompt=...)``.
 
     Args:
         proposers: the proposers.
         judge: judge and moderator.
         aggregator: the LLM that writes the answer; by default the judge's, as in the paper's code.
-        layers: how many proposer layers at most.
-        keep: how many answers the judge picks.
+        layers: the largest number of proposer layers.
+        keep: the number of answers that the judge picks.
         policies: further fields of ``Recipe`` and ``Layer``.
     """
     whole("", 1, keep=keep)
     writer = aggregator or _llm_of(judge)
-    policies.setdefault("name", "sparse")
     return moa(proposers, writer, layers=layers, select=Pick(judge, keep), **policies)
 
 
+@spelled(cheap="proposers")
 def cascade(
-    cheap: Proposers | OneProposer,
+    proposers: Proposers | OneProposer,
     mixture: Recipe,
     *,
     samples: int = 3,
@@ -257,27 +310,29 @@ def cascade(
 ) -> Recipe:
     """Cheap answers first; the mixture only where these disagree, after the router of Pyramid MoA (arXiv 2602.19509).
 
-    The paper's router weighs agreement and confidence; here the share of cheap answers that agree decides alone. Any
-    recipe can stand behind: its policies hold for the whole. It also answers where the cheap ones fail.
+    Any recipe can stand behind; its policies apply to the whole. It also answers where the cheap models fail.
+
+    Departs from its source: the share of cheap answers that agree decides alone; the paper's router weighs agreement
+    and confidence.
 
     Args:
-        cheap: one LLM to sample, or several.
-        mixture: what answers where the cheap ones disagree.
-        samples: how many answers the cheap one gives (several give one each, if not told otherwise).
-        share: how many of the cheap answers must agree, from above 0 to 1.
-        alike: from which similarity on answers in free text agree; None where only equal final answers do.
-        embedding: tells how alike answers are; without it the words that they have in common do.
-        afresh: the mixture starts from the question alone. False gives it the cheap answers as references; the paper
-            finds that correct ones help and wrong ones mislead.
+        proposers: the cheap models: one LLM to sample, or several. ``cheap`` is another name of this parameter.
+        mixture: the recipe that answers where the cheap answers disagree.
+        samples: the number of answers of one cheap LLM. Each of several gives one, unless it has its own number.
+        share: the part of the cheap answers that must agree, above 0 and at most 1.
+        alike: the similarity from which answers in free text agree. None: only equal final answers agree.
+        embedding: compares answers by meaning. None: by the words that they have in common.
+        afresh: whether the mixture starts from the question alone. False gives it the cheap answers as references; the
+            paper finds that correct ones help and wrong ones mislead.
     """
     of_kind("mixture", mixture, Recipe, "moa([...], aggregator)")
-    several = isinstance(cheap, Sequence)
-    first = cheap if isinstance(cheap, Sequence) else [_samples_of(cheap, samples)]
+    several = isinstance(proposers, Sequence)
+    first = proposers if isinstance(proposers, Sequence) else [_samples_of(proposers, samples)]
     gate = Agreed(share, alike, embedding, final=True, afresh=afresh)
     layer = Layer(first, quorum=0, select=gate)
     require(
         layer.samples > 1,
-        "cheap" if several else "samples",
+        "proposers" if several else "samples",
         layer.samples,
         "one answer cannot agree",
     )
@@ -291,14 +346,28 @@ PRESETS: dict[str, Callable[..., Recipe]] = {
         moa, moa_lite, self_moa, self_moa_seq, rank, vote, best_of_n, council, fusion, residual, sparse, cascade,
     )
 }  # fmt: skip
-"""The presets by name. Put your own function in, and configuration files know it too."""
+"""The presets by name. Add a function of your own, and configuration files know its name too."""
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def _llm_of(given: Agent | LLM) -> LLM:
     return given.llm if isinstance(given, Agent) else given
 
 
+def _sampled(given: Proposers | OneProposer, samples: int, preset: str) -> Proposer:
+    """The one proposer of a preset that asks one model several times."""
+    models = many(given)
+    names = [getattr(one, "model", "?") for one in models]
+    require(
+        len(models) == 1, "proposers", names, f"{preset} asks one model several times: give one"
+    )
+    return _samples_of(models[0], samples)
+
+
 def _samples_of(given: OneProposer, samples: int) -> Proposer:
-    """A proposer with that many samples; one that says its own number keeps it."""
+    """A proposer with that number of samples; one with a number of its own keeps it."""
     proposer = given if isinstance(given, Proposer) else Proposer(given)
     return proposer if proposer.samples > 1 else replace(proposer, samples=samples)

@@ -66,7 +66,7 @@ class Answering:
         A selection or a proposal that may stand for the answer makes aggregators dispensable.
 
         Raises:
-            AggregatorFailed: the circuits of all aggregators are open.
+            AggregatorFailed: the circuits of all aggregators are open, or they have no keys.
         """
         recipe = self._recipe
         selects = any(layer.select for layer in recipe.layers)

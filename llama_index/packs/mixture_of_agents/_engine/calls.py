@@ -9,7 +9,9 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatResponse
 
 from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
+from llama_index.packs.mixture_of_agents._providers.environment import no_key
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
+from llama_index.packs.mixture_of_agents._providers.models import missing_key
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents.errors import (
     OF_THE_ENDPOINT,
@@ -65,12 +67,15 @@ class Caller:
         return self._endpoints.setdefault(transport.key, Endpoint(breaker, self._slots))
 
     def left_alone(self, agent: Agent) -> Failure | None:
-        """The failure that any call to the agent would end in now, because its circuit is open; else None."""
+        """The failure that any call to the agent would end in now (its circuit is open, it has no key); else None."""
         transport = self.transport(agent)
         breaker = self.endpoint(transport).breaker
-        if breaker is None or not breaker.remaining:
+        if variable := missing_key(agent.llm):
+            fault = Fault(FailureKind.CONFIGURATION, no_key(variable))
+        elif breaker is None or not breaker.remaining:
             return None
-        fault = _left_alone(breaker)
+        else:
+            fault = _left_alone(breaker)
         return Failure(agent.name, transport.key[1], 0, fault.kind, fault.message)
 
     def retry_after(self, agents: Sequence[Agent]) -> float | None:

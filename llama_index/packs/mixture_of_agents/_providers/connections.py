@@ -41,15 +41,15 @@ def with_shared_clients(llm: AnyLLM) -> AnyLLM:
 
     Returns:
         The copy. The LLM itself where ``SharedClients.given_to`` would return it, where the environment variable
-        ``MOA_SHARED_CLIENTS`` is 0, and where the environment names certificates or a proxy that cannot be used: the
-        LLM's own clients then report that when they are asked.
+        ``MOA_SHARED_CLIENTS`` is 0, and where no client can be made (a key is missing, the environment names
+        certificates or a proxy that cannot be used): the LLM's own clients then report that when they are asked.
     """
     if not _asks_completions(llm) or os.environ.get(SWITCH, "").strip() == "0":
         return llm
     certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     try:
         return _of_process(*certificates, _proxied()).given_to(llm)
-    except (OSError, ValueError, ImportError):  # ImportError: a SOCKS proxy without socksio
+    except Exception:  # noqa: BLE001 - no key, no certificates, a SOCKS proxy without socksio
         return llm
 
 

@@ -17,6 +17,12 @@ _BAD_HEADER = (
 )
 _BAD_PROXY = ("unknown scheme for proxy", "using socks proxy", "invalid proxy url")
 _UNTRUSTED = "certificate_verify_failed"
+_NO_KEY = {
+    "or set the `openai_api_key`": "OPENAI_API_KEY",
+    "api_key client option must be set": "OPENAI_API_KEY",
+    "could not resolve authentication method": "ANTHROPIC_API_KEY",
+}
+"""What an SDK says when it has no key, and the environment variable that it reads."""
 
 
 def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str]) -> str | None:
@@ -35,6 +41,9 @@ def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str
             f"{_variable_of(secrets)} has a character that cannot be sent in a header, often a line end or a blank "
             "that was copied with it: set it again"
         )
+    for said, variable in _NO_KEY.items():
+        if said in words:
+            return no_key(variable)
     if any(bad in words for bad in _BAD_PROXY):
         return (
             f"{_proxy_variable()} names a proxy that cannot be used: write http://host:port, or socks5://host:port "
@@ -49,6 +58,13 @@ def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str
             "of its certificates"
         )
     return None
+
+
+def no_key(variable: str) -> str:
+    """Say that an environment variable with a key is missing."""
+    return (
+        f"there is no key: the environment has no {variable}; set it, as in: export {variable}=..."
+    )
 
 
 def _words(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata
@@ -117,6 +118,19 @@ def _knows_block(kind: type[LLM], block: str) -> bool:
         if any(name == package or name.startswith(f"{package}.") for package in packages)
     ]
     return not packages or any(block in vars(module) for module in modules)
+
+
+def chat_parameters(llm: LLM) -> frozenset[str] | None:
+    """The names of the parameters that the LLM's SDK takes for a chat, or None where they are not known."""
+    if is_openai(llm):
+        from openai.resources.chat.completions import Completions
+
+        return frozenset(signature(Completions.create).parameters) - {"self", "messages", "model"}
+    if provider_name(llm) == "mistralai":
+        from mistralai.client.chat import Chat
+
+        return frozenset(signature(Chat.complete).parameters) - {"self", "messages", "model"}
+    return None
 
 
 def calls_functions(llm: LLM) -> bool:

@@ -15,7 +15,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
-from .environment import ollama_address, problem_of_environment
+from .environment import no_key, ollama_address, problem_of_environment
 from .faults import causes
 from .redaction import SECRET, redact
 
@@ -198,10 +198,21 @@ def _resolved(value: Any, *, need_key: bool) -> Any:
 def _environment(name: str, *, need_key: bool) -> str:
     value = os.environ.get(name)
     if not value and need_key:
-        raise ConfigError(
-            f"there is no key: the environment has no {name}; set it, as in: export {name}=..."
-        )
+        raise ConfigError(no_key(name))
     return value or f"${name}"
+
+
+def missing_key(llm: LLM) -> str:
+    """The environment variable that has to hold an LLM's key and does not; "" where nothing is known to be missing.
+
+    Known of LlamaIndex's OpenAI class, which looks for its key when it is made and needs it when it is first asked.
+    Other classes refuse to be made without a key.
+    """
+    path = f"{type(llm).__module__}.{type(llm).__qualname__}"
+    own = ("api_key", "_client", "_aclient")
+    if path != "llama_index.llms.openai.base.OpenAI" or any(getattr(llm, x, None) for x in own):
+        return ""
+    return "" if os.environ.get("OPENAI_ADMIN_KEY") else "OPENAI_API_KEY"
 
 
 def check_model_name(llm: LLM, name: str) -> None:
@@ -224,12 +235,12 @@ def check_model_name(llm: LLM, name: str) -> None:
 
 
 def _unknown_model(name: str, owner: str, known: list[str]) -> str:
-    near = (
-        [name.lower()] if name.lower() in known else get_close_matches(name.lower(), known, 3, 0.6)
-    )
-    meant = f"; did you mean {' or '.join(near)}?" if near else "."
-    newer = 'A model newer than the class can be had with OpenAILike (in a file "openai-like:<name>") and its api_base'
-    return f'{owner} knows no model "{name}"{meant} {newer}'
+    lower = name.lower()
+    today = [one for one in (lower, f"{lower}-latest") if one in known][:1]
+    near = today or get_close_matches(lower, known, 3, 0.6)
+    newer = 'a model newer than the class can be had with OpenAILike (in a file "openai-like:<name>") and its api_base'
+    meant = f"did you mean {' or '.join(near)}?" if near else newer
+    return f'{owner} knows no model "{name}"; {meant}'
 
 
 def _brief(error: Exception, secrets: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ def _with(document: Document, said: Mapping[str, Any], origins: Mapping[str, str
 
 
 def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> dict[str, Any]:
-    """Proposers and aggregator under the names that a preset has for them; without layers where it has none.
+    """The data for another preset: an aggregator as its judge if it has one; without layers if it has none.
 
     Args:
         data: proposers, aggregator and the rest.
@@ -155,18 +155,20 @@ def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> 
     wanted, known = required_by(PRESETS[recipe]), parameters_of(PRESETS[recipe])
     if "mixture" in wanted:
         mixture = {name: value for name, value in data.items() if name != "recipe"}
-        return {"recipe": recipe, wanted[0]: proposers[0], "mixture": mixture}
+        return {"recipe": recipe, "proposers": proposers[0], "mixture": mixture}
     if "layers" not in known and "layers" not in explicit:
         rest.pop("layers", None)
-    if wanted[0] == "llm":  # the one good model: the one that was named, or the aggregator
+    if recipe in _ONE_MODEL:  # the one that was named, or else the aggregator
         one = proposers if "proposers" in explicit else [aggregator or proposers[0]]
-        if len(one) > 1:
-            raise ConfigError(f"{recipe} asks one model several times: give one --proposer")
         writer = {"aggregator": aggregator} if "aggregator" in explicit else {}
-        return {**rest, "llm": one[0], **writer}
-    names = [name for name in ("chairman", "ranker", "judge", "aggregator") if name in known]
+        return {**rest, "proposers": one, **writer}
+    names = [name for name in ("judge", "aggregator") if name in known]
     needed = [name for name in names if name in wanted] or names[:1]
-    return {**rest, wanted[0]: proposers, **dict.fromkeys(needed, aggregator)}
+    return {**rest, "proposers": proposers, **dict.fromkeys(needed, aggregator)}
+
+
+_ONE_MODEL = ("self_moa", "self_moa_seq", "best_of_n")
+"""The presets that ask one model several times."""
 
 
 def from_environment() -> Source:
@@ -181,11 +183,11 @@ def from_environment() -> Source:
         proposers: list[Any] = [model for key in keys for model in _OFFERS[key][0]]
         if len(proposers) == 1:
             proposers = [{"model": proposers[0], "samples": 3}]
-        data = {"proposers": proposers, "aggregator": _OFFERS[keys[0]][1], "layers": 1}
+        data = {"proposers": proposers, "aggregator": _OFFERS[keys[0]][1]}
         return Source(Document(data, "the environment"), f"the environment ({', '.join(keys)})")
     if models := _ollama_models():
         own = [f"ollama:{name}" for name in models[:3]]
-        data = {"proposers": own, "aggregator": own[0], "layers": 1}
+        data = {"proposers": own, "aggregator": own[0]}
         limits = {"limits": {"one_model_at_a_time": True}}
         return Source(Document(data | limits, "Ollama"), f"the Ollama at {ollama_address()}")
     raise ConfigError(NOTHING.format(user_file=user_file()))

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args, get_origin
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
+from llama_index.core.llms.mock import MockLLM
 from pydantic import TypeAdapter, ValidationError
 
 from llama_index.packs.mixture_of_agents._providers.models import (
@@ -21,7 +22,7 @@ from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.presets import PRESETS
-from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Recipe
+from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Recipe, respelled, spellings_of
 from llama_index.packs.mixture_of_agents.selection import Selection
 
 from ._documents import NONE, Document, Format, Place, read_file, read_text, write
@@ -74,7 +75,15 @@ def model_of(name: str) -> LLM:
 
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
     """The recipe in a document; like ``load``."""
-    return _Reader(document, need_keys).recipe(document.data)
+    reader = _Reader(document, need_keys)
+    try:
+        recipe = reader.recipe(document.data)
+    except ConfigError as error:
+        # what stands in for a refused model may be why
+        raise reader.refusal() or error from error.__cause__
+    if refusal := reader.refusal():
+        raise refusal
+    return recipe
 
 
 class _Reader:
@@ -85,15 +94,24 @@ class _Reader:
         self.document, self.need_keys = document, need_keys
         self.llms: dict[str, LLM] = {}
         self.clients = SharedClients()
+        self.refused: list[ConfigError] = []
 
     def error(self, place: Place, problem: object) -> ConfigError:
         return ConfigError(f"{self.document.where(place)}: {_path(place)}{problem}")
+
+    def refusal(self) -> ConfigError | None:
+        """All models that cannot be had, in one error; None if all can."""
+        return ConfigError("\n".join(map(str, self.refused))) if self.refused else None
 
     def recipe(self, data: Mapping[str, Any], place: Place = ()) -> Recipe:
         layered = isinstance(data.get("layers"), list)
         if layered and "recipe" in data:
             raise self.error((*place, "recipe"), "[[layers]] say it all: leave one of them out")
         make = Recipe if layered else self.preset(data, place)
+        try:
+            data = respelled(data, spellings_of(make))
+        except RecipeError as error:
+            raise self.error((*place, error.field), str(error)) from error
         hints = parameters_of(make)
         self.check_names(place, data, [*hints, "recipe", *(() if place else ("models",))])
         return self.made(place, make, self.given(hints, data, place, required_by(make)))
@@ -222,23 +240,35 @@ class _Reader:
         return MixtureOfAgents(self.recipe(self.table(data["mixture"], place), place))
 
     def llm(self, data: Mapping[str, Any], place: Place) -> LLM:
-        """The LLM of an agent; two agents that say the same share one, and all that may be asked their connections."""
+        """The LLM of an agent. Agents with the same description share one LLM, and all LLMs share connections.
+
+        A model that cannot be had is noted, and a stand-in is returned, so that one error can name all such models.
+        """
         spec = self.spec(data, place)
         key = json.dumps(asdict(spec), default=str, sort_keys=True)
         if key not in self.llms:
             try:
                 llm = make_llm(spec, need_key=self.need_keys)
             except ConfigError as error:
-                raise self.error((*place, "model"), f"{spec.model}: {error}") from error
+                self.refused += [self.error((*place, "model"), f"{spec.model}: {error}")]
+                llm = MockLLM()
             self.llms[key] = self.clients.given_to(llm) if self.need_keys else llm
         return self.llms[key]
 
     def spec(self, data: Mapping[str, Any], place: Place) -> ModelSpec:
-        models = self.document.data.get("models", {})
-        if data.get("model") in models:
-            place = ("models", data["model"])
+        models, name = (
+            self.table(self.document.data.get("models", {}), ("models",)),
+            data.get("model"),
+        )
+        near = get_close_matches(str(name), models, 1, 0.5)
+        if near and name not in models and ":" not in str(name) and "class" not in data:
+            problem = f'there is no [models.{name}]; did you mean "{near[0]}"?'
+            raise self.error((*place, "model"), problem)
+        if isinstance(name, str) and name in models:
+            place = ("models", name)
+            self.check_names(place, self.table(models[name], place), _MODEL_FIELDS)
             data = {
-                **models[data["model"]],
+                **models[name],
                 **{name: data[name] for name in _MODEL_FIELDS[1:] if name in data},
             }
         given = {

@@ -2,10 +2,18 @@
 
 from llama_index.packs.mixture_of_agents.policies import Breaker, Budget, CallPolicy, Limits
 
-from ._agents import Agent, Aggregator, Proposer, kinds_taken
+from ._agents import Agent, Aggregator, Proposer, kinds_taken, many
 from ._recipe import Layer, OneAggregator, OneProposer, Proposers, Recipe, moa, recipe_metadata
 from ._recipe_prompts import prompts_of, with_prompts
-from ._settings import Policies, respelled
+from ._settings import (
+    MixtureSettings,
+    PackSettings,
+    Policies,
+    check_names,
+    respelled,
+    spelled,
+    spellings_of,
+)
 from ._step import SELECTIONS, Arriving, Ask, Briefing, Outlook, Selected, Selection, Step
 
 __all__ = [
@@ -20,9 +28,11 @@ __all__ = [
     "CallPolicy",
     "Layer",
     "Limits",
+    "MixtureSettings",
     "OneAggregator",
     "OneProposer",
     "Outlook",
+    "PackSettings",
     "Policies",
     "Proposer",
     "Proposers",
@@ -30,10 +40,14 @@ __all__ = [
     "Selected",
     "Selection",
     "Step",
+    "check_names",
     "kinds_taken",
+    "many",
     "moa",
     "prompts_of",
     "recipe_metadata",
     "respelled",
+    "spelled",
+    "spellings_of",
     "with_prompts",
 ]

@@ -1,16 +1,18 @@
-"""LLMs with their settings: what a recipe asks."""
+"""Agents: LLMs with their settings."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._checks import (
     bound,
+    changed,
     is_a,
     not_negative,
     of_kind,
+    require,
     shown,
     whole,
 )
@@ -21,20 +23,25 @@ from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Agent(Packable):
-    """An LLM with its settings. What is None is the recipe's, or, where that is None too, is not sent.
+    """An LLM with its settings.
+
+    ``temperature``, ``max_tokens`` and ``call`` are the recipe's unless they are set here.
 
     Attributes:
         llm: any LlamaIndex LLM.
-        name: what the agent is called in results and messages; by default its model's name.
-        system_prompt: follows the user's own system prompt and precedes the references; a persona, for example.
+        name: its name in results and messages; by default its model's name.
+        system_prompt: a persona, for example. It stands after the user's own system prompt and before the references.
         temperature: sent with every call.
-        max_tokens: sent with every call. (LlamaIndex's OpenAI class prefers one given to its own constructor.)
+        max_tokens: sent with every call. LlamaIndex's OpenAI class prefers the one given to its own constructor.
         kwargs: further parameters for the LLM's ``chat``.
-        call: how its calls are made, instead of the recipe's policy.
-        takes: the kinds of content besides text that a proposer is sent ("image", "audio", "video", "document"); a
-            short word in brackets stands for the others. None: what its model is known to take. An aggregator gets all.
+        call: how its calls are made.
+        takes: the kinds of content besides text that a proposer is sent: "image", "audio", "video", "document". A short
+            word in brackets replaces the others. None: what its model is known to take. An aggregator is sent all kinds.
+
+    Raises:
+        RecipeError: ``llm`` is not an LLM, its class does not know its model, or a setting makes no sense.
     """
 
     llm: LLM = field(repr=False)
@@ -57,19 +64,58 @@ class Agent(Packable):
         self._check_model()
 
     def _check_model(self) -> None:
-        # These classes look up their model in every call (since core 0.14.23 all of LlamaIndex's do), and refuse it then.
-        ours = type(self.llm).__module__.startswith("llama_index.llms.")
-        if derives_from(self.llm, "openai") or (ours and hasattr(LLM, "to_payload")):
-            try:
-                check_model_name(self.llm, self.model)
-            except ConfigError as error:
-                field_name = f"{type(self).__name__}.llm"
-                raise RecipeError(field_name, self.model, str(error)) from None
+        problem = _refusal(self.llm)
+        require(not problem, f"{type(self).__name__}.llm", self.model, problem)
 
     @property
     def model(self) -> str:
         """The model's name."""
         return model_name(self.llm)
+
+    def __repr__(self) -> str:
+        settings = changed(self, but=("llm", "kwargs"))
+        shown = [repr(self.model), *(f"{name}={value!r}" for name, value in settings.items())]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _refusal(llm: LLM) -> str:
+    """Why an LLM's class would refuse every call: it does not know the model. "" if it would not."""
+    # These classes look up their model in every call; since core 0.14.23 all of LlamaIndex's do.
+    ours = type(llm).__module__.startswith("llama_index.llms.")
+    if derives_from(llm, "openai") or (ours and hasattr(LLM, "to_payload")):
+        try:
+            check_model_name(llm, model_name(llm))
+        except ConfigError as error:
+            return str(error)
+    return ""
+
+
+def check_models(given: Iterable[object]) -> None:
+    """Refuse all models that their classes do not know in one error. An agent alone refuses its own.
+
+    Args:
+        given: LLMs, lists of LLMs, and anything else, which is passed over.
+
+    Raises:
+        RecipeError: several models are not known; the error says what each may be called.
+    """
+    llms: list[LLM] = []
+    for one in given:
+        llms += (
+            [x for x in many(one) if isinstance(x, LLM)]
+            if isinstance(one, (list, tuple, LLM))
+            else []
+        )
+    refused = {model_name(llm): problem for llm in llms if (problem := _refusal(llm))}
+    if len(refused) > 1:
+        lines = "".join(f"\n  - {problem}" for problem in refused.values())
+        raise RecipeError("models", list(refused), f"their classes know no such models{lines}")
+
+
+def many(one_or_more: Any) -> tuple[Any, ...]:
+    """The items of a list, a tuple or an iterator; anything else as the only item."""
+    several = isinstance(one_or_more, (list, tuple, Iterator))
+    return tuple(cast("Iterable[Any]", one_or_more)) if several else (one_or_more,)
 
 
 def _no_llm(given: object) -> str:
@@ -83,12 +129,12 @@ def _no_llm(given: object) -> str:
     return "is not a LlamaIndex LLM"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Proposer(Agent):
     """An agent of a layer.
 
     Attributes:
-        samples: how many answers it gives; one request with ``n=`` where the LLM's API offers that.
+        samples: the number of answers it gives. One request with ``n=`` asks for all where the LLM's API offers that.
     """
 
     samples: int = 1
@@ -104,6 +150,6 @@ def kinds_taken(proposer: Proposer) -> Collection[str]:
     return takes(proposer.llm) if proposer.takes is None else proposer.takes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Aggregator(Agent):
     """The agent that writes the final answer."""

@@ -1,6 +1,6 @@
 """What a mixture is: layers, an aggregator, and the policies they run under. Immutable; refuses nonsense when made."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -35,10 +35,10 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.pricing import price_of
 
-from ._agents import Agent, Aggregator, Proposer
+from ._agents import Agent, Aggregator, Proposer, check_models, many
 from ._estimate import Estimate, estimate
 from ._plan import plan
-from ._settings import Policies, RecipeSettings, check_names
+from ._settings import Policies, RecipeSettings, spelled
 from ._step import Arriving, Outlook, Selection, agents_of, outlook_of
 
 
@@ -73,11 +73,11 @@ class Layer:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        proposers = _named(
-            [p if isinstance(p, Proposer) else Proposer(p) for p in _many(self.proposers)]
-        )
+        given = many(self.proposers)
+        check_models(given)
+        proposers = _named([p if isinstance(p, Proposer) else Proposer(p) for p in given])
         object.__setattr__(self, "proposers", proposers)
-        object.__setattr__(self, "select", tuple(_many(self.select)))
+        object.__setattr__(self, "select", tuple(many(self.select)))
         for selection in self.select:
             ready = callable(selection) and not is_a(type, selection)
             require(ready, "Layer.select", shown(selection), "is no selection: say Take(2), ...")
@@ -107,11 +107,6 @@ class Layer:
             count = told[-1].references if told else self.samples
             told.append(outlook_of(selection, Arriving(number, self.proposers, count, before)))
         return tuple(told)
-
-
-def _many(one_or_more: Any) -> Iterable[Any]:
-    several = isinstance(one_or_more, (list, tuple, Iterator))
-    return tuple(one_or_more) if several else (one_or_more,)  # type: ignore[reportUnknownVariableType]
 
 
 def _named(proposers: Sequence[Proposer]) -> tuple[Proposer, ...]:
@@ -146,8 +141,9 @@ class Recipe:
         fallbacks: asked in order when the aggregator fails.
         or_best_proposal: when every aggregator fails, answer with the first reference, marked as degraded.
         name: what the mixture is called.
-        temperature: for every agent that has none of its own; None sends nothing.
-        max_tokens: for every agent that has none of its own; None sends nothing.
+        temperature: for every agent without one of its own. None leaves it to the LLM: LlamaIndex's OpenAI and MistralAI
+            classes send 0.1 then, unless they were made with another. Judges given as plain LLMs are asked at 0.
+        max_tokens: for every agent without one of its own. None leaves it to the LLM.
         prompt: the aggregate-and-synthesize prompt; the references follow it.
         placement: where the references go, see ``prompts.inject``.
         fence: put each reference between lines with a tag that is drawn anew for each prompt, so that a proposal cannot
@@ -195,14 +191,13 @@ class Recipe:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self,
-            "layers",
-            tuple(x if isinstance(x, Layer) else Layer(x) for x in _many(self.layers)),
-        )
+        layers, fallbacks = many(self.layers), many(self.fallbacks)
+        check_models((*layers, self.aggregator, *fallbacks))
+        layers = tuple(x if isinstance(x, Layer) else Layer(x) for x in layers)
+        object.__setattr__(self, "layers", layers)
         if self.aggregator is not None:
             object.__setattr__(self, "aggregator", _aggregator(self.aggregator))
-        object.__setattr__(self, "fallbacks", tuple(_aggregator(x) for x in _many(self.fallbacks)))
+        object.__setattr__(self, "fallbacks", tuple(map(_aggregator, fallbacks)))
         require(bool(self.layers), "Recipe.layers", (), "a recipe needs at least one layer")
         positive("Recipe", deadline=self.deadline)
         bound("Recipe", max_tokens=self.max_tokens)
@@ -225,7 +220,7 @@ class Recipe:
             of_kind("Recipe.budget", self.budget, Budget, "Budget(usd=0.05)")
         of_kind("Recipe.prices", self.prices, Mapping, '{"gpt-4.1": (2.0, 8.0)}')
         for model, price in self.prices.items():
-            pair = [one for one in _many(price) if is_number(one) and one >= 0]
+            pair = [one for one in many(price) if is_number(one) and one >= 0]
             right = "must be (input, output), US dollars per million tokens"
             require(len(pair) == 2 == len(price), "Recipe.prices", {model: price}, right)
 
@@ -313,11 +308,12 @@ OneProposer: TypeAlias = Proposer | LLM
 Proposers: TypeAlias = Sequence[Proposer | LLM]
 OneAggregator: TypeAlias = Aggregator | LLM
 DEFAULT_LAYERS = 2
-"""How many proposer layers a mixture has unless it says otherwise: the paper's "3 layers"."""
+"""The number of proposer layers unless a recipe says otherwise: the paper's "3 layers"."""
 
 
+@spelled()
 def moa(
-    proposers: Proposers,
+    proposers: Proposers | OneProposer,
     aggregator: OneAggregator | None,
     *,
     layers: int = DEFAULT_LAYERS,
@@ -326,18 +322,23 @@ def moa(
 ) -> Recipe:
     """The paper's mixture (arXiv 2406.04692, section 2.2): every layer has the same proposers.
 
+    A proposal that was cut off at its token limit is passed on and marked as such. The authors' code passes it on
+    unmarked. ``CallPolicy(truncated="reject")`` leaves it out.
+
     Args:
-        proposers: the proposers.
-        aggregator: the LLM that writes the answer; None where the last layer's first reference is the answer.
-        layers: how many proposer layers. The paper's "3 layers" are two of these and the aggregator.
-        select: what becomes of every layer's proposals.
-        policies: further fields of ``Recipe`` and ``Layer``.
+        proposers: the proposers of every layer.
+        aggregator: the LLM that writes the answer. None: the last layer's first reference is the answer.
+        layers: the number of proposer layers. The paper's "3 layers" are two of these and the aggregator.
+        select: the selections that decide what every layer passes on.
+        policies: further fields of ``Recipe`` and ``Layer``. The old pack's names of all parameters are accepted too.
+
+    Returns:
+        The recipe.
 
     Raises:
-        RecipeError: it makes no sense.
+        RecipeError: a part is missing, does not exist, or makes no sense.
     """
     whole("", 1, layers=layers)
-    check_names("moa", policies, Policies.__annotations__)
     settings: dict[str, Any] = dict(policies)
     of_layer = {name: settings.pop(name) for name in ("quorum", "grace") if name in settings}
     layer = Layer(proposers, select=select, **of_layer)
