@@ -4,7 +4,7 @@ python benchmarks/run.py                    all of it (an hour)
 python benchmarks/run.py --quick            the same in small, but for growth and scaling (under a minute)
 python benchmarks/run.py single tail        some of it
 python benchmarks/run.py --vs               with other people's mixtures, installed under .venvs/
-python benchmarks/run.py --save             the results also to results.json and docs/performance.md, where what was saved of
+python benchmarks/run.py --save             the results also to results.json and docs/performance-notes.md, where what was saved of
                                             suites that did not run stays
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
         "--vs", nargs="*", metavar="PEER", help="with other people's mixtures: all, or these"
     )
     parser.add_argument(
-        "--save", action="store_true", help="write results.json and docs/performance.md"
+        "--save", action="store_true", help="write results.json and docs/performance-notes.md"
     )
     asked = parser.parse_args()
     wrong = set(asked.suites) - set(SUITES)
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _write_page(results: str) -> None:
-    page = HERE.parent / "docs" / "performance.md"
+    page = HERE.parent / "docs" / "performance-notes.md"
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n\n{results}\n{END}{rest.partition(END)[2]}")
 
