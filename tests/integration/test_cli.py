@@ -12,7 +12,7 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
-from programs import run_python
+from moa_program import KEYS, MODELS, MODULE, QUESTION, ROOT, Moa
 
 from llama_index.packs.mixture_of_agents import ConfigError, MixtureResult
 from llama_index.packs.mixture_of_agents.cli.command import Flags
@@ -24,50 +24,14 @@ from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe._recipe import DEFAULT_LAYERS
 from llama_index.packs.mixture_of_agents.simulation import (
     Record,
-    Reply,
-    SimulatedProviders,
     failure,
 )
-
-MODULE = "llama_index.packs.mixture_of_agents.cli"
-ROOT = Path(__file__).parents[2]
-KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY")
-QUESTION = "What is LlamaIndex?"
-MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
 
 
 def said(record: Record) -> list[str]:
     """The texts of a request's messages; Mistral's class sends them in pieces."""
     contents = [message["content"] for message in record.body["messages"]]
     return [one if isinstance(one, str) else "".join(c["text"] for c in one) for one in contents]
-
-
-class Moa:
-    """Runs ``moa`` in a folder of its own, with nothing of the user's around it."""
-
-    def __init__(self, folder: Path, providers: SimulatedProviders) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if name not in KEYS}
-        nobody = {"OLLAMA_HOST": "127.0.0.1:1"}
-        homes = {"HOME": str(folder / "home"), "XDG_CONFIG_HOME": str(folder / "home")}
-        self.environment = {**kept, **homes, **nobody, **providers.environment, "COLUMNS": "80"}
-
-    def __call__(
-        self, *arguments: str, text: str | bytes = b"", code: int = 0, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run it. A variable that is "" is not there at all."""
-        env = {**self.environment, **environment}
-        done = run_python(
-            "-m",
-            MODULE,
-            *arguments,
-            stdin=text.encode() if isinstance(text, str) else text,
-            cwd=self.folder,
-            env={name: value for name, value in env.items() if value},
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done
 
 
 @pytest.fixture
@@ -366,10 +330,10 @@ def test_a_trace_is_shown_listed_written_for_a_browser_and_replayed(moa, provide
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["runs.jsonl", "-n", "3"], 2, "runs.jsonl holds 1 runs, but no run 3; --list lists them."),
+        (["runs.jsonl", "-n", "3"], 2, "runs.jsonl holds 1 run, but no run 3; --list lists them."),
         (["broken.jsonl"], 2, "broken.jsonl, line 1: "),
         (["empty.jsonl"], 2, "empty.jsonl holds no run."),
-        (["nowhere.jsonl"], 1, "nowhere.jsonl: No such file or directory"),
+        (["nowhere.jsonl"], 2, "nowhere.jsonl: No such file or directory"),
     ],
 )
 def test_what_is_no_trace_is_said_to_be_none(moa, arguments, code, said):
@@ -586,28 +550,44 @@ def test_a_mistake_in_the_environment_names_the_variable(here, monkeypatch):
         find(Flags())
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk"])
 @pytest.mark.parametrize(
-    "command", ["ask", "ask -q", "ask --json", "ask --trace runs.jsonl", "chat"]
+    ("flags", "said"),
+    [
+        (
+            Flags(aggregator="openai:gpt-4.1"),
+            r"^There is an aggregator but no proposer\. Name one or more: -p openai",
+        ),
+        (
+            Flags(proposers=["openai:gpt-4.1"]),
+            r"^There are proposers but no aggregator, which writes the answer\. Name it: -a openai",
+        ),
+        (Flags(recipe="vote", aggregator="openai:gpt-4.1"), r"no proposer.* -p openai"),
+        (Flags(), r"^There are no models to ask\. Say which in one of four ways"),
+    ],
 )
-def test_an_answer_that_the_output_cannot_encode_is_shown_all_the_same(
-    moa, providers, command, encoding
-):
-    for model in ("gpt-4.1-mini", "mistral-small-latest", "gpt-4.1"):
-        providers.configure(model, reply=Reply("Begun \u4f60 \u20ac \xe9 \U0001f600 ended."))
-    question, text = ((), f"{QUESTION}\n") if command == "chat" else ((QUESTION,), "")
+@pytest.mark.usefixtures("here")
+def test_where_only_some_models_are_named_the_missing_option_is_named(flags, said):
+    with pytest.raises(ConfigError, match=said):
+        find(flags)
 
-    done = subprocess.run(  # a process of its own: forks always write UTF-8
-        [sys.executable, "-m", MODULE, *command.split(), *MODELS, *question],
-        check=False,
-        capture_output=True,
-        cwd=moa.folder,
-        env={**moa.environment, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
-        input=text.encode(),
-    )
 
-    assert done.returncode == 0, done.stderr
-    written = done.stdout.decode(encoding)
-    shown = json.loads(written)["answer"] if "--json" in command else written
-    assert "Begun " in shown
-    assert " ended." in shown
+@pytest.mark.usefixtures("here")
+def test_a_variable_that_names_only_the_aggregator_is_no_other_case(monkeypatch):
+    monkeypatch.setenv("MOA_AGGREGATOR", "openai:gpt-4.1")
+    with pytest.raises(ConfigError, match=r"no proposer.* MOA_PROPOSERS"):
+        find(Flags())
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["self_moa", "best_of_n", "vote"])
+def test_a_recipe_that_needs_no_aggregator_is_made_of_proposers_alone(name):
+    recipe = find(Flags(recipe=name, proposers=["openai:gpt-4o"])).recipe(need_keys=False)
+    assert {agent.model for agent in recipe.agents} == {"gpt-4o"}
+
+
+def test_a_shell_completes_commands_and_options(moa):
+    assert "--install-completion" in moa("--help").stdout
+    asked = {"_MOA_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    assert moa(COMP_WORDS="moa es", **asked).stdout.split() == ["estimate"]
+    asked["COMP_CWORD"] = "2"
+    assert "--proposer" in moa(COMP_WORDS="moa ask --", **asked).stdout.split()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,12 @@ def real_recipe(providers: SimulatedProviders) -> Recipe:
 
 
 def told(result: MixtureResult) -> list[object]:
-    """What of a result does not depend on the clock."""
-    calls = [(c.layer, c.agent, c.proposals, c.usage, c.attempts) for c in result.calls]
-    return [result.answer, result.message, result.degraded, calls, result.cost.usd]
+    """What of a result depends neither on the clock nor on whether it was asked or replayed."""
+    calls = [
+        (c.layer, c.agent, c.proposals, replace(c.usage, requests=0), c.attempts)
+        for c in result.calls
+    ]
+    return [result.answer, result.message, result.degraded, calls]
 
 
 @WAYS
@@ -80,7 +84,10 @@ async def test_a_real_run_is_replayed_without_the_network(
 
     asked = providers.counts().arrived
     for again in ("chat", "achat", "stream_chat", "astream_chat"):
-        assert told(await ask(replay(recipe, file), again)) == told(result)
+        replayed = await ask(replay(recipe, file), again)
+        assert told(replayed) == told(result)
+        assert all(call.replayed for call in replayed.calls)
+        assert (replayed.cost.usd, replayed.usage.requests) == (0, 0)
     assert providers.counts().arrived == asked
 
 
@@ -127,6 +134,19 @@ async def test_a_missing_call_is_named(tmp_path: Path, way: str):
     deeper = moa([ScriptedLLM("a", model="m1")], ScriptedLLM("b"), layers=2)
     with pytest.raises(ReplayMiss, match="lacks a call: proposer 'm1' in layer 2"):
         await ask(replay(deeper, file), way)
+
+
+async def test_one_run_of_a_file_answers_whatever_is_asked(tmp_path: Path):
+    file = tmp_path / "runs.jsonl"
+    mixture = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM("first", "second")))
+    with mixture.listen(trace_to(file, {"layers": 2})):
+        results = [await ask(mixture, text=text) for text in ("One?", "Two?")]
+    assert (await ask(replay(mixture, file, 0), text="What else?")).answer == "first"
+    by_id = replay(mixture, file, results[1].run_id)
+    assert [(await ask(by_id)).answer for _ in range(2)] == ["second", "second"]
+    assert MixtureResult.load(file).run.recipe == {"layers": 2}
+    with pytest.raises(ValueError, match="no run 7"):
+        replay(mixture, file, 7)
 
 
 async def test_a_question_asked_several_times_is_answered_as_it_was_each_time(tmp_path: Path):

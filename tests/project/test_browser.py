@@ -18,6 +18,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
+from llama_index.packs.mixture_of_agents.display.page import document
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -64,6 +65,8 @@ addEventListener("load", () => setTimeout(() => {
   const seen = {
     title: document.title,
     back: getComputedStyle(page).backgroundColor,
+    around: getComputedStyle(document.documentElement).backgroundColor,
+    language: document.documentElement.lang,
     contrast: Math.min(...texts.map(contrast)),
     proposals: page.querySelectorAll("details").length,
     overflow: page.scrollWidth - page.clientWidth,
@@ -132,12 +135,10 @@ def test_a_page_is_legible_and_runs_nothing_that_a_model_wrote(look, theme: str)
     ]
     llm = MixtureOfAgents(moa(proposers, ScriptedLLM(HOSTILE, model="boss"), layers=1))
     result = llm.chat([ChatMessage(role="user", content=HOSTILE)]).additional_kwargs["mixture"]
-    html = (
-        f"<!doctype html><meta charset=utf-8><title>ours</title><body>{result._repr_html_()}</body>"
-    )
-    seen = look("page", html, theme)
-    assert seen["title"] == "ours"
-    assert seen["back"] == BACK[theme]
+    seen = look("page", document(result), theme)
+    assert seen["title"] == HOSTILE[:77] + "..."
+    assert seen["back"] == seen["around"] == BACK[theme]
+    assert seen["language"] == "en"
     assert seen["contrast"] >= 4.5  # WCAG 2.1, level AA
     assert seen["proposals"] == 3
     assert seen["overflow"] <= 0

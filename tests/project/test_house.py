@@ -29,9 +29,6 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 LONGER = {
     "_concurrency/threads.py": {"iterate_blocking": 47, "iterate_in_thread": 42},
-    "cli/batch.py": {"batch": 48},
-    "cli/serve.py": {"serve": 47},
-    "display/timeline.py": {"timeline": 45},
     "server/app.py": {"create_app": 43},
 }
 """Functions that are still too long. Nothing is added here; a shorter one is taken out."""

@@ -1,6 +1,7 @@
 import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,21 @@ def test_the_metadata_says_what_the_package_is_and_needs(metadata):
     assert {"llama-index-llms-openai", "llama-index-llms-mistralai"} <= needed
     extras = {"all", "batch", "cli", "cost", "display", "fast", "otel", "plot", "server"}
     assert set(metadata.get_all("Provides-Extra")) == extras
+
+
+def test_what_a_package_index_shows_has_no_link_or_picture_that_breaks_there(metadata):
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = metadata.get_payload()
+    assert "MixtureOfAgentsPack(" in text
+    targets = re.findall(r"\]\(([^)]*)\)|<(?:a|img)\b[^>]*", text)
+    assert [one for one in targets if "://" not in one] == []
+    compile(text.partition("```python")[2].partition("```")[0], "description", "exec")
+
+
+def test_the_readme_says_how_to_install_what_it_describes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"^pip install \"\.\[cli\]\"", text, re.MULTILINE)
+    assert not re.search(r"^pip install .*llama-index-packs", text, re.MULTILINE)
 
 
 def test_the_licence_travels_with_the_wheel(wheel):

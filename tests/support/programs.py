@@ -1,7 +1,8 @@
 """Python programs in processes of their own that need not import LlamaIndex first.
 
 That takes seconds of CPU, and the suite starts more than a hundred of them. So each is a fork of one process that has
-imported it, with a memory, folder, environment, exit code and standard streams of its own.
+imported it, with a memory, folder, environment, exit code and standard streams of its own. The streams are UTF-8, or
+what PYTHONIOENCODING says.
 """
 
 import atexit
@@ -38,7 +39,8 @@ def run_python(
         program = start_python(*arguments, folder=Path(folder), cwd=cwd, env=env, stdin=stdin)
         program.join()
         assert program.exitcode is not None
-        out, err = (Path(folder, name).read_text(encoding="utf-8") for name in STREAMS[1:])
+        encoding = (env or {}).get("PYTHONIOENCODING", "utf-8")
+        out, err = (Path(folder, name).read_text(encoding) for name in STREAMS[1:])
         return CompletedProcess(arguments, program.exitcode, out, err)
 
 
@@ -65,8 +67,12 @@ def _run(
     atexit._clear()  # what the process that this is a fork of does at its end
     for number, stream in enumerate(streams):
         os.dup2(os.open(stream, os.O_RDWR | os.O_APPEND), number)
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
     sys.stdin, sys.stdout, sys.stderr = (
-        os.fdopen(number, mode, encoding="utf-8") for number, mode in enumerate("rww")
+        os.fdopen(number, mode, encoding=encoding, errors=errors)
+        for number, (mode, errors) in enumerate(
+            [("r", "strict"), ("w", "strict"), ("w", "backslashreplace")]
+        )
     )
     os.chdir(cwd)
     os.environ.clear()

@@ -85,6 +85,7 @@ class RunStarted:
         aggregator: the aggregator's name, or "" where the recipe has none.
         prices: the recipe's own prices, model -> (input, output) in US dollars per million tokens.
         conversation: a hash of every message and tool, which tells whether another run was asked the same.
+        recipe: the recipe as data, without keys, in a file that holds it (``trace_to``); None in a run of this process.
     """
 
     run_id: str
@@ -94,6 +95,7 @@ class RunStarted:
     aggregator: str
     prices: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     conversation: str = ""
+    recipe: dict[str, Any] | None = None
     kind: Literal["run_started"] = "run_started"
 
 
@@ -142,6 +144,7 @@ class CallFinished:
         first_token: when its first token came, where it streamed.
         cached: whether the answer came out of the cache, without a request.
         hedged: whether a second request was made because the first one was late.
+        replayed: whether the answer came out of a trace file: its tokens are those of then, and nothing was paid.
     """
 
     call: int
@@ -159,6 +162,7 @@ class CallFinished:
     first_token: float | None = None
     cached: bool = False
     hedged: bool = False
+    replayed: bool = False
     kind: Literal["call_finished"] = "call_finished"
 
     @property

@@ -147,5 +147,7 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
 
 
 def cost_of_call(call: CallFinished, run: RunStarted) -> Cost:
-    """What a call cost, by the prices of its run's recipe and of its run's day."""
+    """What a call cost, by the prices of its run's recipe and of its run's day; a replayed call cost nothing."""
+    if call.replayed:
+        return Cost()
     return cost_of(call.provider, call.model, call.usage, run.prices, run.time)

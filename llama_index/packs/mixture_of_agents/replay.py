@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,38 +23,56 @@ _Key = tuple[int, str, str]
 """Layer, role, agent."""
 
 
-def replay(mixture: Any, path: str | Path) -> MixtureOfAgents:
+def replay(mixture: Any, path: str | Path, run: int | str | None = None) -> MixtureOfAgents:
     """The same mixture, with every call answered from a trace file.
 
     A run is found by its conversation (every message, and the tools offered), a call by its layer, role and agent;
     a question that was asked several times is answered as it was then, one time after the other, the last one again
-    and again. Failures are replayed as well. Tokens are those of the file, times are those of the replay.
+    and again. Failures are replayed as well. Calls are marked ``replayed``: their tokens are those of the file, they
+    make no request and cost nothing, and times are those of the replay.
 
     Args:
-        mixture: a ``MixtureOfAgents``, a pack or a recipe.
-        path: a file that ``trace_to`` wrote.
+        mixture: A ``MixtureOfAgents``, a pack or a recipe.
+        path: A file that ``trace_to`` wrote.
+        run: One run of the file, by its place or its ``run_id`` as in ``MixtureResult.load``: it then answers every
+            question. None to find a run by its conversation.
 
     Returns:
         A mixture whose runs raise ``ReplayMiss`` where the file lacks a call that they make.
 
     Raises:
-        ValueError: it is no trace file.
-        OSError: it cannot be read.
+        ValueError: The file is no trace file, or has no such run.
+        OSError: The file cannot be read.
     """
     known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
     llm: MixtureOfAgents = getattr(known, "llm", known)
-    return llm.with_caller(ReplayCaller(llm.recipe, saved_runs(path), str(path)))
+    runs = saved_runs(path) if run is None else [MixtureResult.load(path, run)]
+    return llm.with_caller(ReplayCaller(llm.recipe, runs, str(path), any_question=run is not None))
 
 
 class ReplayCaller(Caller):
-    """Answers calls from the runs of a trace file."""
+    """Answers calls from the runs of a trace file.
 
-    def __init__(self, recipe: Recipe, runs: Sequence[MixtureResult], name: str) -> None:
+    Args:
+        recipe: The recipe.
+        runs: The runs.
+        name: The file's name, for errors.
+        any_question: Whether the runs answer every conversation, not only their own.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        runs: Sequence[MixtureResult],
+        name: str,
+        *,
+        any_question: bool = False,
+    ) -> None:
         super().__init__(recipe)
-        self._name = name
+        self._name, self._any_question = name, any_question
         self._runs: defaultdict[str, list[MixtureResult]] = defaultdict(list)
         for run in runs:
-            self._runs[run.run.conversation].append(run)
+            self._runs["" if any_question else run.run.conversation].append(run)
         self._asked: Counter[str] = Counter()
 
     async def make(
@@ -86,7 +104,10 @@ class ReplayCaller(Caller):
                 request, found.proposals, recorded.message if ours else None
             )
         first = begun if found.first_token is not None and request.on_chunk else None
-        finished = replace(found, call=number, started=begun, ended=run.now(), first_token=first)
+        finished = replace(
+            found, call=number, started=begun, ended=run.now(), first_token=first,
+            usage=replace(found.usage, requests=0), replayed=True,
+        )  # fmt: skip
         run.emit(finished)
         return finished, response
 
@@ -94,7 +115,8 @@ class ReplayCaller(Caller):
         """The recorded run that this run repeats, and how often it has asked whom."""
         if "replay" not in run.notes:
             assert run.start
-            runs, times = self._runs.get(run.start.conversation), self._asked
+            conversation = "" if self._any_question else run.start.conversation
+            runs = self._runs.get(conversation)
             if not runs:
                 asked = ", ".join(
                     sorted({repr(one.question) for many in self._runs.values() for one in many})
@@ -103,8 +125,8 @@ class ReplayCaller(Caller):
                     f"{self._name} holds no run of this conversation: {run.start.question!r} "
                     f"(it holds: {asked or 'nothing'})"
                 )
-            place = min(times[run.start.conversation], len(runs) - 1)
-            times[run.start.conversation] += 1
+            place = min(self._asked[conversation], len(runs) - 1)
+            self._asked[conversation] += 1
             run.notes["replay"] = runs[place], Counter[_Key]()
         return run.notes["replay"]
 
@@ -129,11 +151,12 @@ class TraceFile:
     Several threads and processes may write to one file: a line is one write to a file opened for appending.
 
     Attributes:
-        path: the file.
+        path: The file.
+        recipe: The recipe as data, kept with each run; None to keep none.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, recipe: Mapping[str, Any] | None = None) -> None:
+        self.path, self.recipe = Path(path), recipe
         self._runs: dict[str, list[Event]] = {}
         self._append(
             b""
@@ -146,6 +169,7 @@ class TraceFile:
         events.append(event)
         if isinstance(event, RunFinished):
             result = MixtureResult(tuple(self._runs.pop(run.run_id)))
+            result = result if self.recipe is None else with_recipe(result, self.recipe)
             self._append(f"{result.to_json()}\n".encode())
 
     def _append(self, line: bytes) -> None:
@@ -156,12 +180,37 @@ class TraceFile:
         return f"trace_to({os.fspath(self.path)!r})"
 
 
-def trace_to(path: str | Path) -> TraceFile:
+def with_recipe(result: MixtureResult, recipe: Mapping[str, Any]) -> MixtureResult:
+    """A result that brings its recipe.
+
+    Args:
+        result: The result.
+        recipe: The recipe as data, as ``config.to_data`` gives it.
+
+    Returns:
+        The same result, whose ``run.recipe`` is this recipe.
+    """
+    started = (
+        replace(event, recipe=dict(recipe)) if isinstance(event, RunStarted) else event
+        for event in result.events
+    )
+    return MixtureResult(tuple(started))
+
+
+def trace_to(path: str | Path, recipe: Mapping[str, Any] | None = None) -> TraceFile:
     """A listener for ``MixtureOfAgents.listen`` that appends every run to a file.
 
     ``MixtureResult.load`` reads a run again, and ``replay`` answers from it without a network.
 
+    Args:
+        path: The file.
+        recipe: The recipe as data (``config.to_data(mixture.recipe)``), kept with each run: ``moa replay`` then needs
+            no other. None to keep none.
+
+    Returns:
+        The listener.
+
     Raises:
-        OSError: the file cannot be written to.
+        OSError: The file cannot be written to.
     """
-    return TraceFile(path)
+    return TraceFile(path, recipe)

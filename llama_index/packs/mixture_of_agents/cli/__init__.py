@@ -17,15 +17,21 @@ def main() -> None:
     if not all(map(find_spec, ("platformdirs", "pydantic_settings", "rich", "typer"))):
         sys.exit('moa needs more: pip install "llama-index-packs-mixture-of-agents[cli]"')
     _calm_the_collector()
-    for name in ("stdout", "stderr"):  # None where it was closed, as by >&-
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-    if isinstance(sys.stdout, TextIOWrapper):
-        # a finished run is shown even where the terminal cannot encode some of it
-        sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportUnknownMemberType]
+    for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):
+        _set_up_stream(name, errors)
     from .program import app
 
     app(prog_name="moa")
+
+
+def _set_up_stream(name: str, errors: str) -> None:
+    """Make sure that a finished run can be printed: no character is an error, and a file or pipe gets UTF-8."""
+    stream = getattr(sys, name)
+    if stream is None:  # it was closed, as by >&-
+        setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    elif isinstance(stream, TextIOWrapper):
+        chosen = stream.isatty() or "PYTHONIOENCODING" in os.environ
+        stream.reconfigure(encoding=None if chosen else "utf-8", errors=errors)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _calm_the_collector() -> None:

@@ -69,9 +69,9 @@ class Difference:
     after: str | None
 
     def __str__(self) -> str:
-        said = [f"{self.yours} by you"] * bool(self.yours)
-        said += [f"{self.theirs} in the installed version"] * bool(self.theirs)
-        return f"{self.name}: {', '.join(said)}"
+        changes = [f"{self.yours} by you"] * bool(self.yours)
+        changes += [f"{self.theirs} in the installed version"] * bool(self.theirs)
+        return f"{self.name}: {', '.join(changes)}"
 
     def lines(self) -> Iterator[str]:
         """The difference, line by line."""

@@ -1,11 +1,16 @@
 """``moa ask``: one question, one answer."""
 
+import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from .command import DEGRADED, Flags, Trace, UsageError, command, tracing
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.recipe import Recipe
+    from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 
 @command
@@ -43,12 +48,25 @@ def ask(
             result = loop.run(answer(mixture, messages, screen, write=not as_json))
         except RunError as error:
             if as_json and error.result is not None:
-                print(error.result.to_json(indent=2))
+                _print_json(error.result, mixture.recipe)
             raise
     if as_json:
-        print(result.to_json(indent=2))
+        _print_json(result, mixture.recipe)
     screen.show(result)
     return DEGRADED if strict and result.degraded else 0
+
+
+def _print_json(result: "MixtureResult", recipe: "Recipe") -> None:
+    """Print a result with its recipe; what standard output cannot encode becomes an ASCII escape."""
+    from llama_index.packs.mixture_of_agents.config import to_data
+    from llama_index.packs.mixture_of_agents.replay import with_recipe
+
+    text = with_recipe(result, to_data(recipe)).to_json(indent=2)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=2)
+    print(text)
 
 
 def read_question(question: str | None) -> str:

@@ -11,41 +11,48 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.batch import Report
     from llama_index.packs.mixture_of_agents.recipe import Recipe
 
-GO_ON = "Run it again to go on: what is answered is not asked again."
+GO_ON = "Run it again to go on: answered questions are not asked again."
+
+
+Questions = Annotated[
+    Path,
+    Argument(
+        help='The questions: .jsonl, .txt, .csv, .tsv, .parquet; "-" is standard input, as JSON lines.',
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path, Option("--out", "-o", help="The answers: .jsonl or .parquet.", show_default=False)
+]
+InFlight = Annotated[int, Option("--in-flight", help="Questions asked at once.")]
+Limit = Annotated[int | None, Option("--limit", help="Ask at most this many questions now.")]
+MaxCost = Annotated[
+    float | None, Option("--max-cost", help="US dollars that the whole batch may cost.")
+]
+MaxFailures = Annotated[
+    int, Option("--max-failures", help="Stop when this many in a row failed; 0 is never.")
+]
+System = Annotated[str, Option("--system", "-s", help="A system prompt for questions without one.")]
+Details = Annotated[bool, Option("--details", help="Write the proposals too.")]
 
 
 @command
 def batch(
     models: Flags,
-    questions: Annotated[
-        Path,
-        Argument(
-            help='The questions: .jsonl, .txt, .csv, .tsv, .parquet; "-" is standard input, as JSON lines.',
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        Option("--out", "-o", help="The answers: .jsonl or .parquet.", show_default=False),
-    ],
-    in_flight: Annotated[int, Option("--in-flight", help="Questions asked at once.")] = 16,
-    limit: Annotated[int | None, Option("--limit", help="Ask no more than so many now.")] = None,
-    max_cost: Annotated[
-        float | None, Option("--max-cost", help="US dollars that the whole batch may cost.")
-    ] = None,
-    max_failures: Annotated[
-        int, Option("--max-failures", help="Stop when so many in a row failed; 0 is never.")
-    ] = 20,
-    system: Annotated[
-        str, Option("--system", "-s", help="A system prompt for questions without one.")
-    ] = "",
-    details: Annotated[bool, Option("--details", help="Write the proposals down too.")] = False,
+    questions: Questions,
+    out: Out,
+    in_flight: InFlight = 16,
+    limit: Limit = None,
+    max_cost: MaxCost = None,
+    max_failures: MaxFailures = 20,
+    system: System = "",
+    details: Details = False,
     trace: Trace = None,
 ) -> int:
-    """Answer many questions; run it again to go on where it was.
+    """Answer many questions; run it again to go on where it stopped.
 
-    Each answer is in the file as soon as it is there. Questions that failed are in a file beside it, and are asked
-    again the next time.
+    Each answer is written to the file at once. Questions that failed are in a
+    file beside it, and are asked again the next time.
     """
     settings: dict[str, Any] = {
         "in_flight": in_flight, "limit": limit, "max_cost": max_cost, "max_failures": max_failures,
@@ -56,7 +63,7 @@ def batch(
     source = find(models)
     recipe = source.recipe()
     if max_cost is not None:
-        _see_that_prices_are_known(recipe)
+        _require_prices(recipe)
     say(f"{recipe}\nModels from {source.origin}.")
     report = _run(recipe, questions, out, trace, settings)
     say(str(report))
@@ -68,6 +75,7 @@ def batch(
 def _run(
     recipe: "Recipe", questions: Path, out: Path, trace: Path | None, settings: dict[str, Any]
 ) -> "Report":
+    """Run the batch to its end. If something ends it early, say how far it came."""
     from llama_index.packs.mixture_of_agents.batch import arun_batch
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
@@ -91,12 +99,14 @@ def _run(
 
 
 def _code(report: "Report") -> int:
+    """The exit code."""
     if report.stopped:
         return FAILED
     return DEGRADED if report.failed else 0
 
 
-def _see_that_prices_are_known(recipe: "Recipe") -> None:
+def _require_prices(recipe: "Recipe") -> None:
+    """Raise ``UsageError`` if a model has no price: a bound in US dollars would not hold."""
     unpriced = recipe.estimate().least_cost.unpriced
     if unpriced:
         example = f"--set 'prices.\"{unpriced[0]}\"=[0.4, 1.6]'"

@@ -76,6 +76,19 @@ class Flags:
 Debug = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
 
 
+_OF_THE_USER = (
+    BatchError,
+    ConfigError,
+    RecipeError,
+    UsageError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Errors in what the user asked for; all others are failures."""
+
+
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
     """A function as a command: its exit code is what it returns, and its errors are told in a few words.
 
@@ -124,13 +137,12 @@ def _ending(work: Callable[[], int | None], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        say(_told(error))
-        bad_usage = isinstance(error, (BatchError, ConfigError, RecipeError, UsageError))
-        return BAD_USAGE if bad_usage else FAILED
+        say(_in_words(error))
+        return BAD_USAGE if isinstance(error, _OF_THE_USER) else FAILED
     return code
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     """An error in words, without a traceback."""
     if isinstance(error, RunError):
         return explain(error)
@@ -185,6 +197,7 @@ def tracing(mixture: "MixtureOfAgents", path: Path | None) -> AbstractContextMan
     """
     if path is None:
         return nullcontext()
+    from llama_index.packs.mixture_of_agents.config import to_data
     from llama_index.packs.mixture_of_agents.replay import trace_to
 
-    return mixture.listen(trace_to(path))
+    return mixture.listen(trace_to(path, to_data(mixture.recipe)))

@@ -3,6 +3,7 @@
 # The code that is shown should not have to say this.
 # pyright: reportMissingTypeStubs=false
 
+import json
 import os
 import sys
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from .ask import read_question
 from .command import UsageError, command, say
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def demo(
     real: Annotated[bool, Option("--real", help="Ask the real models, with your keys.")] = False,
 ) -> None:
     """Watch a mixture answer; no key and no network needed."""
+    question = read_question(question)
     import inspect
 
     from llama_index.core.base.llms.types import ChatMessage
@@ -52,10 +55,11 @@ def demo(
         if not real:
             use(running.enter_context(SimulatedProviders()))
         say(f"{REAL if real else SIMULATED}\n")
-        code = f'{inspect.getsource(make_pack)}\n\nmake_pack().run("{question}")\n'
+        asked = json.dumps(question, ensure_ascii=False)  # also a text of Python's
+        code = f"{inspect.getsource(make_pack)}\n\nmake_pack().run({asked})\n"
         print(code, file=sys.stderr)
         mixture, screen = make_pack().llm, Screen()
-        running.enter_context(mixture.listen(screen.tell_beginnings))
+        running.enter_context(mixture.listen(screen.show_beginnings))
         loop = running.enter_context(Loop())
         result = loop.run(answer(mixture, [ChatMessage(role="user", content=question)], screen))
         say("")

@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from .screen import make_console
 
 _GAP = 2
 
 
 def print_listing(titles: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
-    """Print rows. What is no terminal gets a table of any width."""
-    console = Console(highlight=False)
+    """Print rows. A file or a pipe gets a table of any width."""
+    console = make_console()
     lengths = zip(map(Text, titles), *rows, strict=True)
     width = sum(max(text.cell_len for text in column) + _GAP for column in lengths)
-    if console.is_terminal and width > console.width:
+    if width > console.width:
         for first, *others in rows:
             console.print(first, *(Padding(text, (0, 0, 0, _GAP)) for text in others), sep="\n")
         return

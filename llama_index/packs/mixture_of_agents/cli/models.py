@@ -1,4 +1,4 @@
-"""``moa models``: what the configuration comes to, and whether it answers."""
+"""``moa models``: which models the configuration names, and whether they answer."""
 
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -38,17 +38,17 @@ def models(
         print_listing(["model", "server", "key"], rows)
         return 0
     with Loop() as loop:
-        found = [_said(call) for call in loop.run(_check(recipe, agents))]
+        found = [_verdict(call) for call in loop.run(_check(recipe, agents))]
     rows = [
-        [*row, Text(said, style="green" if good else "red")]
-        for row, (said, good) in zip(rows, found, strict=True)
+        [*row, Text(verdict, style="green" if good else "red")]
+        for row, (verdict, good) in zip(rows, found, strict=True)
     ]
     print_listing(["model", "server", "key", "check"], rows)
     return 0 if all(good for _, good in found) else FAILED
 
 
 def _members(recipe: "Recipe") -> "Iterator[Agent]":
-    """Its agents; of those that are mixtures themselves, theirs."""
+    """Yield the recipe's agents, and in place of an agent that is a mixture the agents of that one."""
     for agent in recipe.agents:
         inner: Recipe | None = getattr(agent.llm, "recipe", None)
         yield from [agent] if inner is None else _members(inner)
@@ -61,8 +61,9 @@ def _facts(agent: "Agent") -> "tuple[str, str, Text]":
     from llama_index.packs.mixture_of_agents._providers.descriptions import address, describe_llm
     from llama_index.packs.mixture_of_agents._providers.models import ModelSpec
 
-    said = describe_llm(agent.llm)
-    spec = ModelSpec(said["model"], said.get("class", ""), api_key=said.get("api_key"))
+    described = describe_llm(agent.llm)
+    name = described["model"]
+    spec = ModelSpec(name, described.get("class", ""), api_key=described.get("api_key"))
     variable = spec.key_variable
     if not variable:
         key = Text("none needed")
@@ -70,7 +71,7 @@ def _facts(agent: "Agent") -> "tuple[str, str, Text]":
         key = Text(f"${variable}")
     else:
         key = Text(f"${variable} is not set", style="red")
-    return said["model"], address(agent.llm) or "", key
+    return name, address(agent.llm) or "", key
 
 
 async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]":
@@ -93,11 +94,11 @@ async def _check(recipe: "Recipe", agents: "list[Agent]") -> "list[CallFinished]
     return [finished for finished, _ in await asyncio.gather(*calls)]
 
 
-def _said(call: "CallFinished") -> tuple[str, bool]:
-    """What came of a check, and whether the model can be asked."""
+def _verdict(call: "CallFinished") -> tuple[str, bool]:
+    """The outcome of a check in words, and whether the model can be asked."""
     from llama_index.packs.mixture_of_agents.errors import FailureKind
 
-    # one token may well be none that counts
+    # the one token may be thinking, or end the answer before its text
     answers = {FailureKind.EMPTY, FailureKind.ONLY_THINKING, FailureKind.TRUNCATED}
     if call.failure is None or call.failure.kind in answers:
         return f"answers, {call.elapsed:.1f} s", True

@@ -1,10 +1,11 @@
 """A mixture's answer to a conversation, shown as it comes."""
 
+import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -43,7 +44,7 @@ async def answer(
         RunError: there is no answer.
     """
     result: MixtureResult | None = None
-    with Writer() as writer, screen.watching(mixture):
+    with Writer() as writer, screen.watching(mixture), _degradation_shown_here():
         stream = await mixture.astream_chat(messages)
         async with aclosing(stream):
             async for chunk in stream:
@@ -56,6 +57,21 @@ async def answer(
                         writer.write(chunk.delta)
     assert result is not None, "the last chunk carries the result"
     return result
+
+
+@contextmanager
+def _degradation_shown_here() -> Generator[None, None, None]:
+    """Keep the library from logging that a run is degraded: the screen shows it."""
+    log = logging.getLogger("llama_index.packs.mixture_of_agents")
+    log.addFilter(_drop)
+    try:
+        yield
+    finally:
+        log.removeFilter(_drop)
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

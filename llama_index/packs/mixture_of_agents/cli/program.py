@@ -1,4 +1,4 @@
-"""The command's parts in one."""
+"""All commands as one program."""
 
 from typing import Annotated
 
@@ -19,7 +19,6 @@ from .show import show
 app = Typer(
     help="Ask several LLMs at once and have one of them write the answer: a Mixture of Agents.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,11 +1,17 @@
 """``moa replay``: a recipe against a saved run, without a network."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from .command import Flags, command
-from .show import Trace, saved
+from .command import Flags, UsageError, command
+from .show import Run, Trace, place_of, saved
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.result import MixtureResult
+
+    from .sources import Source
 
 
 @command
@@ -14,27 +20,53 @@ def replay(
     trace: Trace,
     question: Annotated[
         str | None,
-        Argument(help="The question; by default that of the file's last run.", show_default=False),
+        Argument(help="The question; by default that of the run.", show_default=False),
     ] = None,
     system: Annotated[
         str | None, Option("--system", "-s", help="The system prompt that it had.")
     ] = None,
+    run: Run = -1,
 ) -> None:
     """Run a recipe again, with every call answered from a saved run.
 
-    No network, no keys, no cost. It fails where the recipe makes a call that the file lacks.
+    The file brings the recipe; options change it. No network, no keys, no
+    cost. It fails where the recipe makes a call that the file lacks.
     """
-    from llama_index.packs.mixture_of_agents.replay import replay as against
+    from llama_index.packs.mixture_of_agents.replay import replay as answered_from
 
     from .loop import Loop
     from .printing import answer, conversation
     from .screen import Screen
-    from .sources import find
 
     runs = saved(trace)
-    mixture = against(find(models).recipe(need_keys=False), trace)
+    place = place_of(run, runs, trace)
+    if question is not None:
+        asked = [number for number, one in enumerate(runs) if one.question == question]
+        place = asked[-1] if asked else place
+    recipe = _source(models, runs[place], trace).recipe(need_keys=False)
+    mixture = answered_from(recipe, trace, place if question is None else None)
     screen = Screen()
-    messages = conversation(system, runs[-1].question if question is None else question)
+    messages = conversation(system, runs[place].question if question is None else question)
     with Loop() as loop:
         result = loop.run(answer(mixture, messages, screen))
     screen.show(result)
+
+
+def _source(models: Flags, recorded: "MixtureResult", trace: Path) -> "Source":
+    """Where the recipe comes from: the run's own one, which options change.
+
+    Raises:
+        UsageError: The run does not hold its recipe, and no option names one.
+    """
+    from llama_index.packs.mixture_of_agents.config import Document
+
+    from .sources import Source, find
+
+    if recorded.run.recipe is None:
+        if models == Flags():
+            raise UsageError(
+                f"{trace} does not hold its recipe: name one with --config, or models with -p and -a."
+            )
+        return find(models)
+    own = Source(Document(recorded.run.recipe, str(trace)), str(trace))
+    return own if models == Flags() else find(models, own)

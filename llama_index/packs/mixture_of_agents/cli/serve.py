@@ -14,33 +14,40 @@ KEYS = "MOA_SERVER_KEYS"
 _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
 
 
+Host = Annotated[str, Option("--host", help="The address to listen at.")]
+Port = Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.")]
+Name = Annotated[
+    str | None, Option("--name", help="What clients call the model; else the recipe's name.")
+]
+InFlight = Annotated[
+    int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
+]
+Grace = Annotated[
+    int, Option("--grace", min=0, help="Seconds that runs have to finish at the end.")
+]
+Origins = Annotated[
+    list[str] | None,
+    Option("--cors", metavar="ORIGIN", help="Let this web page's scripts ask; once for each."),
+]
+NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can reach the address.")]
+
+
 @command
 def serve(
     models: Flags,
-    host: Annotated[str, Option("--host", help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.")] = 8000,
-    name: Annotated[
-        str | None, Option("--name", help="What clients call the model; else the recipe's name.")
-    ] = None,
-    in_flight: Annotated[
-        int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
-    ] = None,
-    grace: Annotated[
-        int, Option("--grace", min=0, help="Seconds that runs have to finish at the end.")
-    ] = 10,
-    origins: Annotated[
-        list[str] | None,
-        Option("--cors", metavar="ORIGIN", help="Let this web page's scripts ask; once for each."),
-    ] = None,
-    no_keys: Annotated[
-        bool, Option("--no-keys", help="Let everybody ask who can reach the address.")
-    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    name: Name = None,
+    in_flight: InFlight = None,
+    grace: Grace = 10,
+    origins: Origins = None,
+    no_keys: NoKeys = False,
     trace: Trace = None,
 ) -> None:
     """Serve the mixture as an OpenAI-compatible API.
 
-    Who may ask is said by keys in MOA_SERVER_KEYS, comma separated; without
-    them, everybody on this machine.
+    The keys in MOA_SERVER_KEYS, comma separated, say who may ask. Without
+    them, everybody on this machine may.
     """
     keys = _keys(host, no_keys=no_keys)
     import gc
@@ -52,24 +59,22 @@ def serve(
 
     source = find(models)
     mixture = MixtureOfAgents(source.recipe())
-    called = name or mixture.recipe.name
-    app = server.create_app(
-        {called: mixture}, keys=keys, in_flight=in_flight, origins=origins or ()
-    )
-    said = f"{mixture.recipe}\nModels from {source.origin}."
-    ready = partial(_announce, said, called, bool(keys))
+    model = name or mixture.recipe.name
+    app = server.create_app({model: mixture}, keys=keys, in_flight=in_flight, origins=origins or ())
+    models_line = f"{mixture.recipe}\nModels from {source.origin}."
+    ready = partial(_announce, models_line, model, bool(keys))
     with tracing(mixture, trace):
         gc.collect()
-        gc.freeze()  # all that is imported stays to the end
+        gc.freeze()  # what is imported stays until the process ends
         server.serve(app, host=host, port=port, grace=grace, ready=ready)
 
 
 def _keys(host: str, *, no_keys: bool) -> list[str]:
-    """Who may ask, as the environment says.
+    """Read the keys of those who may ask from the environment.
 
     Raises:
-        UsageError: the extra is not installed, the variable holds no usable keys, or nothing would keep others from
-            asking.
+        UsageError: The extra is not installed, the variable holds no usable keys, or other machines could ask
+            without a key.
     """
     if not all(map(find_spec, _NEEDS)):
         raise UsageError(
@@ -100,5 +105,5 @@ def _announce(recipe: str, model: str, keys: bool, address: str) -> None:
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Why?"}]})
     kind = "-H 'Content-Type: application/json'"
-    # Not wrapped to the terminal's width: it is there to be copied.
+    # Not wrapped to the terminal's width, so that it can be copied.
     print(f"curl {address}/v1/chat/completions {kind}{key} -d {shlex.quote(body)}", file=sys.stderr)

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 Trace = Annotated[
     Path, Argument(help="A file of moa ask --trace, or of --json.", show_default=False)
 ]
+Run = Annotated[int, Option("--run", "-n", help="Which run: 1 is the first, -1 the last one.")]
 
 
 @command
 def show(
     trace: Trace,
-    run: Annotated[
-        int, Option("--run", "-n", help="Which run: 1 is the first, -1 the last one.")
-    ] = -1,
+    run: Run = -1,
     every: Annotated[bool, Option("--list", help="List the runs that the file holds.")] = False,
     html: Annotated[
         Path | None, Option("--html", help="Write it to this file, for a browser.")
@@ -34,25 +33,28 @@ def show(
     if every:
         screen.list_runs(runs)
         return
-    if run == 0 or not -len(runs) <= run <= len(runs):
-        raise UsageError(f"{trace} holds {len(runs)} runs, but no run {run}; --list lists them.")
-    result = runs[run - 1 if run > 0 else run]
+    result = runs[place_of(run, runs, trace)]
     if html is not None:
-        from llama_index.packs.mixture_of_agents.display.page import page
+        from llama_index.packs.mixture_of_agents.display.page import document
 
-        head = '<!doctype html><meta charset="utf-8"><title>A mixture of agents</title>'
-        html.write_text(f"{head}{page(result)}", encoding="utf-8")
+        html.write_text(document(result), encoding="utf-8")
         say(f"Written to {html}.")
         return
-    screen.who_said_what(result)
+    screen.show_proposals(result)
     screen.timeline(result)
 
 
 def saved(trace: Path) -> "list[MixtureResult]":
-    """The runs in a file.
+    """Read the runs in a file.
+
+    Args:
+        trace: The file.
+
+    Returns:
+        Its runs, at least one.
 
     Raises:
-        UsageError: it holds none.
+        UsageError: The file holds no run.
     """
     from llama_index.packs.mixture_of_agents.result import saved_runs
 
@@ -63,3 +65,20 @@ def saved(trace: Path) -> "list[MixtureResult]":
     if not runs:
         raise UsageError(f"{trace} holds no run.")
     return runs
+
+
+def place_of(run: int, runs: "list[MixtureResult]", trace: Path) -> int:
+    """The place of a run in a list.
+
+    Args:
+        run: Its number as the user gives it: from 1, or negative from the end.
+        runs: The runs.
+        trace: The file that holds them, for the error.
+
+    Raises:
+        UsageError: There is no such run.
+    """
+    if run == 0 or not -len(runs) <= run <= len(runs):
+        held = f"{len(runs)} runs" if len(runs) != 1 else "1 run"
+        raise UsageError(f"{trace} holds {held}, but no run {run}; --list lists them.")
+    return run - 1 if run > 0 else run

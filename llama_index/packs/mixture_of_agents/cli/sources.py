@@ -37,6 +37,10 @@ NOTHING = """There are no models to ask. Say which in one of four ways:
 Or try it without any: moa demo"""
 
 
+class NoModelsError(ConfigError):
+    """Nothing names a model: no option, no variable, no file, no key, no Ollama."""
+
+
 class Settings(BaseSettings):
     """What options and environment variables (MOA_AGGREGATOR, ...) say; the file says the rest."""
 
@@ -74,11 +78,15 @@ class Source:
         return from_document(self.document, need_keys=need_keys)
 
 
-def find(flags: Flags) -> Source:
-    """The recipe's data: options go before the environment, and that before the file.
+def find(flags: Flags, recorded: Source | None = None) -> Source:
+    """Find the recipe's data. Options override environment variables, and these override the file.
+
+    Args:
+        flags: The options.
+        recorded: What counts as the file if no option names one.
 
     Raises:
-        ConfigError: it cannot be read, or there is none.
+        ConfigError: The recipe cannot be read, or there is none.
     """
     given = {name: value for name, value in asdict(flags).items() if value is not None}
     values = _values(given.pop("values", []))
@@ -89,7 +97,12 @@ def find(flags: Flags) -> Source:
         raise ConfigError(f"{_said_by(str(wrong['loc'][0]), given)}: {wrong['msg']}") from error
     said = settings.model_dump(exclude={"config"}, exclude_none=True)
     origins = {name: _said_by(name, given) for name in said} | dict.fromkeys(values, "--set")
-    source = _base(settings.config, enough={"proposers", "aggregator"} <= set(said))
+    named = {"proposers", "aggregator"} & set(said)
+    enough = len(named) == 2 or ("proposers" in named and _asks_proposers_alone(said.get("recipe")))
+    try:
+        source = recorded if recorded and not settings.config else _base(settings.config, enough)
+    except NoModelsError as error:
+        raise ConfigError(_missing(*named) if len(named) == 1 else str(error)) from None
     return Source(_with(source.document, said | values, origins), source.origin)
 
 
@@ -117,8 +130,26 @@ def _said_by(name: str, given: Mapping[str, Any]) -> str:
     return option if name in given else f"MOA_{name.upper()}"
 
 
-def _base(config: Path | None, *, enough: bool) -> Source:
-    """What there is before options and environment variables have their say."""
+def _asks_proposers_alone(recipe: str | None) -> bool:
+    """Whether a preset needs no model but its proposers."""
+    return recipe in PRESETS and len(required_by(PRESETS[recipe])) == 1
+
+
+def _missing(named: str) -> str:
+    """What to name beside the aggregator alone, or the proposers alone."""
+    if named == "aggregator":
+        return (
+            "There is an aggregator but no proposer. Name one or more: -p openai:gpt-4.1-mini "
+            "(--proposer, or MOA_PROPOSERS)."
+        )
+    return (
+        "There are proposers but no aggregator, which writes the answer. Name it: -a openai:gpt-4.1 "
+        "(--aggregator, or MOA_AGGREGATOR)."
+    )
+
+
+def _base(config: Path | None, enough: bool) -> Source:
+    """The data before options and environment variables are applied."""
     if config is not None:
         return Source(read_file(config), str(config))
     for path in (*map(Path, FILE_NAMES), user_file()):
@@ -190,7 +221,7 @@ def from_environment() -> Source:
         data = {"proposers": own, "aggregator": own[0]}
         limits = {"limits": {"one_model_at_a_time": True}}
         return Source(Document(data | limits, "Ollama"), f"the Ollama at {ollama_address()}")
-    raise ConfigError(NOTHING.format(user_file=user_file()))
+    raise NoModelsError(NOTHING.format(user_file=user_file()))
 
 
 _OFFERS: Mapping[str, tuple[tuple[str, ...], str]] = {

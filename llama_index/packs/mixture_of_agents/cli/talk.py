@@ -96,7 +96,7 @@ class Talk:
         """/layers: who said what, layer by layer, in the last answer."""
         del words
         if self.results:
-            self.screen.who_said_what(self.results[-1])
+            self.screen.show_proposals(self.results[-1])
         else:
             say("Nothing has been answered yet.")
 

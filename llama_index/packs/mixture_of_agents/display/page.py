@@ -1,4 +1,4 @@
-"""A result as HTML for a notebook or a page: self-contained, without scripts, light or dark as its surroundings."""
+"""A result as HTML, for a notebook or as a page of its own: self-contained, without scripts, light or dark."""
 
 from collections.abc import Iterator
 from html import escape
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.packs.mixture_of_agents.events import CallFinished
 
-from .rows import COLUMNS, footnotes, name_of, problems, remark, rows
+from .rows import COLUMNS, footnotes, name_of, one_line, printable, problems, remark, rows
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
@@ -20,8 +20,9 @@ padding:12px 16px;font:14px/1.5 system-ui,sans-serif;max-width:60em;text-align:l
 @media(prefers-color-scheme:dark){{.moa-result{{{_DARK}}}}}
 [data-jp-theme-light="true"] .moa-result,.vscode-light .moa-result{{{_LIGHT}}}
 [data-jp-theme-light="false"] .moa-result,.vscode-dark .moa-result{{{_DARK}}}
+.moa-result .question{{white-space:pre-wrap;overflow-wrap:anywhere;font-weight:600;margin-bottom:8px}}
 .moa-result .text{{white-space:pre-wrap;overflow-wrap:anywhere}}
-.moa-result .warn{{color:var(--bad);font-weight:600}}
+.moa-result .warn{{color:var(--bad);font-weight:600;margin-bottom:8px}}
 .moa-result .soft{{color:var(--soft);font-size:12px;margin:2px 0}}
 .moa-result details{{border:1px solid var(--line);border-radius:4px;background:var(--panel);margin:4px 0;
 padding:4px 10px}}
@@ -40,14 +41,48 @@ background:none;color:inherit}}
 .moa-result .scroll .failed td{{color:var(--bad)}}
 .moa-result .scroll .total td{{border-top:1px solid var(--line);font-weight:600}}
 """
+_DOCUMENT_STYLE = """
+:root{color-scheme:light dark;background:#ffffff}
+@media(prefers-color-scheme:dark){:root{background:#1e1e1e}}
+body{margin:16px}
+.moa-result{margin:0 auto}
+"""
+_LONGEST_TITLE = 80
 
 
 def page(result: "MixtureResult") -> str:
-    """A piece of HTML; every text in it that a model or a user wrote is escaped."""
+    """A result as a piece of HTML.
+
+    Args:
+        result: The result.
+
+    Returns:
+        One ``div``. Every text in it that a model or a user wrote is escaped.
+    """
     return f'<div class="moa-result"><style>{_STYLE}</style>{"".join(_parts(result))}</div>'
 
 
+def document(result: "MixtureResult") -> str:
+    """A result as a whole HTML document, to be saved as a file.
+
+    Args:
+        result: The result.
+
+    Returns:
+        The document; its title is the question.
+    """
+    title = one_line(printable(result.question), _LONGEST_TITLE) or "A mixture of agents"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_DOCUMENT_STYLE}</style>\n</head>\n"
+        f"<body>\n{page(result)}\n</body>\n</html>\n"
+    )
+
+
 def _parts(result: "MixtureResult") -> Iterator[str]:
+    if result.question:
+        yield f'<div class="question">{escape(result.question)}</div>'
     for problem in problems(result):
         yield f'<div class="warn">{escape(problem)}</div>'
     yield f'<div class="text">{escape(result.answer)}</div>'
@@ -78,8 +113,8 @@ def _number(column: int) -> str:
 
 def _call(call: CallFinished) -> str:
     """A call to unfold: its proposals, or what went wrong."""
-    said = ", ".join(filter(None, (f"{call.elapsed:.2f} s", remark(call))))
-    head = f"<summary>{escape(name_of(call))} <span class='soft'>{escape(said)}</span></summary>"
+    facts = ", ".join(filter(None, (f"{call.elapsed:.2f} s", remark(call))))
+    head = f"<summary>{escape(name_of(call))} <span class='soft'>{escape(facts)}</span></summary>"
     if call.failure:
         return (
             f'<details>{head}<div class="text warn">{escape(call.failure.message)}</div></details>'

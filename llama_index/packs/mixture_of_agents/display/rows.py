@@ -59,6 +59,12 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
+def one_line(text: str, length: int) -> str:
+    """A text's words in one line of at most ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."
+
+
 def rows(result: "MixtureResult") -> Iterator[Row]:
     """A row for each call, layer by layer, and the total."""
     critical = {call.call for call in result.critical_path}
@@ -113,19 +119,21 @@ def _amount(usd: Decimal) -> str:
 
 
 def remark(call: CallFinished) -> str:
-    """What is out of the ordinary about a call: failed, cancelled, retried, cached."""
-    said: list[str] = []
+    """What is out of the ordinary about a call: failed, cancelled, retried, cached, replayed."""
+    remarks: list[str] = []
     if call.failure:
         status = f" {call.failure.status}" if call.failure.status else ""
         cancelled = call.failure.kind == FailureKind.STRAGGLER
-        said.append("cancelled" if cancelled else f"failed: {call.failure.kind.value}{status}")
+        remarks.append("cancelled" if cancelled else f"failed: {call.failure.kind.value}{status}")
     if call.attempts > 1:
-        said.append(f"{call.attempts} attempts")
+        remarks.append(f"{call.attempts} attempts")
     if call.cached:
-        said.append("cached")
+        remarks.append("cached")
+    if call.replayed:
+        remarks.append("replayed")
     if len(call.proposals) > 1:
-        said.append(f"{len(call.proposals)} samples")
-    return ", ".join(said)
+        remarks.append(f"{len(call.proposals)} samples")
+    return ", ".join(remarks)
 
 
 def problems(result: "MixtureResult") -> Iterator[str]:

@@ -25,7 +25,18 @@ from llama_index.packs.mixture_of_agents.events import (
     RunStarted,
 )
 
-from .rows import COLUMNS, Row, footnotes, name_of, printable, problems, remark, rows, tokens
+from .rows import (
+    COLUMNS,
+    Row,
+    footnotes,
+    name_of,
+    one_line,
+    printable,
+    problems,
+    remark,
+    rows,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
@@ -163,9 +174,7 @@ class LiveView:
             return Group(*(part for seen in self._runs.values() for part in self._of_run(seen)))
 
     def _of_run(self, seen: _Seen) -> Generator[RenderableType, None, None]:
-        question = printable(" ".join(seen.run.question.split()))
-        room = max(10, self._console.width - 10)
-        title = question if len(question) <= room else f"{question[: room - 3]}..."
+        title = one_line(printable(seen.run.question), max(10, self._console.width - 10))
         yield Text.assemble((title, "bold"), (f"  {seen.elapsed:.1f} s", _DIM))
         calls = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
         for shrinks in (False, False, True, False, False, True):

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.packs.mixture_of_agents.events import CallFinished
 
-from .rows import money, name_of, remark, tokens
+from .rows import money, name_of, one_line, remark, tokens
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
 _COLOURS = {"proposer": "#56B4E9", "judge": "#CC79A7", "aggregator": "#009E73", "failed": "#D55E00"}
+_LONGEST_TITLE = 80
 
 
 def timeline(result: "MixtureResult") -> Any:
-    """All calls of a run as bars over its seconds; those that held their layers up have an edge.
+    """Draw all calls of a run as bars over its seconds; those that held their layers up have an edge.
+
+    Args:
+        result: The run.
 
     Returns:
         A ``plotly.graph_objects.Figure``.
@@ -38,16 +42,18 @@ def timeline(result: "MixtureResult") -> Any:
     if firsts:
         figure.add_trace(_first_tokens(go, firsts))
     figure.add_trace(_edges(go, result.critical_path))
+    _lay_out(figure, result)
+    return figure
+
+
+def _lay_out(figure: Any, result: "MixtureResult") -> None:
+    """Give the figure its title, axes, legend and colours, which fit a light and a dark page."""
     places = [_place(call) for call in result.calls]
+    order = {"categoryorder": "array", "categoryarray": places, "autorange": "reversed"}
     figure.update_layout(
-        title=escape(result.question[:80]),
+        title=escape(one_line(result.question, _LONGEST_TITLE)),
         xaxis_title="seconds",
-        yaxis={
-            "categoryorder": "array",
-            "categoryarray": places,
-            "autorange": "reversed",
-            "ticksuffix": " ",
-        },
+        yaxis={**order, "ticksuffix": " "},
         barmode="overlay",
         height=180 + 28 * len(places),
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -59,7 +65,6 @@ def timeline(result: "MixtureResult") -> Any:
     grid = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
     figure.update_xaxes(range=[0, result.elapsed * 1.02], **grid)
     figure.update_yaxes(**grid)
-    return figure
 
 
 def _kind(call: CallFinished) -> str:
@@ -67,7 +72,7 @@ def _kind(call: CallFinished) -> str:
 
 
 def _place(call: CallFinished) -> str:
-    """A name of its own for each bar, in which nothing is read as HTML."""
+    """A unique name for each bar, with its HTML escaped."""
     role = f"layer {call.layer}" if call.role == "proposer" else call.role
     return f"{role}: {escape(name_of(call))}" + "\u200b" * call.call
 
@@ -82,12 +87,12 @@ def _bars(
         base=[call.started for call in calls],
         x=[call.elapsed for call in calls],
         marker={"color": colour},
-        hovertext=[_told(result, call) for call in calls],
+        hovertext=[_hover_text(result, call) for call in calls],
         hoverinfo="text",
     )
 
 
-def _told(result: "MixtureResult", call: CallFinished) -> str:
+def _hover_text(result: "MixtureResult", call: CallFinished) -> str:
     sent, received = tokens(call.usage)
     lines = [
         name_of(call),
