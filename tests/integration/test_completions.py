@@ -169,7 +169,6 @@ WHOLE: dict[str, tuple[Any, int, str, dict[str, str]]] = {
         "application/json",
         {"Content_Encoding": "gzip"},
     ),
-    "wrongly compressed": (b"{}", 200, "application/json", {"Content_Encoding": "gzip"}),
     "a bad request": (TOLD, 400, "application/json", {"x_request_id": "req-2"}),
     "a wrong key": (TOLD, 401, "application/json", {}),
     "too many requests": (TOLD, 429, "application/json", {"Retry_After": "7"}),

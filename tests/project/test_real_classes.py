@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents._providers.descriptions import address
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, make_llm
-from llama_index.packs.mixture_of_agents.errors import QuorumNotMet
+from llama_index.packs.mixture_of_agents.errors import AggregatorFailed, QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.recipe import Aggregator
@@ -177,6 +177,8 @@ class Provider(ThreadingHTTPServer):
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.refusals: list[tuple[int, str]] = []
         self.asked: list[dict[str, Any]] = []
+        self.said: tuple[str, str] | None = None
+        """Kind and text of every answer, whatever is asked."""
 
 
 class Recorded(BaseHTTPRequestHandler):
@@ -185,6 +187,9 @@ class Recorded(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         path, _, query = self.path.partition("?")
+        if self.server.said is not None:
+            self.send(*self.server.said)
+            return
         streamed = "alt=sse" in query or body.get("stream")
         if body:
             self.server.asked.append(body)
@@ -338,6 +343,41 @@ async def test_a_failed_request_is_repeated_by_the_mixture_alone(name: str, prov
     with pytest.raises(QuorumNotMet, match="server_error 503 after 2 attempts"):
         await mixture.achat(QUESTION)
     assert len(provider.asked) == 2
+
+
+ERROR = json.dumps({"error": {"message": "the model is busy", "code": 429}})
+ERRORS = {
+    "json": ("application/json", ERROR),
+    "events": ("text/event-stream", f"data: {ERROR}\n\n"),
+    "lines": ("application/x-ndjson", f"{ERROR}\n"),
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("said", ERRORS)
+async def test_an_error_with_status_200_is_told_in_the_providers_words(
+    said: str, name: str, way: str, streamed: bool, provider: Provider
+):
+    if (name, way) == ("google_genai", "async"):
+        pytest.skip("it uses aiohttp, beneath which nothing is checked")
+    llm = make(name, provider.base)  # Google's asks for its model
+    provider.said = ERRORS[said]
+    mixture = MixtureOfAgents(moa([ScriptedLLM("42")], llm, layers=1, call=KEEP))
+    with pytest.raises(AggregatorFailed, match=r"rate_limited 429 after 1 attempt.*is busy"):
+        await asked(mixture, way, streamed=streamed)
+
+
+async def asked(mixture: MixtureOfAgents, way: str, *, streamed: bool) -> Any:
+    """The last response to a question."""
+    if way == "sync":
+        return await asyncio.to_thread(
+            lambda: list(mixture.stream_chat(QUESTION))[-1] if streamed else mixture.chat(QUESTION)
+        )
+    if streamed:
+        return [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+    return await mixture.achat(QUESTION)
 
 
 @pytest.mark.parametrize("name", ["anthropic", "google_genai", "openai_like"])

@@ -20,6 +20,7 @@ import httpx
 from llama_index.core.llms.llm import LLM
 
 from .openai_client import plain_clients
+from .wire import CheckedTransport, check
 
 AnyLLM = TypeVar("AnyLLM", bound=LLM)
 
@@ -85,8 +86,8 @@ class SharedClients:
             return llm
         from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
-        blocking = DefaultHttpxClient(verify=self._ssl)
-        awaited = self._awaited or DefaultAsyncHttpxClient(verify=self._ssl)
+        blocking = check(DefaultHttpxClient(verify=self._ssl))
+        awaited = self._awaited or check(DefaultAsyncHttpxClient(verify=self._ssl))
         copy = llm.model_copy()
         clients = (*_plain(llm, blocking, awaited), blocking, awaited)
         for name, client in zip(_CLIENTS, clients, strict=True):
@@ -105,8 +106,9 @@ class SharedClients:
         pools = self._pools()
         if pools is None:
             return None
-        client: Any = DefaultAsyncHttpxClient(transport=pools)
-        client.connections = pools  # openai_client.py takes them from here
+        checked: Any = CheckedTransport(pools)
+        client: Any = DefaultAsyncHttpxClient(transport=checked)
+        client.connections = checked  # openai_client.py takes them from here
         return client
 
     def _pools(self) -> "_Pools | None":

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 
@@ -67,6 +67,10 @@ _BY_CLASS = {
     "InvalidURL": FailureKind.CONFIGURATION,
     "TooManyRedirects": FailureKind.CONFIGURATION,
     "CookieConflict": FailureKind.CONFIGURATION,
+    "AnswerTooLong": FailureKind.BAD_RESPONSE,
+    "UnreadableAnswer": FailureKind.BAD_RESPONSE,
+    # An error in the place of a line of Ollama's stream; it has no status.
+    "ResponseError": FailureKind.SERVER_ERROR,
     "APIResponseValidationError": FailureKind.BAD_RESPONSE,
     "ResponseValidationError": FailureKind.BAD_RESPONSE,
     "DecodingError": FailureKind.BAD_RESPONSE,
@@ -103,6 +107,9 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
         The fault. Never raises.
     """
     chain = tuple(causes(error))
+    # An SDK says "Connection error." of what its connections raise.
+    error = next((one for one in chain if type(one).__name__ in _OF_THE_WIRE), error)
+    chain = tuple(causes(error))
     status = next((found for one in chain if (found := _status(one))), None)
     text = _text(error)
     searched = text[:_SEARCHED]
@@ -119,6 +126,9 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused)
 
 
+_OF_THE_WIRE = ("AnswerTooLong", "UnreadableAnswer")
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An exception, what it was raised from, what that was raised from, and so on; at most eight."""
     link: BaseException | None = error
@@ -130,12 +140,65 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    # aiohttp says 400 of an answer that it cannot read to its end.
-    if any(cls.__name__ == "HttpProcessingError" for cls in type(error).__mro__):
+    # aiohttp says 400 of an answer that it cannot read.
+    kinds = {cls.__name__ for one in (error, error.__cause__) for cls in type(one).__mro__}
+    if "HttpProcessingError" in kinds:
         return None
     places = (("status_code",), ("response", "status_code"), ("code",), ("status",))
-    candidates = (_held(error, *place) for place in places)
-    return next((c for c in candidates if isinstance(c, int) and 100 <= c < 600), None)
+    held = (_held(error, *place) for place in places)
+    # One that says what went wrong counts for more than that of a response whose body says so.
+    candidates = sorted((c for c in held if isinstance(c, int) and 100 <= c < 600), key=_is_success)
+    found = next(iter(candidates), None)
+    body = _held(error, "body")
+    return status_of(body) if found is None and isinstance(body, Mapping) else found  # type: ignore[reportUnknownArgumentType]
+
+
+def _is_success(status: int) -> bool:
+    return status < 400
+
+
+_STATUS_OF_CODE = {
+    "rate_limit": 429,
+    "resource_exhausted": 429,
+    "quota": 429,
+    "overloaded": 503,
+    "unavailable": 503,
+    "timeout": 408,
+    "authentication": 401,
+    "unauthenticated": 401,
+    "api_key": 401,
+    "permission": 403,
+    "billing": 402,
+    "not_found": 404,
+    "invalid": 400,
+    "context_length": 400,
+    "content_filter": 400,
+    "server_error": 500,
+    "internal": 500,
+}
+"""Parts of the words that providers have for their errors, and the HTTP status that each goes with."""
+
+
+def status_of(error: Mapping[str, Any]) -> int | None:
+    """The HTTP status that goes with an error in a body, by its code or its type.
+
+    Args:
+        error: the body, or the error in it.
+
+    Returns:
+        The status, from 400 to 599; None if the error has no code that is known.
+    """
+    inner = error.get("error")
+    if isinstance(inner, Mapping):
+        error = cast("Mapping[str, Any]", inner)
+    for name in ("code", "status", "status_code", "type"):
+        word = str(error.get(name)).lower()[:100]
+        if word.isdecimal() and 400 <= int(word) < 600:
+            return int(word)
+        known = next((status for part, status in _STATUS_OF_CODE.items() if part in word), None)
+        if known:
+            return known
+    return None
 
 
 def _held(thing: Any, *path: str) -> Any:

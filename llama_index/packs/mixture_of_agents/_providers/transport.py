@@ -33,6 +33,7 @@ from .facts import (
     secrets,
 )
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
+from .sdk_clients import with_checks, without_retries
 from .streams import OnChunk, Streamed, heard
 
 
@@ -60,7 +61,8 @@ class Transport:
 
     def __init__(self, llm: LLM, *, alone: bool = False, shared: bool = False) -> None:
         self.original = llm
-        self.llm = llm if alone else _stripped(llm)
+        self.llm = llm if alone else without_retries(llm)
+        self._unchecked = set[bool]() if alone else {False, True}
         if shared and is_openai(llm):
             from .connections import with_shared_clients  # it imports httpx, as this class does
 
@@ -106,6 +108,7 @@ class Transport:
             return self
         if self._unlimited is None:
             unlimited = copy(self)
+            unlimited._unchecked = set(self._unchecked)  # noqa: SLF001  # its own
             unlimited.llm = self.llm.model_copy(update={"max_tokens": None})
             self._unlimited = unlimited
         return self._unlimited
@@ -166,14 +169,14 @@ class Transport:
         """
         messages = _accepted(messages, self.refused)
         if not threaded and self._native and self._here():
-            llm, sent = _addressed(self.llm, parameters, "async_client")
+            llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")
             try:
                 return mended_response(await llm.achat(messages, **sent))
             except Exception as error:
                 if not self._moves(error):
                     raise
             again()
-        llm, sent = _addressed(self.llm, parameters, "client")
+        llm, sent = _addressed(self._checked(awaited=False), parameters, "client")
         return mended_response(await in_thread(partial(llm.chat, messages, **sent)))
 
     async def stream(
@@ -193,16 +196,23 @@ class Transport:
         ends: list[ChatResponse] = []
         messages = _accepted(messages, self.refused)
         if not threaded and self._native_stream and self._here():
-            llm, sent = _addressed(self.llm, parameters, "async_client")
+            llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")
             try:
                 return await heard(await llm.astream_chat(messages, **sent), on_chunk, ends)
             except Exception as error:
                 if ends or not self._moves(error):
                     raise
             again()
-        llm, sent = _addressed(self.llm, parameters, "client")
+        llm, sent = _addressed(self._checked(awaited=False), parameters, "client")
         chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
         return await heard(chunks, on_chunk, ends)
+
+    def _checked(self, *, awaited: bool) -> LLM:
+        """The LLM to ask, whose client checks what comes back; the client is made when it is first needed."""
+        if awaited in self._unchecked:
+            self._unchecked.discard(awaited)
+            self.llm = with_checks(self.llm, awaited=awaited)
+        return self.llm
 
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
@@ -314,26 +324,6 @@ def _is_own(llm: LLM, method: str) -> bool:
 
 def _nowhere() -> None:
     return None
-
-
-def _stripped(llm: LLM) -> LLM:
-    """The LLM without retries and rate limits of its own."""
-    changes: dict[str, Any] = {}
-    if getattr(llm, "max_retries", 0):
-        changes["max_retries"] = 0
-    if getattr(llm, "rate_limiter", None) is not None:
-        changes["rate_limiter"] = None
-    if not changes:
-        return llm
-    stripped = llm.model_copy(update=changes)
-    for name in (
-        "_client",
-        "_aclient",
-    ):  # clients made before this copy, or given by the user, retry too
-        with_options: Any = getattr(getattr(stripped, name, None), "with_options", None)
-        if with_options and "max_retries" in changes:
-            setattr(stripped, name, with_options(max_retries=0))
-    return stripped
 
 
 def _known_refusals(llm: LLM) -> set[str]:

@@ -1,0 +1,115 @@
+"""The clients inside an LLM object, as the engine wants them: without retries, and checking what comes back.
+
+The caller's LLM and its clients stay as they are: copies are changed, which use the same connections.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+from llama_index.core.llms.llm import LLM
+
+from .facts import derives_from
+from .wire import checked_client, is_checked
+
+
+def without_retries(llm: LLM) -> LLM:
+    """A copy of an LLM without retries and rate limits of its own; the LLM itself if it has neither."""
+    changes: dict[str, Any] = {}
+    if getattr(llm, "max_retries", 0):
+        changes["max_retries"] = 0
+    if getattr(llm, "rate_limiter", None) is not None:
+        changes["rate_limiter"] = None
+    if not changes:
+        return llm
+    stripped = llm.model_copy(update=changes)
+    for name in _SDK:  # clients made before this copy, or given by the user, retry too
+        with_options: Any = getattr(getattr(stripped, name, None), "with_options", None)
+        if with_options and "max_retries" in changes:
+            setattr(stripped, name, with_options(max_retries=0))
+    return stripped
+
+
+def with_checks(llm: LLM, *, awaited: bool) -> LLM:
+    """A copy of an LLM whose client checks what comes back (see ``wire``).
+
+    Args:
+        llm: the LLM. Its client is made if there is none yet.
+        awaited: whether its async methods will be asked.
+
+    Returns:
+        The copy; the LLM itself if its class has no client that is known here, or makes one for every call.
+    """
+    name, changed = next(
+        ((names[awaited], change) for kind, names, change in _KNOWN if derives_from(llm, kind)),
+        ("", None),
+    )
+    if changed is None or not getattr(llm, "reuse_client", True):
+        return llm
+    twin = llm.model_copy()
+    client = _made(twin, name)
+    checking = client and changed(client)
+    if checking is None or checking is client:
+        return twin
+    checking.__dict__["made_from"] = client  # the connections are closed when it is collected
+    setattr(twin, name, checking)
+    return twin
+
+
+def _made(llm: Any, name: str) -> Any:
+    if getattr(llm, name, None) is None:
+        make = getattr(
+            llm, {"_client": "_get_client", "_aclient": "_get_aclient"}.get(name, ""), None
+        )
+        make() if make else getattr(llm, name.lstrip("_"), None)
+    return getattr(llm, name, None)
+
+
+def _of_openai(client: Any) -> Any:
+    """OpenAI's and Anthropic's SDK, which are made by one generator."""
+    http = getattr(client, "_client", None)
+    if http is None or is_checked(http):
+        return client
+    return client.with_options(http_client=checked_client(http))
+
+
+def _of_mistral(client: Any) -> Any:
+    settings = copy(client.sdk_configuration)
+    settings.client = checked_client(settings.client)
+    settings.async_client = checked_client(settings.async_client)
+    twin: Any = copy(client)
+    parts = twin.__dict__
+    for name in twin._sub_sdk_map:  # noqa: SLF001  # made again with these settings
+        parts.pop(name, None)
+    twin.sdk_configuration = settings
+    return twin
+
+
+def _of_ollama(client: Any) -> Any:
+    twin = copy(client)
+    twin._client = checked_client(client._client)  # noqa: SLF001
+    return twin
+
+
+def _of_google(client: Any) -> Any:
+    """Its async methods use aiohttp where that is installed; what comes back over that is not checked."""
+    twin, api = copy(client), copy(client._api_client)  # noqa: SLF001
+    for name in ("_httpx_client", "_async_httpx_client"):
+        if getattr(api, name, None) is not None:
+            setattr(api, name, checked_client(getattr(api, name)))
+    twin._aio = copy(client._aio)  # noqa: SLF001
+    for one in (twin, twin._aio):  # noqa: SLF001
+        one._api_client, one._models = api, copy(one._models)  # noqa: SLF001
+        one._models._api_client = api  # noqa: SLF001
+    return twin
+
+
+_SDK = ("_client", "_aclient")
+_KNOWN: tuple[tuple[str, tuple[str, str], Callable[[Any], Any]], ...] = (
+    ("openai", _SDK, _of_openai),
+    ("anthropic", _SDK, _of_openai),
+    ("mistralai", ("_client", "_client"), _of_mistral),
+    ("ollama", ("_client", "_async_client"), _of_ollama),
+    ("google_genai", ("_client", "_client"), _of_google),
+)
+"""Integration, where its class keeps its client and its async one, and how a checking one is made."""

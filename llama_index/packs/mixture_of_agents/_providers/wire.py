@@ -1,0 +1,315 @@
+"""What comes back over HTTP: bounded in bytes, and an error that was sent with status 200 gets a status of its own.
+
+A provider, or whatever stands in its place, may send without end, or a few kilobytes that unpack to gigabytes. And
+some providers report an error with status 200, which LLM classes take for an answer. Both are seen to beneath the LLM
+classes, in the transports of their HTTP clients (httpx's, or those of httpx2, which Mistral's SDK uses).
+"""
+
+import json
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import copy
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
+
+from .faults import status_of
+
+LONGEST_ANSWER = 16 * 2**20
+"""Bytes of a whole answer, and of one line of a stream."""
+MOST_LINES = 1000
+"""Lines of one event of a stream: the time that SDKs take to put them together grows with their square."""
+LONGEST_STREAM = 64 * 2**20
+"""Bytes of a stream; 100,000 tokens, each in a chunk of its own, take about 35 MB."""
+LONGEST_ERROR = 2**16
+"""Bytes of an error's body; the rest is not read."""
+_PIECE = 2**16
+"""Bytes that are unpacked at a time."""
+_ACCEPTED = "gzip, deflate"
+
+
+class AnswerTooLong(Exception):
+    """A provider sent more than any answer has."""
+
+
+class UnreadableAnswer(Exception):
+    """A provider sent bytes that cannot be unpacked."""
+
+
+def checked_client(client: Any) -> Any:
+    """A copy of an httpx client, over the same connections, that checks what comes back.
+
+    The client itself must outlive the copy: an SDK may close its connections when it is collected.
+    """
+    twin = copy(client)
+    # The clients of OpenAI's SDK close their connections when they are collected; the copy must not.
+    twin.__class__ = next(
+        cls for cls in type(client).__mro__ if cls.__module__.partition(".")[0] in _HTTPX
+    )
+    return check(twin)
+
+
+def check(client: Any) -> Any:
+    """Make an httpx client check what comes back.
+
+    Args:
+        client: the client; it is changed.
+
+    Returns:
+        The client.
+    """
+    client._transport = CheckedTransport(client._transport)  # noqa: SLF001
+    mounts = client._mounts.items()  # noqa: SLF001
+    client._mounts = {  # noqa: SLF001
+        pattern: transport and CheckedTransport(transport) for pattern, transport in mounts
+    }
+    return client
+
+
+_HTTPX = ("httpx", "httpx2")
+
+
+def is_checked(client: Any) -> bool:
+    """Whether an httpx client checks what comes back already."""
+    return isinstance(client._transport, CheckedTransport)  # noqa: SLF001
+
+
+class CheckedTransport:
+    """A transport of httpx whose responses are checked."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def handle_request(self, request: Any) -> Any:
+        request.headers["accept-encoding"] = _ACCEPTED
+        return checked(self._transport.handle_request(request))
+
+    async def handle_async_request(self, request: Any) -> Any:
+        request.headers["accept-encoding"] = _ACCEPTED
+        return await checked_async(await self._transport.handle_async_request(request))
+
+
+def checked(response: Any) -> Any:
+    """A response of a blocking client, checked.
+
+    Args:
+        response: the response, of which nothing has been read. It is changed.
+
+    Returns:
+        The response. Its error or its whole answer has been read; a stream raises while it is read.
+
+    Raises:
+        AnswerTooLong: the answer has more than ``LONGEST_ANSWER`` bytes.
+        UnreadableAnswer: it cannot be unpacked.
+    """
+    body, stream = _Body(response), response.stream
+    pieces = body.pieces(stream)
+    try:
+        start = b"".join(pieces) if body.is_whole else next(pieces, b"")
+    except BaseException:
+        stream.close()
+        raise
+    if body.is_whole or _error_in(start):
+        stream.close()
+        return body.replaced(start)
+    response.stream = _streams(response)[0](start, pieces, stream)
+    return response
+
+
+async def checked_async(response: Any) -> Any:
+    """A response of an async client, checked; see ``checked``."""
+    body, stream = _Body(response), response.stream
+    pieces = body.async_pieces(stream)
+    try:
+        if body.is_whole:
+            start = b"".join([piece async for piece in pieces])
+        else:
+            start = await anext(pieces, b"")
+    except BaseException:
+        await stream.aclose()
+        raise
+    if body.is_whole or _error_in(start):
+        await pieces.aclose()
+        await stream.aclose()
+        return body.replaced(start)
+    response.stream = _streams(response)[1](start, pieces, stream)
+    return response
+
+
+class _Body:
+    """The body of a response as it is read.
+
+    Attributes:
+        is_whole: whether it is an error or a whole answer, which is read before anyone looks at it.
+    """
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self._is_error = response.status_code >= 400
+        kind = response.headers.get("content-type", "")
+        self.is_whole = self._is_error or kind.partition(";")[0].strip() == "application/json"
+        self._most = LONGEST_ANSWER if self.is_whole else LONGEST_STREAM
+        self._read = self._line = self._lines = 0
+        self._is_events = kind.startswith("text/event-stream")
+        self._unpack = _unpacker(response.headers.get("content-encoding", ""))
+        response.headers.pop("content-encoding", None)
+
+    def pieces(self, stream: Any) -> Iterator[bytes]:
+        """The body of a blocking response, unpacked and counted."""
+        for packed in stream:
+            yield from self._counted(packed)
+            if self._is_read:
+                return
+
+    async def async_pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
+        """The body of an async response, unpacked and counted."""
+        async for packed in stream:
+            for piece in self._counted(packed):
+                yield piece
+            if self._is_read:
+                return
+
+    @property
+    def _is_read(self) -> bool:
+        return self._is_error and self._read >= LONGEST_ERROR
+
+    def _counted(self, packed: bytes) -> Iterator[bytes]:
+        for piece in self._unpack(packed):
+            self._count(piece)
+            if self._is_read:
+                yield piece[: len(piece) - (self._read - LONGEST_ERROR)]
+                return
+            if self._read > self._most or self._line > LONGEST_ANSWER:
+                most = self._most if self._read > self._most else LONGEST_ANSWER
+                raise AnswerTooLong(f"the provider sent more than {most // 2**20} MB")
+            if self._lines > MOST_LINES:
+                raise AnswerTooLong(f"the provider sent more than {MOST_LINES} lines in one event")
+            yield piece
+
+    def _count(self, piece: bytes) -> None:
+        self._read += len(piece)
+        end = piece.rfind(b"\n")
+        self._line = self._line + len(piece) if end < 0 else len(piece) - end - 1
+        if self._is_events:
+            blank = max(piece.rfind(b"\n\n"), piece.rfind(b"\n\r\n"))
+            lines = piece.count(b"\n", max(blank, 0))
+            self._lines = (
+                lines if blank >= 0 or piece.startswith((b"\n", b"\r\n")) else self._lines + lines
+            )
+
+    def replaced(self, content: bytes) -> Any:
+        """The response with this content, and with the status of the error that the content holds."""
+        response = self._response
+        error = None if self._is_error else _error_in(content)
+        if error is not None:
+            response.status_code = status_of(error) or 500
+            response.headers["content-type"] = "application/json"
+            content = json.dumps(error).encode()
+        for name in ("content-length", "transfer-encoding"):
+            response.headers.pop(name, None)
+        response.stream = import_module(_module(response)).ByteStream(content)
+        return response
+
+
+def _unpacker(encoding: str) -> Any:
+    """What unpacks a body in this content encoding, piece by piece.
+
+    Raises:
+        UnreadableAnswer: nobody asked for this encoding, and nothing here bounds it.
+    """
+    names = [name.strip().lower() for name in encoding.split(",") if name.strip()]
+    if not names or names == ["identity"]:
+        return _as_it_is
+    if names not in (["gzip"], ["x-gzip"], ["deflate"]):
+        raise UnreadableAnswer(f"the provider sent {encoding[:40]!r}, which was not asked for")
+    return _Unpacker().unpack
+
+
+def _as_it_is(packed: bytes) -> Iterable[bytes]:
+    return (packed,)
+
+
+class _Unpacker:
+    def __init__(self) -> None:
+        self._zip = zlib.decompressobj(32 + zlib.MAX_WBITS)  # gzip or zlib, as the bytes say
+
+    def unpack(self, packed: bytes) -> Iterator[bytes]:
+        try:
+            while packed:
+                yield self._zip.decompress(packed, _PIECE)
+                packed = self._zip.unconsumed_tail
+        except zlib.error as error:
+            raise UnreadableAnswer(f"the provider's answer cannot be unpacked: {error}") from None
+
+
+def _error_in(content: bytes) -> Mapping[str, Any] | None:
+    """The error that stands in place of an answer, as JSON says it, or as the first event of a stream does."""
+    text = content.strip()
+    if len(text) > LONGEST_ERROR or b'"error"' not in text:
+        return None
+    events = [line[5:] for line in text.splitlines() if line.startswith(b"data:")]
+    try:
+        said = json.loads(events[0] if events else text)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    body = cast("dict[str, Any]", said)
+    is_error = bool(body.get("error")) or "error" in (body.get("object"), body.get("type"))
+    return body if is_error and not any(map(body.get, _ANSWERS)) else None
+
+
+_ANSWERS = ("choices", "output", "content", "candidates")
+"""Where providers' answers stand; an answer may have a field for errors beside it."""
+
+
+def _module(response: Any) -> str:
+    return type(response).__module__.partition(".")[0]
+
+
+@cache
+def _stream_kinds(module: str) -> tuple[Any, Any]:
+    httpx = import_module(module)
+
+    class Stream(httpx.SyncByteStream):
+        def __init__(self, start: bytes, rest: Iterator[bytes], stream: Any) -> None:
+            self._start, self._rest, self._stream = start, rest, stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                yield self._start
+                yield from self._rest
+            except (AnswerTooLong, UnreadableAnswer):
+                self.close()
+                raise
+
+        def close(self) -> None:
+            self._stream.close()
+
+    class AsyncStream(httpx.AsyncByteStream):
+        def __init__(self, start: bytes, rest: Any, stream: Any) -> None:
+            self._start, self._rest, self._stream = start, rest, stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                yield self._start
+                async for piece in self._rest:
+                    yield piece
+            except (AnswerTooLong, UnreadableAnswer):
+                await self._stream.aclose()
+                raise
+
+        async def aclose(self) -> None:
+            with suppress(RuntimeError):  # it is being read: its reader closes it
+                await self._rest.aclose()
+            await self._stream.aclose()
+
+    return Stream, AsyncStream
+
+
+def _streams(response: Any) -> tuple[Any, Any]:
+    return _stream_kinds(_module(response))

@@ -1,0 +1,254 @@
+"""What comes back over HTTP is bounded in bytes, and an error that came with status 200 is told as the error it is."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import Any
+
+import psutil
+import pytest
+from hostile import head, hostile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.llm import LLM
+from llama_index.llms.mistralai import MistralAI
+from llama_index.llms.openai import OpenAI, OpenAIResponses
+
+from llama_index.packs.mixture_of_agents import (
+    AggregatorFailed,
+    MixtureOfAgents,
+    QuorumNotMet,
+    moa,
+)
+from llama_index.packs.mixture_of_agents.errors import Failure, FailureKind
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.presets import best_of_n
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+QUESTION = [ChatMessage(role="user", content="Why?")]
+TOLD = {"error": {"message": "the model is busy", "code": 429}}
+MB = 2**20
+
+
+def own_clients(base: str) -> OpenAI:
+    """As a user has it who has asked it already."""
+    llm = OpenAI("gpt-4.1", api_key="k", api_base=f"{base}/v1")
+    llm._get_client()  # pyright: ignore[reportPrivateUsage]
+    llm._get_aclient()  # pyright: ignore[reportPrivateUsage]
+    return llm
+
+
+CLASSES: dict[str, Callable[[str], LLM]] = {
+    "openai": lambda base: OpenAI("gpt-4.1", api_key="k", api_base=f"{base}/v1"),
+    "its own clients": own_clients,
+    "mistral": lambda base: MistralAI("mistral-small-latest", api_key="k", endpoint=base),
+    "responses": lambda base: OpenAIResponses("gpt-4.1", api_key="k", api_base=f"{base}/v1"),
+}
+OF_EACH_CLASS = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
+WAYS = pytest.mark.parametrize("way", ["sync", "async"])
+STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+
+
+async def ask(mixture: MixtureOfAgents, way: str, *, streamed: bool) -> Any:
+    if way == "sync":
+        last = await asyncio.to_thread(
+            lambda: list(mixture.stream_chat(QUESTION))[-1] if streamed else mixture.chat(QUESTION)
+        )
+    elif streamed:
+        last = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
+    else:
+        last = await mixture.achat(QUESTION)
+    return last.additional_kwargs["mixture"]
+
+
+async def fails(
+    llm: LLM, way: str, *, streamed: bool, retries: int = 0, role: str = "aggregator"
+) -> Failure:
+    """How a call to the LLM fails, asked as the aggregator or as the only proposer."""
+    other = ScriptedLLM("Because.")
+    policy = CallPolicy(retries=retries, backoff=0)
+    members = ([other], llm) if role == "aggregator" else ([llm], other)
+    mixture = MixtureOfAgents(moa(members[0], members[1], layers=1, call=policy))
+    with pytest.raises((AggregatorFailed, QuorumNotMet)) as raised:
+        await ask(mixture, way, streamed=streamed)
+    (failure,) = raised.value.failures
+    return failure
+
+
+def always(*pieces: bytes) -> Callable[[bytes], Iterable[bytes]]:
+    return lambda _: pieces
+
+
+@OF_EACH_CLASS
+@WAYS
+@STREAMED
+async def test_an_error_that_comes_with_status_200_is_told_in_the_providers_words(
+    make: Callable[[str], LLM], way: str, streamed: bool
+) -> None:
+    with hostile(always(head(Retry_After="7"), json.dumps(TOLD).encode())) as server:
+        failure = await fails(make(server.base), way, streamed=streamed)
+    assert (failure.kind, failure.status) == (FailureKind.RATE_LIMITED, 429)
+    assert "the model is busy" in failure.message
+
+
+@OF_EACH_CLASS
+@WAYS
+async def test_a_stream_that_begins_with_an_error_is_asked_for_again(
+    make: Callable[[str], LLM], way: str
+) -> None:
+    event = b"data: " + json.dumps(TOLD).encode() + b"\n\n"
+    with hostile(always(head("text/event-stream"), event)) as server:
+        failure = await fails(make(server.base), way, streamed=True, retries=1)
+        assert len(server.requests) == 2
+    assert (failure.kind, failure.status) == (FailureKind.RATE_LIMITED, 429)
+    assert "the model is busy" in failure.message
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+CHUNK = b"data: " + json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "gpt-4.1",
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": "and "}}],
+    }
+).encode() + b"\n\n"  # fmt: skip
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "a body": (head(), b" " * MB),
+    "a line of a stream": (head("text/event-stream"), b"a" * MB),
+    "a stream without events": (
+        head("text/event-stream"),
+        (b": still here" + b"!" * 1000 + b"\n") * 1000,
+    ),
+    "a body of no kind": (head("text/plain"), b" " * MB),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "openai") for name in ENDLESS), *(("a body", kind) for kind in CLASSES)],
+)
+@WAYS
+@STREAMED
+async def test_an_endless_answer_fails_at_its_bound_and_its_connection_closes(
+    kind: str, way: str, streamed: bool, name: str
+) -> None:
+    start, piece = ENDLESS[name]
+    with hostile(lambda _: chain([start], repeat(piece))) as server:
+        failure = await fails(CLASSES[kind](server.base), way, streamed=streamed)
+        assert await server.ended(1)
+    assert failure.kind == FailureKind.BAD_RESPONSE
+    assert "the provider sent more than" in failure.message
+    assert server.sent[0] < 80 * MB
+
+
+def bomb(size: int) -> bytes:
+    """A few kilobytes that unpack to this many bytes."""
+    return gzip.compress(b" " * size, 9)
+
+
+BOMB = bomb(100 * MB)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [("application/json", "gzip"), ("application/json", "deflate"), ("text/event-stream", "gzip")],
+)
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+@WAYS
+async def test_an_answer_that_unpacks_without_end_fails_at_its_bound(
+    name: str, way: str, kind: str, encoding: str
+) -> None:
+    body = BOMB if encoding == "gzip" else zlib.compress(b" " * (100 * MB), 9)
+    before = psutil.Process().memory_info().rss
+    with hostile(always(head(kind, Content_Encoding=encoding), body)) as server:
+        failure = await fails(CLASSES[name](server.base), way, streamed=kind.startswith("text"))
+    assert failure.kind == FailureKind.BAD_RESPONSE
+    assert "the provider sent more than" in failure.message
+    assert psutil.Process().memory_info().rss - before < 90 * MB
+
+
+@OF_EACH_CLASS
+@WAYS
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
+async def test_an_answer_that_cannot_be_unpacked_is_a_bad_response(
+    make: Callable[[str], LLM], way: str, encoding: str
+) -> None:
+    with hostile(always(head(Content_Encoding=encoding), b"{}")) as server:
+        failure = await fails(make(server.base), way, streamed=False)
+    assert failure.kind == FailureKind.BAD_RESPONSE
+
+
+@OF_EACH_CLASS
+@WAYS
+@STREAMED
+async def test_an_endless_error_keeps_its_status_and_is_read_to_a_bound(
+    make: Callable[[str], LLM], way: str, streamed: bool
+) -> None:
+    start = head("text/plain", status=503) + b"overloaded "
+    with hostile(lambda _: chain([start], repeat(b"very " * 10_000))) as server:
+        failure = await fails(make(server.base), way, streamed=streamed)
+        assert await server.ended(1)
+    assert (failure.kind, failure.status) == (FailureKind.SERVER_ERROR, 503)
+    assert len(failure.message) < 1000
+    assert server.sent[0] < 16 * MB  # what the sockets' buffers hold
+
+
+@OF_EACH_CLASS
+@WAYS
+@STREAMED
+async def test_endless_headers_fail_and_their_connection_closes(
+    make: Callable[[str], LLM], way: str, streamed: bool
+) -> None:
+    headers = (b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(10**9))
+    with hostile(lambda _: chain([b"HTTP/1.1 200 OK\r\n"], headers)) as server:
+        failure = await fails(make(server.base), way, streamed=streamed)
+        assert await server.ended(1)
+    assert failure.kind in (FailureKind.BAD_RESPONSE, FailureKind.CONNECTION)
+    assert server.sent[0] < 16 * MB
+
+
+@pytest.mark.parametrize("role", ["proposer", "judge"])
+@WAYS
+async def test_a_bound_holds_for_every_member(role: str, way: str) -> None:
+    with hostile(lambda _: chain([head()], repeat(b" " * MB))) as server:
+        llm = CLASSES["openai"](server.base)
+        if role == "proposer":
+            failure = await fails(llm, way, streamed=False, role="proposer")
+            assert failure.kind == FailureKind.BAD_RESPONSE
+            return
+        judged = best_of_n(ScriptedLLM("Because.", "So."), llm, samples=2)
+        policy = CallPolicy(retries=0)
+        mixture = MixtureOfAgents(replace(judged, call=policy))
+        result = await ask(mixture, way, streamed=False)
+        assert {one.kind for one in result.failures} == {FailureKind.BAD_RESPONSE}
+
+
+@given(
+    body=st.binary(max_size=3000),
+    kind=st.sampled_from(["application/json", "text/event-stream", "text/html", ""]),
+    encoding=st.sampled_from(["", "gzip", "deflate", "br", "gzip, gzip", "none"]),
+    status=st.sampled_from([200, 204, 302, 400, 429, 500]),
+    streamed=st.booleans(),
+    packed=st.booleans(),
+)
+@settings(max_examples=30)
+def test_whatever_a_provider_sends_ends_in_an_answer_or_a_failure_of_its_call(
+    body: bytes, kind: str, encoding: str, status: int, streamed: bool, packed: bool
+) -> None:
+    content = gzip.compress(body) if packed else body
+    with hostile(always(head(kind, status, Content_Encoding=encoding), content)) as server:
+        llm = OpenAI("gpt-4.1", api_key="k", api_base=f"{server.base}/v1")
+        policy = CallPolicy(retries=0)
+        mixture = MixtureOfAgents(moa([ScriptedLLM("So.")], llm, layers=1, call=policy))
+        for way in ("sync", "async"):
+            with suppress(AggregatorFailed):
+                asyncio.run(ask(mixture, way, streamed=streamed))
