@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import hypothesis
@@ -160,6 +163,43 @@ def test_too_large_a_body_is_413_whether_its_length_is_told_or_not(plain):
         assert answer.status_code == 413
         assert told(answer)["code"] == "request_too_large"
         assert "2,000 bytes" in told(answer)["message"]
+
+
+def test_a_body_that_does_not_come_to_its_end_is_408_and_its_connection_is_closed():
+    llm = ScriptedLLM("ok")
+    with served({"moa": llm}, body_timeout=0.2) as at:
+        with socket.create_connection(("127.0.0.1", urlsplit(at).port or 0), timeout=20) as client:
+            head = f"POST {CHAT} HTTP/1.1\r\nHost: here\r\nContent-Length: 99\r\n"
+            client.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
+            answer = b"".join(iter(partial(client.recv, 10_000), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
+        assert 'moa_requests_total{model="",status="408"} 1.0' in metrics(at)
+    assert not llm.asked
+
+
+def test_a_body_that_comes_slowly_but_does_come_is_read():
+    body = json.dumps(BODY).encode()
+    late = threading.Event()
+
+    def pieces():
+        for number, byte in enumerate(body):
+            late.wait(0.05 if number % 10 == 0 else 0)
+            yield bytes([byte])
+
+    with served({"moa": ScriptedLLM("ok")}, body_timeout=0.3) as at:
+        headers = {"Content-Type": "application/json"}
+        assert httpx.post(at + CHAT, content=pieces(), headers=headers).status_code == 200
+
+
+async def test_the_time_limit_of_a_body_is_none_for_its_answer(providers):
+    providers.hold("gpt-4.1")
+    with served({"moa": mixture(providers)}, body_timeout=0.1) as at, ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.post, at + CHAT, json=BODY, timeout=20)
+        await providers.await_for("gpt-4.1", held=1)
+        await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.2)
+        providers.release("gpt-4.1")
+        assert asked.result().status_code == 200
 
 
 def test_unknown_paths_and_methods_have_openais_shape_too(plain):
@@ -364,6 +404,7 @@ def test_an_llm_without_native_async_holds_nobody_up():
         ({"a": 1}, {"in_flight": 0}, "in_flight = 0: must be more than 0"),
         ({"a": 1}, {"largest_body": -1}, "largest_body = -1: must be more than 0"),
         ({"a": 1}, {"heartbeat": 0}, "heartbeat = 0: must be more than 0"),
+        ({"a": 1}, {"body_timeout": 0}, "body_timeout = 0: must be more than 0"),
     ],
     ids=str,
 )

@@ -1,5 +1,6 @@
 """``moa serve`` as people run it: a process of its own, told to end by signals."""
 
+import json
 import os
 import shlex
 import signal
@@ -89,6 +90,47 @@ def test_ctrl_c_lets_a_run_in_flight_finish(providers):
         providers.release("gpt-4.1")
         assert asked.result().json()["choices"][0]["message"]["content"] == "42"
         assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGINT,) * 2, (signal.SIGTERM, signal.SIGINT)], ids=str
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_second_signal_ends_what_is_under_way_at_once_and_in_good_order(
+    providers, stream, signals
+):
+    first, second = signals
+    providers.configure("gpt-4.1", reply="one two three four five six")
+    providers.hold("gpt-4.1", after=3 if stream else 0)
+    with serving(providers) as (process, _, curl), ThreadPoolExecutor() as pool:
+        asked = pool.submit(httpx.post, curl[1], json={**BODY, "stream": stream}, timeout=20)
+        providers.wait_for("gpt-4.1", held=1)
+        process.send_signal(first)
+        address = urlsplit(curl[1])
+        while accepts(address.hostname, address.port):
+            pass
+        process.send_signal(second)
+        told = asked.result().text.strip().split("data: ")[-1]
+        assert json.loads(told)["error"]["code"] == "server_ending"
+        assert process.wait(timeout=8) == 0  # without a second signal it waits for ten seconds
+        assert process.stderr.read() == ""
+    assert providers.wait_for("*", open=0).hung_up == 1
+
+
+def test_a_second_signal_ends_requests_that_are_not_sent_to_their_end(providers):
+    with serving(providers) as (process, _, curl):
+        address = urlsplit(curl[1])
+        with socket.create_connection((address.hostname, address.port), timeout=20) as unfinished:
+            head = f"POST {address.path} HTTP/1.1\r\nHost: here\r\nContent-Length: 99\r\n"
+            unfinished.sendall(f"{head}Expect: 100-continue\r\n\r\n{{".encode())
+            assert unfinished.recv(100).startswith(b"HTTP/1.1 100")  # it reads the body
+            process.send_signal(signal.SIGINT)
+            while accepts(address.hostname, address.port):
+                pass
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=8) == 0
+            assert b"server_ending" in unfinished.recv(10_000)
         assert process.stderr.read() == ""
 
 

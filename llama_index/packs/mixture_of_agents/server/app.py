@@ -41,6 +41,7 @@ MEGABYTE = 1024 * 1024
 _CODES = {
     400: "invalid_json",
     404: "unknown_url",
+    408: "request_timeout",
     405: "method_not_allowed",
     413: "request_too_large",
 }
@@ -56,6 +57,7 @@ def create_app(
     keys: Collection[str] = (),
     in_flight: int | None = None,
     largest_body: int = 20 * MEGABYTE,
+    body_timeout: float = 30.0,
     heartbeat: float = 5.0,
     origins: Sequence[str] = (),
 ) -> FastAPI:
@@ -66,6 +68,7 @@ def create_app(
         keys: who may ask, by ``Authorization: Bearer KEY``; none lets everybody ask who can reach the server.
         in_flight: how many runs may be under way at once; more are refused with 429. None for no bound.
         largest_body: the largest body of a request, in bytes.
+        body_timeout: seconds to wait for each piece of a request's body.
         heartbeat: seconds between comments in a stream, so that no proxy cuts it while proposers think; a run that
             fails before the first of them is told by its HTTP status.
         origins: web pages' origins whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
@@ -73,7 +76,14 @@ def create_app(
     Raises:
         ValueError: there is no model, or a setting makes no sense.
     """
-    _check(models, keys, in_flight=in_flight, largest_body=largest_body, heartbeat=heartbeat)
+    _check(
+        models,
+        keys,
+        in_flight=in_flight,
+        largest_body=largest_body,
+        heartbeat=heartbeat,
+        body_timeout=body_timeout,
+    )
     served = {name: Model(name, llm) for name, llm in models.items()}
     metrics = Metrics()
     app = FastAPI(
@@ -85,8 +95,9 @@ def create_app(
     _add_chat(app, served, app.state.runs, heartbeat)
     _add_rest(app, served, metrics)
     app.add_middleware(
-        Guard, keys=[key.strip() for key in keys], largest_body=largest_body, metrics=metrics
-    )
+        Guard, keys=[key.strip() for key in keys], largest_body=largest_body,
+        body_timeout=body_timeout, metrics=metrics,
+    )  # fmt: skip
     if origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
@@ -136,7 +147,7 @@ class Error(BaseModel):
 
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error} for status in (400, 401, 402, 404, 413, 429, 500, 502, 504)
+    status: {"model": Error} for status in (400, 401, 402, 404, 408, 413, 429, 500, 502, 504)
 }
 
 

@@ -101,6 +101,7 @@ class LLMFailed(Exception):
 
 OURS = Problem(500, "The server failed. Its log says why.", "internal_error")
 """A fault of our own, of which a client is told nothing else."""
+ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:

@@ -1,5 +1,6 @@
-"""Who may ask, and how much at once: told before a request's body is read. And what is told when all else fails."""
+"""Checks keys and sizes before a request's body is read, and answers where nothing else does."""
 
+import asyncio
 import hashlib
 import hmac
 import uuid
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .error_bodies import OURS, Problem, record
+from .error_bodies import ENDING, OURS, Problem, record
 from .metrics import Metrics
 
 OPEN = frozenset({"/health"})
@@ -18,21 +19,23 @@ OPEN = frozenset({"/health"})
 
 
 class Guard:
-    """Lets requests through that bring a key and a body of a size that is allowed, and gives each an id.
+    """Hands on requests that bring a valid key and a body of an allowed size, and gives each response an id.
 
-    A fault of what is behind it is answered here: further outside, the connection would be cut.
+    An unexpected error of the application is answered here: the server around it would cut the connection.
 
     Args:
-        app: what is behind it.
-        keys: the keys; none lets everybody through.
+        app: the application.
+        keys: the keys; without any, no key is needed.
         largest_body: bytes.
-        metrics: what counts whom it turns away.
+        body_timeout: seconds to wait for each piece of a body.
+        metrics: counts the requests that are refused here.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: Collection[str], largest_body: int, metrics: Metrics
-    ) -> None:
-        self._app, self._largest, self._metrics = app, largest_body, metrics
+        self, app: ASGIApp, keys: Collection[str], largest_body: int, body_timeout: float, metrics: Metrics
+    ) -> None:  # fmt: skip
+        self._app, self._metrics = app, metrics
+        self._largest, self._timeout = largest_body, body_timeout
         self._digests = [_digest(key) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,31 +43,32 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        begun = False
-
-        async def answer(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("x-request-id", uuid.uuid4().hex)
-            await send(message)
-
-        headers = Headers(scope=scope)
-        problem = self._problem(scope["path"], headers)
+        answer = _Answer(send)
+        problem = self._problem(scope["path"], Headers(scope=scope))
+        problem = problem or await self._let_through(scope, receive, answer)
         if problem is None:
-            try:
-                await self._app(scope, self._measured(receive), answer)
-            except Exception:
-                if begun:
-                    raise  # what has been sent cannot be taken back
-                record("a request failed")
-                problem = OURS
-            else:
-                return
-        if "run" not in scope.get("state", {}):  # which counts itself
+            return
+        if "run" not in scope.get("state", {}):  # a run counts itself
             self._metrics.refused(problem.status)
         response = JSONResponse(problem.body, problem.status, dict(problem.headers))
         await response(scope, receive, answer)
+
+    async def _let_through(
+        self, scope: Scope, receive: Receive, answer: "_Answer"
+    ) -> Problem | None:
+        """Hand a request on. Returns the problem to answer with if nothing has been answered."""
+        try:
+            await self._app(scope, self._measured(receive), answer)
+        except asyncio.CancelledError:  # the server ends before the request does
+            if answer.begun:
+                raise
+            return ENDING
+        except Exception:
+            if answer.begun:
+                raise  # what has been sent cannot be taken back
+            record("a request failed")
+            return OURS
+        return None
 
     def _problem(self, path: str, headers: Headers) -> Problem | None:
         if self._digests and path not in OPEN and not self._knows(headers.get("authorization", "")):
@@ -84,13 +88,18 @@ class Guard:
         return scheme.lower() == "bearer" and any(found)
 
     def _measured(self, receive: Receive) -> Receive:
-        """What is received, until it is more than a body may hold: not every client says beforehand how much it sends."""
-        received = 0
+        """Receives a body, unless it is too large or takes too long. Not every client says how much it will send."""
+        received, complete = 0, False
 
         async def measured() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            try:
+                message = await asyncio.wait_for(receive(), None if complete else self._timeout)
+            except asyncio.TimeoutError:
+                problem = f"No further piece of the body came in {self._timeout:g} seconds."
+                raise HTTPException(408, problem, {"Connection": "close"}) from None
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > self._largest:
                 raise HTTPException(413, self._too_large())
             return message
@@ -99,6 +108,23 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._largest:,} bytes, the most that this server takes."
+
+
+class _Answer:
+    """Sends a response, and gives it an id if it has none.
+
+    Attributes:
+        begun: whether a part of the response has been sent.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.begun = send, False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault("x-request-id", uuid.uuid4().hex)
+        await self._send(message)
 
 
 def _digest(key: str) -> bytes:

@@ -8,13 +8,12 @@ from starlette.types import Receive
 from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 
-from .error_bodies import Problem, Refused, problem_of
+from .error_bodies import ENDING, Problem, Refused, problem_of
 from .metrics import Metrics
 from .served_model import Answer, Model, Question
 
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
 """Nobody reads it; nginx's status for that, in metrics."""
-ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
 NO_ANSWER = Problem(502, "The model's call was given up, and not by this server.", "upstream_error")
 
 

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,8 @@ from .in_flight import Runs
 
 _A_MOMENT = 5.0
 """Seconds in which runs that were cancelled come to their end."""
+_AT_ONCE = 0.5
+"""The same after a second signal."""
 
 
 def serve(
@@ -31,7 +34,7 @@ def serve(
         app: what ``create_app`` made.
         host: the address to listen at; ``127.0.0.1`` is reached from this machine alone.
         port: 0 for any free one.
-        grace: seconds that runs in flight have to finish; a second Ctrl-C cancels them at once.
+        grace: seconds that runs in flight have to finish; a second Ctrl-C or SIGTERM cancels them at once.
         ready: called with the server's address, ``http://127.0.0.1:8000``, once it listens.
 
     Raises:
@@ -54,11 +57,29 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, with runs that are told when their time is over: it would cut their connections."""
+    """uvicorn, which ends runs before it closes their connections, so that clients receive an error.
+
+    Runs end when the grace time is over, or at a second signal.
+    """
 
     def __init__(self, config: uvicorn.Config, runs: Runs, grace: float) -> None:
         super().__init__(config)
         self._runs, self._grace = runs, grace
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().main_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and self._loop:
+            self._loop.call_soon_threadsafe(self._hurry)
+        else:
+            super().handle_exit(sig, frame)
+
+    def _hurry(self) -> None:
+        self._runs.cut()
+        asyncio.get_running_loop().call_later(_AT_ONCE, setattr, self, "force_exit", True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         over = asyncio.get_running_loop().call_later(self._grace, self._runs.cut)
