@@ -249,6 +249,51 @@ def test_a_blocking_run_that_is_over_leaves_no_thread(providers: SimulatedProvid
     wait_until(lambda: our_threads() <= before)
 
 
+@pytest.mark.parametrize("held", ["a proposal", "the answer", "nothing"])
+@pytest.mark.parametrize("how", ["closed", "interrupted", "dropped"])
+def test_a_blocking_stream_that_ends_early_leaves_no_thread(
+    providers: SimulatedProviders, held: str, how: str
+) -> None:
+    mixture = six_calls(providers, quorum=1)
+    before = our_threads()
+    if held == "a proposal":
+        providers.hold("mistral-medium-latest")
+        mixture = six_calls(providers, quorum=1, grace=0)
+    if held == "the answer":
+        providers.hold("gpt-4.1", after=4)
+    for _ in range(5):
+        stream: Any = mixture.stream_chat(QUESTION)
+        while not next(stream).delta:
+            pass
+        if how == "closed":
+            stream.close()
+        elif how == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                stream.throw(KeyboardInterrupt)
+        else:
+            del stream
+        assert our_threads() <= before
+        providers.wait_for(open=0, timeout=5)
+
+
+def test_a_thread_that_waits_for_no_socket_holds_up_nobody_who_closes_a_stream() -> None:
+    release = threading.Event()
+
+    def wait(_: Any) -> str:
+        release.wait(60)
+        return "late"
+
+    recipe = moa([ScriptedLLM("a"), ScriptedLLM(wait)], ScriptedLLM("one two"), layers=1, grace=0)
+    stream: Any = MixtureOfAgents(recipe).stream_chat(QUESTION)
+    try:
+        next(stream)
+        closed = time.monotonic()
+        stream.close()
+        assert time.monotonic() - closed < 5
+    finally:
+        release.set()
+
+
 async def test_a_run_that_is_cancelled_twice_still_cleans_up(providers: SimulatedProviders) -> None:
     mixture = six_calls(providers)
     for name in PROPOSERS:

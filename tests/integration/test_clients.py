@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
 
@@ -18,6 +19,7 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgents, config, moa
 from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents.clients import share_clients
+from llama_index.packs.mixture_of_agents.events import Event, LayerStarted
 from llama_index.packs.mixture_of_agents.simulation import (
     Reply,
     SimulatedProviders,
@@ -291,3 +293,55 @@ def test_certificates_that_cannot_be_read_are_left_to_the_llms_own_clients(
     llm = providers.openai("gpt-4.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     assert with_shared_clients(llm) is llm
+
+
+class Noticing(OpenAI):
+    """It notes where its async client is asked for."""
+
+    _in_loop: list[bool] = PrivateAttr(default_factory=list[bool])
+
+    def _get_aclient(self) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._in_loop.append(False)
+        else:
+            self._in_loop.append(True)
+        return super()._get_aclient()
+
+
+@pytest.mark.parametrize("switch", ["0", "1"])
+async def test_clients_are_made_before_the_layer_and_off_the_event_loop(
+    providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    monkeypatch.setenv("MOA_SHARED_CLIENTS", switch)
+    made: list[bool] = []
+    proposers = [
+        Noticing(model=name, api_key="k", api_base=providers.openai_base)
+        for name in ("gpt-4.1", "gpt-4o")
+    ]
+    mixture = MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1-mini"), layers=1))
+
+    def notice(_: Any, event: Event) -> None:
+        if isinstance(event, LayerStarted):
+            made.extend(proposer._in_loop[0] for proposer in proposers)
+
+    with mixture.listen(notice):
+        await mixture.achat(ASKED)
+    assert made == [False, False]
+
+
+async def test_a_client_that_cannot_be_made_fails_its_own_call(
+    providers: SimulatedProviders,
+) -> None:
+    class Broken(OpenAI):
+        def _get_aclient(self) -> Any:
+            raise OSError("no certificates here")
+
+    proposers = [
+        Broken(model="gpt-4o", api_key="k", api_base=providers.openai_base),
+        providers.openai("gpt-4.1"),
+    ]
+    recipe = moa(proposers, providers.openai("gpt-4.1-mini"), layers=1)
+    result = (await MixtureOfAgents(recipe).achat(ASKED)).additional_kwargs["mixture"]
+    assert ["no certificates here" in one.message for one in result.failures] == [True]

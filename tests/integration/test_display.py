@@ -207,17 +207,18 @@ def test_the_live_view_is_safe_too():
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", screen.getvalue())
 
 
-def test_the_timeline_has_a_bar_for_each_call_and_marks_the_critical_path(hostile: MixtureResult):
+def test_the_timeline_has_a_bar_for_each_call_and_marks_what_held_a_layer_up(
+    hostile: MixtureResult,
+):
     figure = hostile.timeline()
     bars = {bar.name: bar for bar in figure.data}
-    assert set(bars) == {"proposer", "aggregator", "failed", "critical path"}
+    assert set(bars) == {"proposer", "aggregator", "failed", "held its layer up"}
     (proposer, aggregator) = bars["proposer"], bars["aggregator"]
     call = hostile.calls[0]
     assert (proposer.base[0], proposer.x[0]) == (call.started, call.elapsed)
-    edges = bars["critical path"]
-    held_up = hostile.critical_path
-    assert list(edges.base) == [call.started for call in held_up]
-    assert edges.y[-1] == aggregator.y[0]
+    edges = bars["held its layer up"]
+    assert list(edges.base) == [hostile.critical_path[0].started]
+    assert edges.y[0] != aggregator.y[0]
     assert edges.marker.line.width == 3
     assert "<script>" not in figure.to_json()
     assert aggregator.y[0].startswith("aggregator: boss")

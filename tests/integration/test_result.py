@@ -131,7 +131,7 @@ def test_print_is_the_answer_and_repr_is_short():
 
 
 def test_the_critical_path_is_the_call_that_held_each_layer_up():
-    assert [c.call for c in EVENTFUL.critical_path] == [2, 3]
+    assert [c.call for c in EVENTFUL.critical_path] == [1, 3]
     at_once = MixtureResult(
         (call(1, 1, 0.0, 1.0), call(2, 1, 0.0, 1.001, failure=straggler(2)), call(3, 1, 0.0, 0.4))
     )

@@ -179,6 +179,6 @@ def test_the_notebook_shows_the_run(look, notebook: tuple[str, str]):
     assert seen["back"] == BACK[theme]
     assert seen["contrast"] >= 4.5
     assert seen["proposals"] == 8
-    assert seen["bars"] == 9 + 3, "three of them are edges: the critical path"
+    assert seen["bars"] == 9 + 2, "two of them are edges: what held each layer up"
     for text in ("2 attempts", "cancelled", "Degraded: layer 1 has 3 of 4 proposals", "~"):
         assert text in seen["text"]

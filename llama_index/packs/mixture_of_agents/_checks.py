@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
 from decimal import Decimal
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -35,19 +36,35 @@ def is_number(value: object) -> bool:
     return isinstance(value, (Real, Decimal))
 
 
+MOST_SECONDS = 10**9
+MOST_LAYERS = 100
+MOST_SAMPLES = 1000
+MOST_RETRIES = 100
+_MOST = 10**12
+"""The largest count of anything: tokens, calls, failures."""
+
+
 def not_negative(owner: str, **values: float | None) -> None:
-    """Raise a RecipeError for what is not a number from 0 on; None is none at all."""
+    """Raise a RecipeError for what is not a number from 0 to ``MOST_SECONDS``, or infinity; None is none at all."""
     for name, value in values.items():
         holds = value is None or (is_number(value) and value >= 0)
         require(holds, f"{owner}.{name}", value, "must be a number, and cannot be negative")
+        _not_too_large(f"{owner}.{name}", value, MOST_SECONDS)
 
 
-def whole(owner: str, least: int, **values: int) -> None:
-    """Raise a RecipeError for what is not a whole number from ``least`` on."""
+def whole(owner: str, least: int, most: int = _MOST, **values: int) -> None:
+    """Raise a RecipeError for what is not a whole number from ``least`` to ``most``."""
     for name, value in values.items():
         holds = is_a(Integral, value) and value >= least
         field_name = f"{owner}.{name}" if owner else name
         require(holds, field_name, value, f"must be a whole number, at least {least}")
+        _not_too_large(field_name, value, most)
+
+
+def _not_too_large(field_name: str, value: float | None, most: int) -> None:
+    if value is not None and most < value != inf:
+        given = value if value < 10**18 else "a number of more than 18 digits"
+        raise RecipeError(field_name, given, f"must be at most {most:,}")
 
 
 def bound(owner: str, **values: int | None) -> None:
@@ -63,10 +80,11 @@ def one_of(field_name: str, value: object, *allowed: str) -> None:
 
 
 def positive(owner: str, **values: float | None) -> None:
-    """Raise a RecipeError for what is not a number above 0; None is no bound."""
+    """Raise a RecipeError for what is not a number above 0, to ``MOST_SECONDS``; None and infinity are no bound."""
     for name, value in values.items():
         holds = value is None or (is_number(value) and value > 0)
         require(holds, f"{owner}.{name}", value, "must be a number above 0")
+        _not_too_large(f"{owner}.{name}", value, MOST_SECONDS)
 
 
 def changed(thing: Any, but: Collection[str] = (), always: Collection[str] = ()) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -193,12 +193,13 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
         def gen() -> ChatResponseGen:
             text = ""
-            for event in happening:
-                if isinstance(event, AnswerDelta):
-                    text += event.text
-                    yield _chunk(text, event)
-                elif isinstance(event, Finished):
-                    yield _response(event, delta="")
+            with closing(happening):
+                for event in happening:
+                    if isinstance(event, AnswerDelta):
+                        text += event.text
+                        yield _chunk(text, event)
+                    elif isinstance(event, Finished):
+                        yield _response(event, delta="")
 
         return gen()
 

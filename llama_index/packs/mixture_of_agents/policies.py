@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ._checks import bound, not_negative, one_of, positive, whole
+from ._checks import MOST_RETRIES, bound, not_negative, one_of, positive, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class CallPolicy:
         not_negative("CallPolicy", backoff=self.backoff, max_wait=self.max_wait)
         if self.hedge_after != "usual":
             not_negative("CallPolicy", hedge_after=self.hedge_after)
-        whole("CallPolicy", 0, retries=self.retries)
+        whole("CallPolicy", 0, MOST_RETRIES, retries=self.retries)
         one_of("CallPolicy.truncated", self.truncated, "reject", "keep")
 
 

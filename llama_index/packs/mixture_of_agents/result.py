@@ -16,6 +16,7 @@ from .events import (
     Degraded,
     Event,
     LayerFinished,
+    LayerStarted,
     NoteTaken,
     Proposal,
     RunFinished,
@@ -27,8 +28,7 @@ from .pricing import Cost, cost_of_call
 RESULT_KEY = "mixture"
 """Where a response's ``additional_kwargs`` hold the run's ``MixtureResult``; no tracer sums tokens up there."""
 _FORMAT = "mixture-of-agents/1"
-_AT_ONCE = 0.005
-"""Seconds within which a straggler is cancelled once the call that its layer waited for has ended."""
+_CANCELLED = (FailureKind.STRAGGLER, FailureKind.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class LayerResult:
         references: what it passed on, in order (for the aggregator's layer: nothing).
         reason: why it closed ("all", "quorum", "deadline"; "" for the aggregator's layer).
         run: the run that it is a part of.
+        started: when it began, in seconds since the run's start.
     """
 
     layer: int
@@ -48,6 +49,7 @@ class LayerResult:
     references: tuple[Proposal, ...]
     reason: str
     run: RunStarted
+    started: float = 0.0
 
     @property
     def usage(self) -> Usage:
@@ -59,11 +61,9 @@ class LayerResult:
 
     @property
     def slowest(self) -> CallFinished | None:
-        """The call that held the layer up."""
-        end = max((call.ended for call in self.calls), default=0.0)
-        last = [call for call in self.calls if call.ended > end - _AT_ONCE]
-        awaited = [c for c in last if not c.failure or c.failure.kind != FailureKind.STRAGGLER]
-        return max(awaited or last, key=lambda call: call.ended, default=None)
+        """The call that held the layer up: the last one that ended by itself. None if all of them were cancelled."""
+        awaited = [c for c in self.calls if not c.failure or c.failure.kind not in _CANCELLED]
+        return max(awaited, key=lambda call: call.ended, default=None)
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ class MixtureResult:
     @cached_property
     def layers(self) -> tuple[LayerResult, ...]:
         closed = {event.layer: event for event in self._of(LayerFinished)}
+        begun = {event.layer: event.at for event in self._of(LayerStarted)}
         numbers = sorted({call.layer for call in self.calls} | set(closed))
         return tuple(
             LayerResult(
@@ -148,6 +149,7 @@ class MixtureResult:
                 closed[number].references if number in closed else (),
                 closed[number].reason if number in closed else "",
                 self.run,
+                begun.get(number, 0.0),
             )
             for number in numbers
         )
@@ -257,7 +259,7 @@ class MixtureResult:
         return summary(self)
 
     def timeline(self) -> Any:
-        """A plotly figure of when each call ran, with the critical path marked.
+        """A plotly figure of when each call ran, with a mark at those that held their layers up.
 
         Raises:
             ImportError: plotly is not installed (extra ``plot``).

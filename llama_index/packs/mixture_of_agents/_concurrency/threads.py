@@ -14,8 +14,18 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -23,6 +33,8 @@ _DEPTH = 8
 """How many frames up from the innermost one a socket is looked for."""
 _A_MOMENT = 0.25
 """Seconds that an iterator which is not wanted any more has until it waits for its socket."""
+_PATIENCE = 1.5
+"""Seconds in which threads end that have been hung up on."""
 
 
 class ClosableIterator(Protocol[T_co]):
@@ -33,12 +45,18 @@ class ClosableIterator(Protocol[T_co]):
     def aclose(self) -> Awaitable[None]: ...
 
 
+_started: WeakKeyDictionary[asyncio.AbstractEventLoop, list[threading.Thread]] = WeakKeyDictionary()
+"""The threads that each loop of a blocking iteration has started."""
+
+
 def _start(target: Callable[[], None]) -> threading.Thread:
     """Run ``target`` in a daemon thread, in a copy of this context, so that spans nest."""
     context = contextvars.copy_context()
     thread = threading.Thread(
         target=context.run, args=(target,), daemon=True, name="mixture-of-agents"
     )
+    with contextlib.suppress(RuntimeError):  # no loop is running here
+        _started.get(asyncio.get_running_loop(), []).append(thread)
     thread.start()
     return thread
 
@@ -50,10 +68,14 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: 
 
 
 def hang_up(thread: threading.Thread) -> None:
-    """Shut down the socket that a thread waits for, now or within a second from now, so that it ends."""
+    """Shut down the socket that a thread waits for, now or within a second from now, so that it ends.
+
+    Args:
+        thread: the thread. One that waits for something else is abandoned.
+    """
     _shut_down_socket(thread)
     if thread.is_alive():  # it is just ending, or will wait for its socket only in a moment
-        threading.Thread(target=_see_off, args=(thread,), daemon=True, name=thread.name).start()
+        _start(partial(_see_off, thread))
 
 
 def _see_off(thread: threading.Thread) -> None:
@@ -62,6 +84,13 @@ def _see_off(thread: threading.Thread) -> None:
         if not thread.is_alive():
             return
         _shut_down_socket(thread)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    """Wait until threads that have been hung up on have ended, but not for one that waits for something else."""
+    deadline = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _shut_down_socket(thread: threading.Thread) -> None:
@@ -120,34 +149,27 @@ async def in_thread(function: Callable[[], T]) -> T:
         error = None  # its traceback holds this frame
 
 
+_Item: TypeAlias = tuple[T | None, BaseException | None, bool]
+"""An item of an iterator, or the error that ended it, and whether this is its end."""
+
+
 async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
     """Iterate a blocking iterator in a thread of its own.
 
     Closing this iterator hangs up, so that the blocking one ends with an error where it waits for its socket. That
     closes what is behind it; to close the iterator alone is not enough, since OpenAI's SDK leaves its response to the
     garbage collector then. Where it waits for no socket, it is closed at its first item after a moment.
+
+    Args:
+        make: makes the iterator; called in the thread.
+
+    Raises:
+        BaseException: whatever the iterator raises.
     """
-    loop = asyncio.get_running_loop()
-    items: asyncio.Queue[tuple[T | None, BaseException | None, bool]] = asyncio.Queue()
-    patience = math.inf
-
-    def work() -> None:
-        iterator = None
-        try:
-            iterator = make()
-            for item in iterator:
-                _tell(loop, items.put_nowait, (item, None, False))
-                if time.monotonic() > patience:
-                    break
-            _tell(loop, items.put_nowait, (None, None, True))
-        except BaseException as error:
-            _tell(loop, items.put_nowait, (None, error, True))
-        finally:
-            close = getattr(iterator, "close", None)
-            if close:
-                close()
-
-    thread = _start(work)
+    loop, until = asyncio.get_running_loop(), math.inf
+    items: asyncio.Queue[_Item[T]] = asyncio.Queue()
+    put = partial(_tell, loop, items.put_nowait)
+    thread = _start(lambda: _drain(make, put, lambda: time.monotonic() < until))
     last = False
     try:
         while True:
@@ -160,8 +182,28 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T
     finally:
         error = None  # its traceback holds this frame
         if not last:
-            patience = time.monotonic() + _A_MOMENT
+            until = time.monotonic() + _A_MOMENT
             hang_up(thread)
+
+
+def _drain(
+    make: Callable[[], Iterator[T]], put: Callable[[_Item[T]], None], wanted: Callable[[], bool]
+) -> None:
+    """Pass on the items of an iterator, in the thread of its own."""
+    iterator = None
+    try:
+        iterator = make()
+        for item in iterator:
+            put((item, None, False))
+            if not wanted():
+                break
+        put((None, None, True))
+    except BaseException as error:
+        put((None, error, True))
+    finally:
+        close = getattr(iterator, "close", None)
+        if close:
+            close()
 
 
 def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, None, None]:
@@ -169,35 +211,19 @@ def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, No
 
     It runs on a private event loop in a helper thread, so it works in a plain script as well as where a loop is
     already running (Jupyter, a web server's handler). Closing this generator, an error in the caller or Ctrl-C
-    cancels the run and waits until it is over.
+    cancels the run and waits until it is over and its threads have ended.
+
+    Args:
+        make: makes the iterator; called on the private loop.
+
+    Raises:
+        BaseException: whatever the iterator raises.
     """
-    items: queue.SimpleQueue[tuple[T | None, BaseException | None, bool]] = queue.SimpleQueue()
-    running: dict[str, Any] = {}
-    ready = threading.Event()
-
-    async def pump() -> None:
-        running["loop"], running["task"] = asyncio.get_running_loop(), asyncio.current_task()
-        ready.set()
-        generator = make()
-        try:
-            async for item in generator:
-                items.put((item, None, False))
-        finally:
-            await generator.aclose()
-
-    def work() -> None:
-        try:
-            asyncio.run(pump())
-        except BaseException as error:
-            items.put((None, error, True))
-        else:
-            items.put((None, None, True))
-        finally:
-            ready.set()
-
-    thread = _start(work)
+    items: queue.SimpleQueue[_Item[T]] = queue.SimpleQueue()
+    pump = _Pump(make, items.put)
     over = False
     try:
+        pump.start()
         while True:
             item, error, over = items.get()
             if error is not None:
@@ -207,7 +233,59 @@ def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, No
             yield item  # type: ignore[misc]
     finally:
         error = None  # its traceback holds this frame
-        if not over:
-            ready.wait()
-            _tell(running["loop"], running["task"].cancel)
-        thread.join()
+        pump.end(early=not over)
+
+
+class _Pump(Generic[T]):
+    """Passes on the items of an async iterator, which it runs on an event loop of its own in a thread of its own.
+
+    Args:
+        make: makes the iterator.
+        put: takes each item.
+    """
+
+    def __init__(
+        self, make: Callable[[], ClosableIterator[T]], put: Callable[[_Item[T]], None]
+    ) -> None:
+        self._make, self._put = make, put
+        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    def start(self) -> None:
+        self._thread = _start(self._run)
+
+    def end(self, *, early: bool) -> None:
+        """Wait for the thread; cancel the iterator first if it ends early."""
+        if self._thread is None:
+            return
+        if early:
+            self._ready.wait()
+            if self._loop and self._task:
+                _tell(self._loop, self._task.cancel)
+        self._thread.join()
+        if early:
+            _join(self._threads)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._pass_on())
+        except BaseException as error:
+            self._put((None, error, True))
+        else:
+            self._put((None, None, True))
+        finally:
+            self._ready.set()
+
+    async def _pass_on(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        _started[self._loop] = self._threads
+        self._ready.set()
+        iterator = self._make()
+        try:
+            async for item in iterator:
+                self._put((item, None, False))
+        finally:
+            await iterator.aclose()

@@ -9,10 +9,11 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatResponse
 
 from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._providers.environment import no_key
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.models import missing_key
-from llama_index.packs.mixture_of_agents._providers.transport import Transport
+from llama_index.packs.mixture_of_agents._providers.transport import Transport, has_clients
 from llama_index.packs.mixture_of_agents.errors import (
     OF_THE_ENDPOINT,
     RETRYABLE,
@@ -56,6 +57,13 @@ class Caller:
         policy = agent.call or self._recipe.call
         made = Transport(agent.llm, shared=policy.shared_clients)
         return self._transports.setdefault(id(agent.llm), made)
+
+    async def prepare(self, agents: Sequence[Agent]) -> None:
+        """Make what the agents' LLMs are asked with, in a thread: on the loop, each would hold up the next one's start."""
+        unknown = [agent for agent in agents if id(agent.llm) not in self._transports]
+        new = [agent for agent in unknown if has_clients(agent.llm)]
+        if new:
+            await in_thread(lambda: [self.transport(agent).prepare() for agent in new])
 
     def endpoint(self, transport: Transport) -> Endpoint:
         """What all calls to the same model at the same address share."""

@@ -126,6 +126,7 @@ class _Run:
         assert self.state.start
         emit(self.state.start)
         try:
+            await self.job.caller.prepare(self.recipe.agents)
             self.answering.check_circuits()
             proposals = await self.propose() if self.fans_out() else ()
             answered = await self.answer(proposals)

@@ -10,6 +10,7 @@ import asyncio
 import re
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from importlib import import_module
@@ -35,6 +36,11 @@ from .facts import (
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
 from .sdk_clients import with_checks, without_retries
 from .streams import OnChunk, Streamed, heard
+
+
+def has_clients(llm: LLM) -> bool:
+    """Whether an LLM's class keeps clients of its provider's SDK, which take time to make."""
+    return hasattr(llm, "_get_aclient") or hasattr(llm, "_client")
 
 
 def _nothing_more() -> None:
@@ -78,6 +84,17 @@ class Transport:
         self._native_stream = _is_own(llm, "astream_chat")
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
         self._unlimited: Transport | None = None
+
+    def prepare(self) -> None:
+        """Make the LLM's async client and import what it needs, which takes up to seconds in a new process.
+
+        An error is left to the call that needs the client.
+        """
+        with suppress(Exception):
+            if getattr(self.llm, "reuse_client", True):  # else each call makes its own
+                make: Any = getattr(self.llm, "_get_aclient", None)
+                client: Any = make() if make else getattr(self.llm, "_client", None)
+                getattr(getattr(client, "chat", None), "completions", None)
 
     @property
     def offers_samples(self) -> bool:

@@ -24,6 +24,8 @@ class Row:
 
     Attributes:
         place: "layer 1", where the layer's first call stands; "aggregator"; "total".
+        seconds: of a proposer, from its layer's start, so that its layer's calls can be compared; of others, from
+            their own.
         failed: whether the call gave nothing of use.
         critical: whether the call held its layer up.
         remark: what is out of the ordinary about it.
@@ -67,22 +69,29 @@ def one_line(text: str, length: int) -> str:
 
 def rows(result: "MixtureResult") -> Iterator[Row]:
     """A row for each call, layer by layer, and the total."""
-    critical = {call.call for call in result.critical_path}
+    critical = {call.call for call in held_up(result)}
     for layer in result.layers:
         places = {"proposer": f"layer {layer.layer}", "aggregator": "aggregator", "judge": "judge"}
         seen: set[str] = set()
         for call in layer.calls:
             place = "" if call.role in seen else places[call.role]
             seen.add(call.role)
-            yield _row(place, call, result.cost_of(call), critical=call.call in critical)
+            begun = layer.started if call.role == "proposer" else call.started
+            cost = result.cost_of(call)
+            yield _row(place, call, cost, call.ended - begun, critical=call.call in critical)
     yield _total(result)
 
 
-def _row(place: str, call: CallFinished, cost: Cost, *, critical: bool) -> Row:
+def held_up(result: "MixtureResult") -> tuple[CallFinished, ...]:
+    """The call that held up each layer of proposers, for a mark: the critical path without the aggregator."""
+    return tuple(call for call in result.critical_path if call.role != "aggregator")
+
+
+def _row(place: str, call: CallFinished, cost: Cost, seconds: float, *, critical: bool) -> Row:
     return Row(
         place,
         name_of(call),
-        f"{call.elapsed:.2f}",
+        f"{seconds:.2f}",
         *tokens(call.usage),
         money(cost),
         remark(call),
@@ -164,7 +173,8 @@ def footnotes(result: "MixtureResult") -> Iterator[str]:
         yield "~ estimated: the provider gave no numbers."
     if result.cost.unpriced:
         yield f"? no price known for {', '.join(result.cost.unpriced)}."
-    yield "* held its layer up."
+    if held_up(result):
+        yield "* held its layer up."
 
 
 def _count(number: int, what: str) -> str:

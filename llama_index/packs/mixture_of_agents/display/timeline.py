@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.packs.mixture_of_agents.events import CallFinished
 
-from .rows import money, name_of, one_line, remark, tokens
+from .rows import held_up, money, name_of, one_line, remark, tokens
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
@@ -41,7 +41,7 @@ def timeline(result: "MixtureResult") -> Any:
     firsts = [call for call in result.calls if call.first_token is not None]
     if firsts:
         figure.add_trace(_first_tokens(go, firsts))
-    figure.add_trace(_edges(go, result.critical_path))
+    figure.add_trace(_edges(go, held_up(result)))
     _lay_out(figure, result)
     return figure
 
@@ -117,7 +117,7 @@ def _first_tokens(go: Any, calls: list[CallFinished]) -> Any:
 
 def _edges(go: Any, calls: Sequence[CallFinished]) -> Any:
     return go.Bar(
-        name="critical path",
+        name="held its layer up",
         orientation="h",
         y=[_place(call) for call in calls],
         base=[call.started for call in calls],

@@ -7,6 +7,7 @@ from typing import Any, cast
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._checks import (
+    MOST_SAMPLES,
     bound,
     changed,
     is_a,
@@ -142,7 +143,7 @@ class Proposer(Agent):
     def __post_init__(self) -> None:
         # dataclass(slots=True) makes a new class, so the zero-argument super() would look in the wrong one
         Agent.__post_init__(self)
-        whole("Proposer", 1, samples=self.samples)
+        whole("Proposer", 1, MOST_SAMPLES, samples=self.samples)
 
 
 def kinds_taken(proposer: Proposer) -> Collection[str]:

@@ -10,6 +10,7 @@ from llama_index.core.llms.llm import LLM
 from typing_extensions import Unpack
 
 from llama_index.packs.mixture_of_agents._checks import (
+    MOST_LAYERS,
     bound,
     is_a,
     is_number,
@@ -199,6 +200,7 @@ class Recipe:
             object.__setattr__(self, "aggregator", _aggregator(self.aggregator))
         object.__setattr__(self, "fallbacks", tuple(map(_aggregator, fallbacks)))
         require(bool(self.layers), "Recipe.layers", (), "a recipe needs at least one layer")
+        whole("Recipe", 1, MOST_LAYERS, layers=len(self.layers))
         positive("Recipe", deadline=self.deadline)
         bound("Recipe", max_tokens=self.max_tokens)
         not_negative("Recipe", temperature=self.temperature)
@@ -338,7 +340,7 @@ def moa(
     Raises:
         RecipeError: a part is missing, does not exist, or makes no sense.
     """
-    whole("", 1, layers=layers)
+    whole("", 1, MOST_LAYERS, layers=layers)
     settings: dict[str, Any] = dict(policies)
     of_layer = {name: settings.pop(name) for name in ("quorum", "grace") if name in settings}
     layer = Layer(proposers, select=select, **of_layer)
