@@ -1,5 +1,6 @@
 """A request costs the server little, however much is wrong with it."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,6 +11,8 @@ from pydantic import ValidationError
 
 from llama_index.packs.mixture_of_agents.server import create_app
 from llama_index.packs.mixture_of_agents.server.chat_schema import DEEPEST, MOST, ChatRequest
+from llama_index.packs.mixture_of_agents.server.ignored_fields import IgnoredFields
+from llama_index.packs.mixture_of_agents.server.served_model import Model, Question
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 CHAT = "/v1/chat/completions"
@@ -53,7 +56,6 @@ FULL_OF_MISTAKES: list[dict[str, Any]] = [
     {"tools": SEVERAL},
     {"stop": SEVERAL},
     {"mixture": {f"strange{number}": 1 for number in range(1000)}},
-    {f"strange{number}": 1 for number in range(1000)},
 ]
 
 
@@ -193,7 +195,8 @@ async def test_fields_that_ask_for_nothing_are_accepted(fields):
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"max_tokens": 16.5}, "max_tokens"),
         ({"max_tokens": 1e300}, "max_tokens"),
-        ({"strange": None}, "strange"),
+        ({"audio": {}}, "audio: is not supported"),
+        ({"mixture": {"strange": 1}}, "mixture.strange"),
     ],
     ids=str,
 )
@@ -223,3 +226,75 @@ async def test_names_and_refusals_in_the_history_reach_the_llm():
         None,
         None,
     ]
+
+
+async def test_unknown_fields_are_ignored_and_named_in_a_header():
+    llm = ScriptedLLM("ok")
+    app = create_app({"one": llm})
+    for stream in (False, True):
+        body = {**BODY, "top_k": 5, "min_p": None, "stream": stream}
+        answer = await post(app, json.dumps(body).encode())
+        assert answer.status_code == 200
+        assert answer.headers["x-ignored-fields"] == "top_k, min_p"
+    assert [asked.kwargs for asked in llm.asked] == [{}, {}]
+    assert "x-ignored-fields" not in (await post(app, json.dumps(BODY).encode())).headers
+
+
+async def test_whatever_a_field_is_called_the_header_stays_short_and_harmless():
+    strange = {"a\r\nSet-Cookie: x": 1, "schl\xfcssel": 1, "x" * 1000: 1}
+    strange |= {f"strange{number}": 1 for number in range(1000)}
+    answer = await post(
+        create_app({"one": ScriptedLLM("ok")}), json.dumps({**BODY, **strange}).encode()
+    )
+    assert answer.status_code == 200
+    named = answer.headers["x-ignored-fields"]
+    assert named.startswith("a\\r\\nSet-Cookie: x, schl\\xfcssel, xxx")
+    assert len(named) < 2000
+    assert "set-cookie" not in answer.headers
+
+
+async def test_an_ignored_field_is_logged_once_a_minute(caplog):
+    app = create_app({"one": ScriptedLLM("ok")})
+    for _ in range(3):
+        await post(app, json.dumps({**BODY, "top_k": 5}).encode())
+    assert [one.getMessage() for one in caplog.records if "top_k" in one.getMessage()] == [
+        "ignored the unknown field 'top_k' of a request"
+    ]
+
+
+def test_a_field_is_logged_again_after_a_minute_and_memory_stays_bounded():
+    told = IgnoredFields()
+    assert told.log(["top_k", "min_p"], now=0.0) == ["top_k", "min_p"]
+    assert told.log(["top_k"], now=59.0) == []
+    assert told.log(["top_k"], now=61.0) == ["top_k"]
+    for number in range(10_000):
+        told.log([f"strange{number}"], now=62.0)
+    assert len(told) <= 1000
+
+
+async def get(app, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        return await client.get(path)
+
+
+async def test_the_server_is_ready_until_it_is_full_or_ends():
+    go = asyncio.Event()
+
+    async def wait(_):
+        await go.wait()
+        return "ok"
+
+    app = create_app({"one": ScriptedLLM(wait)}, in_flight=1, keys=["a-key"])
+    assert (await get(app, "/ready")).json() == {"status": "ready"}
+    run = app.state.runs.begin(Model("one", ScriptedLLM(wait)), Question((), {}), stream=False)
+    full = await get(app, "/ready")
+    assert (full.status_code, full.json()["error"]["code"]) == (503, "busy")
+    assert (await get(app, "/health")).status_code == 200
+    go.set()
+    await run.task
+    assert (await get(app, "/ready")).status_code == 200
+    app.state.runs.drain()
+    ending = await get(app, "/ready")
+    assert (ending.status_code, ending.json()["error"]["code"]) == (503, "server_ending")
+    assert (await get(app, "/health")).status_code == 200

@@ -29,10 +29,11 @@ def message_of(given: Any) -> ChatMessage:
     """Read one message (https://platform.openai.com/docs/api-reference/chat/create, "messages").
 
     Args:
-        given: the message: ``role``, ``content``, and ``tool_calls`` or ``tool_call_id`` where the role has them.
+        given: the message: ``role``, ``content``, ``name``, and of its role ``tool_calls``, ``refusal``, ``tool_call_id``.
 
     Returns:
-        The message in LlamaIndex's form. Tool calls become blocks.
+        The message in LlamaIndex's form. Tool calls become blocks, a refusal becomes text, and a name stands in
+        ``additional_kwargs``, as LlamaIndex has no other place for it.
 
     Raises:
         ValueError: The message is not in OpenAI's format; the text says what is wrong.
@@ -41,13 +42,13 @@ def message_of(given: Any) -> ChatMessage:
         problem = f'a message is {given!r}; write {{"role": "user", "content": "..."}}'
         raise ValueError(problem)  # noqa: TRY004 - like every other mistake in the data
     message: Mapping[str, Any] = given  # type: ignore[reportUnknownVariableType]
-    role, calls = message.get("role"), message.get("tool_calls")
+    role, calls, refusal = (message.get(name) for name in ("role", "tool_calls", "refusal"))
     if not isinstance(role, str) or role not in _ROLES:
         known = "user, assistant, system, developer or tool"
         raise ValueError(f"a message has the role {role!r}; the roles are {known}")
     if calls and role != "assistant":
         raise ValueError(f'a message of the role {role!r} has "tool_calls"; only "assistant" has')
-    blocks = _blocks(message.get("content"), may_be_empty=bool(calls))
+    blocks = _blocks(message.get("content"), may_be_empty=bool(calls or refusal))
     if role == "tool":
         call_id = message.get("tool_call_id")
         if not isinstance(call_id, str) or not call_id:
@@ -56,7 +57,12 @@ def message_of(given: Any) -> ChatMessage:
             )
         kept = {"tool_call_id": call_id}
         return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=kept)
-    return ChatMessage(role=_ROLES[role], blocks=[*blocks, *_calls(calls)])
+    if role == "assistant" and isinstance(refusal, str) and refusal:
+        blocks.append(TextBlock(text=refusal))
+    name = message.get("name")
+    named = {"name": name} if isinstance(name, str) and name else {}
+    blocks += _calls(calls)
+    return ChatMessage(role=_ROLES[role], blocks=blocks, additional_kwargs=named)
 
 
 def _blocks(content: Any, *, may_be_empty: bool) -> list[ContentBlock]:
@@ -109,6 +115,6 @@ def _arguments(text: str) -> Any:
     """The arguments as an object, which some LLM classes need; anything else stays as it was written."""
     try:
         read: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return read if isinstance(read, dict) else text  # type: ignore[reportUnknownVariableType]

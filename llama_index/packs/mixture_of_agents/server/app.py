@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ from .error_bodies import (
     record,
 )
 from .guard import Guard
+from .ignored_fields import HEADER, IgnoredFields, printable
 from .in_flight import Run, Runs
 from .metrics import Metrics
 from .served_model import Model, Question
@@ -93,7 +95,7 @@ def create_app(
     _tell_problems(app, metrics)
     app.state.runs = Runs(metrics, in_flight)  # whoever runs the app can end them
     _add_chat(app, served, app.state.runs, heartbeat)
-    _add_rest(app, served, metrics)
+    _add_rest(app, served, app.state.runs, metrics)
     app.add_middleware(
         Guard, keys=[key.strip() for key in keys], largest_body=largest_body,
         body_timeout=body_timeout, metrics=metrics,
@@ -101,7 +103,7 @@ def create_app(
     if origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
-            allow_headers=["*"], expose_headers=["x-request-id", "x-should-retry"],
+            allow_headers=["*"], expose_headers=["x-request-id", "x-should-retry", HEADER],
         )  # fmt: skip
     return app
 
@@ -152,6 +154,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: float) -> None:
+    strangers = IgnoredFields()
     answered: dict[str, Any] = {
         "description": "The answer, or a stream of its chunks.",
         "model": ChatCompletion,
@@ -163,6 +166,8 @@ def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: 
         """Ask a model, whole or streamed: https://platform.openai.com/docs/api-reference/chat/create."""
         if not is_sayable(await request.body()):  # it is there already
             raise Refused(invalid(_UNSAYABLE))
+        ignored = printable(asked.model_extra or ())
+        strangers.log(ignored, time.monotonic())
         model, question = find(models, asked.model), Question.of(asked)
         model.check(question)
         options = asked.stream_options
@@ -174,6 +179,8 @@ def _add_chat(app: FastAPI, models: Mapping[str, Model], runs: Runs, heartbeat: 
         run = runs.begin(model, question, stream=bool(asked.stream))
         request.state.run = run  # which counts itself
         headers = {"x-request-id": writer.id}
+        if ignored:
+            headers[HEADER] = ", ".join(ignored)
         if asked.stream:
             await run.settled(request.receive, heartbeat)
             if run.task.done():
@@ -238,7 +245,7 @@ def find(models: Mapping[str, Model], name: str) -> Model:
     return models[name]
 
 
-def _add_rest(app: FastAPI, models: Mapping[str, Model], metrics: Metrics) -> None:
+def _add_rest(app: FastAPI, models: Mapping[str, Model], runs: Runs, metrics: Metrics) -> None:
     @app.get("/v1/models", responses={401: {"model": Error}})
     async def list_models() -> dict[str, Any]:
         """The models that can be asked."""
@@ -255,12 +262,18 @@ def _add_rest(app: FastAPI, models: Mapping[str, Model], metrics: Metrics) -> No
         """Whether the server answers; it asks no provider."""
         return {"status": "ok"}
 
+    @app.get("/ready", responses={503: {"model": Error}})
+    async def ready() -> dict[str, str]:
+        """Whether the server takes further questions: it is not ending, and there is room for a run."""
+        runs.check_ready()
+        return {"status": "ready"}
+
     @app.get("/metrics", response_class=Response, responses={401: {"model": Error}})
     async def show_metrics() -> Response:
         """Counts, for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    del list_models, retrieve_model, health, show_metrics
+    del list_models, retrieve_model, health, ready, show_metrics
 
 
 def _card(model: Model) -> dict[str, Any]:

@@ -1,47 +1,22 @@
 """A request in LlamaIndex's words: messages, keyword arguments of a chat, tools and schemas."""
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from llama_index.core.base.llms.types import (
-    AudioBlock,
-    ChatMessage,
-    ContentBlock,
-    ImageBlock,
-    MessageRole,
-    TextBlock,
-    ToolCallBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
 from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import ToolMetadata
-from pydantic import TypeAdapter
 
+from llama_index.packs.mixture_of_agents._messages.openai_format import message_of
 from llama_index.packs.mixture_of_agents._providers.facts import is_openai
 from llama_index.packs.mixture_of_agents._providers.structured import Schema, Told, Tools
 
-from .chat_schema import (
-    AssistantMessage,
-    AudioPart,
-    ChatRequest,
-    ImagePart,
-    JsonSchemaFormat,
-    Message,
-    NamedTool,
-    RefusalPart,
-    SchemaFormat,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from .chat_schema import ChatRequest, JsonSchemaFormat, Message, NamedTool, SchemaFormat
 from .error_bodies import Refused, invalid
 
-_object = TypeAdapter(dict[str, Any])
 _PARAMETERS = (
     "temperature",
     "top_p",
@@ -66,58 +41,17 @@ def messages_of(request: ChatRequest) -> list[ChatMessage]:
     """The conversation.
 
     Raises:
-        Refused: an image or a sound in it cannot be read.
+        Refused: An image or a sound in it cannot be read.
     """
-    return [_readable(number, message) for number, message in enumerate(request.messages)]
+    return [_read(number, message) for number, message in enumerate(request.messages)]
 
 
-def _readable(number: int, message: Message) -> ChatMessage:
+def _read(number: int, message: Message) -> ChatMessage:
     try:
-        return _message(message)
+        return message_of({"content": "", **message.model_dump(exclude_none=True)})
     except ValueError:
         place = f"messages[{number}].content"
         raise Refused(invalid("an image or a sound in it cannot be read", place)) from None
-
-
-def _message(message: Message) -> ChatMessage:
-    blocks = list(_blocks(message.content))
-    if isinstance(message, ToolMessage):
-        call = {"tool_call_id": message.tool_call_id}
-        return ChatMessage(role=MessageRole.TOOL, blocks=blocks, additional_kwargs=call)
-    named = {"name": message.name} if message.name else {}
-    if isinstance(message, UserMessage):
-        return ChatMessage(role=MessageRole.USER, blocks=blocks, additional_kwargs=named)
-    if isinstance(message, AssistantMessage):
-        if message.refusal:
-            blocks.append(TextBlock(text=message.refusal))
-        blocks += [_call(call) for call in message.tool_calls or ()]
-        return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=named)
-    # Not every LLM class knows the developer role. OpenAI's class restores it for the models that need it.
-    return ChatMessage(role=MessageRole.SYSTEM, blocks=blocks, additional_kwargs=named)
-
-
-def _blocks(content: str | Sequence[Any] | None) -> Iterator[ContentBlock]:
-    if isinstance(content, str):
-        yield TextBlock(text=content)
-        return
-    for part in content or ():
-        if isinstance(part, TextPart):
-            yield TextBlock(text=part.text)
-        elif isinstance(part, RefusalPart):
-            yield TextBlock(text=part.refusal)
-        elif isinstance(part, ImagePart):
-            yield ImageBlock(url=part.image_url.url, detail=part.image_url.detail)
-        elif isinstance(part, AudioPart):
-            sound = base64.b64decode(part.input_audio.data)
-            yield AudioBlock(audio=sound, format=part.input_audio.format)
-
-
-def _call(call: ToolCall) -> ToolCallBlock:
-    # Some LLM classes want the arguments as an object; what is none is told as it was written.
-    told: Any = call.function.arguments
-    with suppress(ValueError):
-        told = _object.validate_json(told)
-    return ToolCallBlock(tool_call_id=call.id, tool_name=call.function.name, tool_kwargs=told)
 
 
 _NOTHING_NEEDED: dict[str, Any] = {"type": "object", "properties": {}}

@@ -1,9 +1,9 @@
 """What a client asks: the body of https://platform.openai.com/docs/api-reference/chat/create.
 
-A field that is not named here is refused, as OpenAI does. Within messages, fields that no LLM class can be told are
-left aside, so that an answer can be sent back as it came.
+A field that is not named here is ignored; ``ChatRequest.model_extra`` holds it. A field without which the answer would
+be a wrong one is refused by its name.
 
-Of many mistakes one is told: to list them would take longer than anything else that a request can have the server do.
+Only one of many mistakes is reported: to list them all would take longer than anything else that a request can cause.
 """
 
 import json
@@ -23,12 +23,6 @@ MOST = 4096
 """Entries of a list."""
 DEEPEST = 100
 """Levels of a JSON schema, which is copied and written level by level: each takes some of Python's own stack."""
-UNSUPPORTED = frozenset(
-    {
-        "audio", "function_call", "functions", "moderation", "prediction", "top_logprobs", "web_search_options",
-    }
-)  # fmt: skip
-"""Fields of OpenAI's that are refused, unless they are null: then they ask for nothing."""
 _PERHAPS_UNSAYABLE = re.compile(rb"\\u[dD]|NaN|Infinity|\d[eE]\+?\d{3}")
 
 
@@ -62,6 +56,11 @@ def _no_logprobs(value: Any) -> Any:
     return False
 
 
+def _unsupported(value: Any) -> None:
+    if value is not None:
+        raise ValueError("is not supported; leave it out")
+
+
 def _text_alone(value: Any) -> Any:
     if value != ["text"]:
         raise ValueError('only ["text"] is supported')
@@ -86,6 +85,8 @@ def _parts(value: Any) -> Any:
 T = TypeVar("T")
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Many: TypeAlias = Annotated[list[T], Field(fail_fast=True), BeforeValidator(_few)]
+Parts: TypeAlias = Annotated[Many[T], Field(min_length=1)]
+Unsupported: TypeAlias = Annotated[None, BeforeValidator(_unsupported)]
 Text: TypeAlias = Annotated[str, AfterValidator(_encodable)]
 JsonSchema: TypeAlias = Annotated[dict[str, Any], AfterValidator(_shallow)]
 
@@ -159,25 +160,25 @@ class _Named(_Part):
 
 class Instruction(_Named):
     role: Literal["system", "developer"]
-    content: Text | Many[TextPart]
+    content: Text | Parts[TextPart]
 
 
 class UserMessage(_Named):
     role: Literal["user"]
-    content: Text | Many[Shown]
+    content: Text | Parts[Shown]
 
 
 class AssistantMessage(_Named):
     role: Literal["assistant"]
-    content: Text | Many[Said] | None = None
+    content: Text | Parts[Said] | None = None
     refusal: Text | None = None
     tool_calls: Many[ToolCall] | None = None
 
 
 class ToolMessage(_Part):
     role: Literal["tool"]
-    content: Text | Many[TextPart]
-    tool_call_id: str
+    content: Text | Parts[TextPart]
+    tool_call_id: Annotated[str, Field(min_length=1)]
 
 
 Message: TypeAlias = Annotated[
@@ -227,32 +228,28 @@ class StreamOptions(_Part):
     include_usage: bool | None = None
 
 
-class _Closed(BaseModel):
-    """Takes no field that it does not name."""
+class MixtureOptions(BaseModel):
+    """Our own part of a request. A field that it does not name is refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    proposals: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def keep_one_stranger(cls, body: Any) -> Any:
-        """All but the first of the fields that it does not name are left aside: that one is refused."""
+        """Drop all unknown fields but the first, which is the one that is reported."""
         if not isinstance(body, dict):
             return body
-        given = {
-            name: value
-            for name, value in cast("dict[str, Any]", body).items()
-            if value is not None or name in cls.model_fields or name not in UNSUPPORTED
-        }
+        given = cast("dict[str, Any]", body)
         strangers = set([name for name in given if name not in cls.model_fields][1:])
         return {name: value for name, value in given.items() if name not in strangers}
 
 
-class MixtureOptions(_Closed):
-    proposals: bool = False
-
-
-class ChatRequest(_Closed):
+class ChatRequest(BaseModel):
     """The body of a request; ``mixture`` is ours."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1, fail_fast=True), BeforeValidator(_few)]
@@ -280,8 +277,16 @@ class ChatRequest(_Closed):
     modalities: Annotated[list[str], BeforeValidator(_text_alone)] | None = None
     mixture: MixtureOptions | None = None
 
-    # What says something to OpenAI's own servers alone is taken and left aside.
+    audio: Unsupported = None
+    function_call: Unsupported = None
+    functions: Unsupported = None
+    top_logprobs: Unsupported = None
+    web_search_options: Unsupported = None
+
+    # These concern OpenAI's own servers alone, or save them work.
     metadata: Any = None
+    moderation: Any = None
+    prediction: Any = None
     prompt_cache_key: Any = None
     prompt_cache_options: Any = None
     prompt_cache_retention: Any = None

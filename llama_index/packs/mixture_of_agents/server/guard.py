@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .error_bodies import ENDING, OURS, Problem, record
 from .metrics import Metrics
 
-OPEN = frozenset({"/health"})
+OPEN = frozenset({"/health", "/ready"})
 """Paths that need no key."""
 
 

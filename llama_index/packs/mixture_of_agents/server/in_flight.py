@@ -122,7 +122,26 @@ class Runs:
     def __init__(self, metrics: Metrics, most: int | None) -> None:
         self._metrics, self._most = metrics, most
         self._under_way: set[Run] = set()
-        self.ending = False
+        self.ending = self._draining = False
+
+    def drain(self) -> None:
+        """Say that the server ends soon: it still answers, but a load balancer should send it nothing new."""
+        self._draining = True
+
+    def check_ready(self) -> None:
+        """Check that another run could begin.
+
+        Raises:
+            Refused: The server ends, or is full.
+        """
+        if self.ending or self._draining:
+            raise Refused(ENDING)
+        if self._is_full:
+            raise Refused(Problem(503, "As many runs are under way as there may be.", "busy"))
+
+    @property
+    def _is_full(self) -> bool:
+        return self._most is not None and len(self._under_way) >= self._most
 
     def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
         """Ask a model.
@@ -132,7 +151,7 @@ class Runs:
         """
         if self.ending:
             raise Refused(ENDING)
-        if self._most is not None and len(self._under_way) >= self._most:
+        if self._is_full:
             problem = f"{self._most} runs are under way, as many as there may be at once; ask again in a moment"
             raise Refused(
                 Problem(429, problem, "rate_limit_exceeded", headers={"Retry-After": "1"})
@@ -141,6 +160,10 @@ class Runs:
         self._under_way.add(run)
         run.task.add_done_callback(lambda _: self._under_way.discard(run))
         return run
+
+    def reopen(self) -> None:
+        """Let runs begin again: the application may be served once more."""
+        self.ending = self._draining = False
 
     def cut(self) -> None:
         """Cancel all that are under way, and let none begin, since the server ends."""

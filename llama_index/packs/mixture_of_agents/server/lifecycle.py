@@ -82,12 +82,13 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(_AT_ONCE, setattr, self, "force_exit", True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._runs.drain()
         over = asyncio.get_running_loop().call_later(self._grace, self._runs.cut)
         try:
             await super().shutdown(sockets)
         finally:
             over.cancel()
-            self._runs.ending = False  # the app may be served again
+            self._runs.reopen()
 
 
 def listen(host: str, port: int) -> socket.socket:
