@@ -662,7 +662,14 @@ class PanicException(BaseException):
     """What libraries written in Rust raise: no ``Exception``."""
 
 
-RAISED = [asyncio.CancelledError, PanicException]
+class UnspeakableError(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+RAISED = [asyncio.CancelledError, PanicException, UnspeakableError, StopIteration]
 
 
 @pytest.mark.parametrize("error", RAISED)

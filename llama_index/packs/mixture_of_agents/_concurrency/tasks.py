@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 _A_MOMENT = 0.02
 """Seconds in which tasks that were cancelled by somebody else come to their end."""
@@ -38,40 +36,13 @@ async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def outcome_of(ask: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
-    """Await something in a task of its own, and catch whatever it raises by itself.
-
-    A ``CancelledError`` among its errors is its own; one that is raised here comes from outside. Python 3.10 offers no
-    other way to tell the two apart.
-
-    Returns:
-        What it returned, and None; or None, and what it raised.
-
-    Raises:
-        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has been stopped.
-    """
-
-    async def caught() -> tuple[T | None, BaseException | None]:
-        try:
-            return await ask(), None
-        except BaseException as error:  # noqa: BLE001 - the caller decides what it means
-            return None, error
-
-    task = asyncio.ensure_future(caught())
-    try:
-        await asyncio.wait([task])
-    finally:
-        await stop([task])
-    return task.result()
-
-
 def _is_cancelled(task: asyncio.Future[Any]) -> bool:
     """Whether it is known that somebody has cancelled a task, which may not have ended yet."""
     cancelling: Any = getattr(task, "cancelling", None)  # since Python 3.11
     return bool(cancelling and cancelling())
 
 
-__all__ = ["expired", "expires_after", "hedged", "outcome_of", "put_off", "stop"]
+__all__ = ["expired", "expires_after", "hedged", "put_off", "stop"]
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as expires_after
@@ -95,6 +66,9 @@ def put_off(scope: Any, seconds: float) -> None:
             scope.reschedule(when)
         else:
             scope.update(when)
+
+
+T = TypeVar("T")
 
 
 async def hedged(

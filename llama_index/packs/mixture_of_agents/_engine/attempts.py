@@ -1,9 +1,10 @@
 """The requests of one call: they respect limits and deadlines, may be hedged, and their answers are judged."""
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
@@ -11,8 +12,8 @@ from llama_index.packs.mixture_of_agents._concurrency.tasks import (
     expired,
     expires_after,
     hedged,
-    outcome_of,
     put_off,
+    stop,
 )
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
@@ -25,6 +26,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import (
     read,
     verdict,
 )
+from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents._providers.usage import (
     estimate_usage,
@@ -39,6 +41,7 @@ from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from .endpoint import Endpoint
 from .request import Request, RunState, earliest
 
+T = TypeVar("T")
 _AGES = 1e6
 """Seconds."""
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
@@ -185,9 +188,12 @@ class Attempts:
         self._count()
         try:
             async with scope:
-                asked, error = await outcome_of(partial(self._ask, scope, received))
+                asked, error = await _outcome_of(partial(self._ask, scope, received))
             if asked:
-                return self._answer(*asked, begun)
+                attempt, usage = asked
+                self.spent.usage += usage
+                self.endpoint.usual.add(self.run.now() - begun)
+                return attempt
         except BaseException as late:
             if not expired(scope, late):  # cancelled from outside
                 self.spent.usage += unanswered_usage(self.request.messages, received)
@@ -212,43 +218,36 @@ class Attempts:
             self.spent.usage += unanswered_usage(sent, received)
         return Attempt(fault=fault, error=error)
 
-    def _answer(
-        self, answers: Sequence[Answer], response: ChatResponse | None, usage: Usage, begun: float
-    ) -> Attempt:
-        self.spent.usage += usage
-        self.endpoint.usual.add(self.run.now() - begun)
-        if self.request.samples > 1 and len(answers) == 1:
-            self.transport.refuse(("n",))  # this server ignores n: it is not sent again
-        return self._judged(answers, response)
-
     def _count(self) -> None:
         self.spent.requests += 1
 
-    async def _ask(
-        self, scope: Any, received: list[str]
-    ) -> tuple[Sequence[Answer], ChatResponse | None, Usage]:
-        """Ask once. Everything that may raise because of what the LLM says happens in here."""
-        messages, threaded = self.request.messages, self.run.job.threaded
-        on_chunk = self.request.on_chunk
-        sent = self.transport.parameters(self.parameters, stream=on_chunk is not None)
-        if on_chunk is None:
+    async def _ask(self, scope: Any, received: list[str]) -> tuple[Attempt, Usage]:
+        """Make one request and judge its answers. Whatever a response makes fail fails in here, and ends this call."""
+        request, threaded = self.request, self.run.job.threaded
+        sent = self.transport.parameters(self.parameters, stream=request.on_chunk is not None)
+        if request.on_chunk is None:
             response = await self.transport.chat(
-                messages, sent, threaded=threaded, again=self._count
+                request.messages, sent, threaded=threaded, again=self._count
             )
             answers, usage = read(response), read_usage(response)
-            return answers, self.request.reads(response), usage or await self._estimate(answers)
+        else:
+            pass_on = partial(self._pass_on, request.on_chunk, scope, received)
+            streamed = await self.transport.stream(
+                request.messages, sent, pass_on, threaded=threaded, again=self._count
+            )
+            response, usage = streamed.last, streamed.usage
+            answers = (assembled(streamed.text, response, streamed.finish_reason),)
+        if request.samples > 1 and len(answers) == 1:
+            self.transport.refuse(("n",))  # this server ignores n: it is not sent again
+        attempt = self._judged(answers, response and request.reads(response))
+        return attempt, usage or await self._estimate(answers)
 
-        async def pass_on(text: str, chunk: ChatResponse) -> None:
-            received.append(text)
-            self._mark(text, chunk.message)
-            await self._unhurried(scope, on_chunk(text, chunk))
-
-        streamed = await self.transport.stream(
-            messages, sent, pass_on, threaded=threaded, again=self._count
-        )
-        answers = (assembled(streamed.text, streamed.last, streamed.finish_reason),)
-        last = streamed.last and self.request.reads(streamed.last)
-        return answers, last, streamed.usage or await self._estimate(answers)
+    async def _pass_on(
+        self, on_chunk: OnChunk, scope: Any, received: list[str], text: str, chunk: ChatResponse
+    ) -> None:
+        received.append(text)
+        self._mark(text, chunk.message)
+        await self._unhurried(scope, on_chunk(text, chunk))
 
     async def _unhurried(self, scope: Any, reading: Awaitable[None]) -> None:
         """Wait for the reader of a streamed answer. No limit counts this time, which is not the LLM's."""
@@ -298,3 +297,31 @@ class Attempts:
         self._dropped.update(fault.refused)
         transport.refuse(fault.refused)
         return fault
+
+
+async def _outcome_of(ask: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
+    """Await something in a task of its own, and catch whatever it raises by itself.
+
+    A ``CancelledError`` among its errors is its own; one that is raised here comes from outside. Python 3.10 offers no
+    other way to tell the two apart.
+
+    Returns:
+        What it returned, and None; or None, and what it raised.
+
+    Raises:
+        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has been stopped.
+    """
+
+    async def caught() -> tuple[T | None, BaseException | None]:
+        try:
+            return await ask(), None
+        except BaseException as error:  # noqa: BLE001 - the caller decides what it means
+            return None, error
+
+    task = asyncio.ensure_future(caught())
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            await stop([task])
+    return task.result()
