@@ -13,6 +13,7 @@ from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.simulation import Reply, ToolCall
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 CHAT = "/v1/chat/completions"
@@ -55,6 +56,7 @@ REPLIES: dict[str, Any] = {
     "half a tool": ToolSelection(tool_id="1", tool_name="look", tool_kwargs={"at": "\ud83d"}),
     "no json": ToolSelection(tool_id="1", tool_name="look", tool_kwargs={"at": {1, 2}}),
     "twice": LOOKS,
+    "does both": [ToolSelection(tool_id="c", tool_name="City", tool_kwargs={}), LOOKS[0]],
     "is cancelled": asyncio.CancelledError(),
     "is strange": Strange(),
 }
@@ -150,15 +152,54 @@ def test_tools_and_a_schema_together_reach_openais_class_as_they_were_written(pr
         assert record.body["response_format"] == SCHEMA
 
 
-def test_tools_and_a_schema_together_are_refused_where_another_class_would_answer(providers):
+BOTH: Any = {"tools": [TOOL], "response_format": SCHEMA}
+CITY = ToolSelection(tool_id="c", tool_name="City", tool_kwargs={"name": "Paris"})
+
+
+@streamed
+@pytest.mark.parametrize("model", ["alone", "mixed"])
+def test_another_class_is_given_the_schema_as_one_more_tool(providers, model, stream):
+    city = Reply("Well.", tool_calls=(ToolCall("City", {"name": "Paris"}),))
+    providers.configure("mistral-small-latest", reply=[city, Reply(tool_calls=(ToolCall("look"),))])
     mistral = providers.mistral("mistral-small-latest")
-    models = {"mistral": mistral, "moa": mixture(mistral, providers.openai("gpt-4.1-mini"))}
+    models = {"alone": mistral, "mixed": mixture(mistral)}
     with served(models) as at, httpx.Client(base_url=at) as client:
-        for model in models:
-            answer = ask(client, model, tools=[TOOL], response_format=SCHEMA)
-            assert answer.status_code == 400
-            assert answer.json()["error"]["param"] == "response_format"
-    assert not providers.log()
+        first, second = (ask(client, model, stream=stream, **BOTH) for _ in range(2))
+    assert said(first) == (['{"name": "Paris"}'], [])
+    assert said(second) == ([], ["{}"])
+    for text, reason in ((first.text, "stop"), (second.text, "tool_calls")):
+        assert f'"finish_reason":"{reason}"' in text.replace(": ", ":")
+    for record in providers.log("mistral-small-latest"):
+        assert [one["function"]["name"] for one in record.body["tools"]] == ["look", "City"]
+        assert record.body["tools"][1]["function"]["parameters"] == SCHEMA["json_schema"]["schema"]
+        assert record.body["tool_choice"] == "required"
+        assert "response_format" not in record.body
+
+
+@streamed
+@mixed
+def test_a_tool_that_is_called_beside_the_schema_is_called_first(client, stream, mixed):
+    _, calls = said(ask(client, f"does both{mixed}", stream=stream, **BOTH))
+    assert calls == ['{"at": 1}']
+
+
+@streamed
+@mixed
+def test_what_is_written_in_place_of_calls_is_the_answer(client, stream, mixed):
+    texts, calls = said(ask(client, f"writes{mixed}", stream=stream, **BOTH))
+    assert ("".join(texts), calls) == ('{"name": "Paris"}', [])
+
+
+def test_a_client_that_wants_no_calls_gets_the_schema_alone():
+    llm = ScriptedLLM(CITY)
+    with served({"alone": llm}) as at, httpx.Client(base_url=at) as client:
+        answer = ask(client, "alone", tool_choice="none", **BOTH)
+        named = {**TOOL, "function": {**TOOL["function"], "name": "City"}}
+        other = ask(client, "alone", **{**BOTH, "tools": [named]})
+    assert said(answer) == (['{"name": "Paris"}'], [])
+    assert said(other)[1] == ['{"name": "Paris"}']  # the client's own tool of that name
+    asked = [[one["function"]["name"] for one in a.kwargs["tools"]] for a in llm.asked]
+    assert asked == [["City"], ["City", "City_"]]
 
 
 def test_the_smaller_of_the_clients_limit_and_the_llms_own_holds(providers):

@@ -1,11 +1,12 @@
 """A request in LlamaIndex's words: messages, keyword arguments of a chat, tools and schemas."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict
 from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import ToolMetadata
@@ -83,7 +84,8 @@ class OfferedTools(Tools):
 
     Attributes:
         several: whether one answer may call more than one.
-        with_schema: whether it says, too, which schema an answer has that calls none; OpenAI's class alone is told so.
+        with_schema: whether an answer that calls none has a schema. OpenAI's class is sent that beside the tools, any
+            other class as one more tool.
     """
 
     def __init__(self, request: ChatRequest) -> None:
@@ -103,14 +105,56 @@ class OfferedTools(Tools):
             self._as_written["tool_choice"] = written
         if several is not None:
             self._as_written["parallel_tool_calls"] = several
+        self._answer: _Offered | None = None
         if isinstance(wanted, JsonSchemaFormat):
             self._as_written["response_format"] = _written(wanted)
+            self._answer = _answer_tool(wanted, {spec["function"]["name"] for spec in specs})
 
     def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
         if is_openai(llm):
             others = {name: value for name, value in kwargs.items() if name != "tool_choice"}
             return list(messages), {**others, **deepcopy(self._as_written)}
-        return super().told(llm, messages, kwargs)
+        choice = kwargs.get("tool_choice")
+        if self._answer is None or choice not in (None, "none"):
+            return super().told(llm, messages, kwargs)
+        offered: Sequence[Any] = () if choice else self._tools
+        others = {name: value for name, value in kwargs.items() if name != "tool_choice"}
+        tools = Tools(
+            [*offered, self._answer], allow_parallel_tool_calls=self.several, tool_required=True
+        )
+        return tools.told(llm, messages, others)
+
+    def answered(
+        self, text: str, calls: tuple[ToolCallBlock, ...]
+    ) -> tuple[str, tuple[ToolCallBlock, ...]]:
+        """The text and the calls of an answer, without a call of the tool that stands for the schema.
+
+        The client's own tools go first: a model that calls one as well has not seen its result yet.
+        """
+        name = self._answer and self._answer.metadata.name
+        own = tuple(call for call in calls if call.tool_name != name)
+        filled = next((call for call in calls if call.tool_name == name), None)
+        if not self.several:
+            own = own[:1]
+        return (arguments_of(filled), ()) if filled and not own else (text, own)
+
+
+def _answer_tool(wanted: JsonSchemaFormat, taken: Collection[str]) -> "_Offered":
+    """The schema of an answer as a tool, under a name that no other tool has."""
+    name = wanted.json_schema.name
+    while name in taken:
+        name += "_"
+    schema = _written(wanted)["json_schema"].get("schema")
+    return _Offered({"name": name, "description": _GIVES_THE_ANSWER, "parameters": schema})
+
+
+_GIVES_THE_ANSWER = "Call this to give your answer, once you need no other tool."
+
+
+def arguments_of(call: ToolCallBlock) -> str:
+    """A tool call's arguments as JSON."""
+    arguments = call.tool_kwargs
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 class _OfferedMetadata(ToolMetadata):

@@ -36,7 +36,8 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .served_model import Answer, arguments_of
+from .chat_request import arguments_of
+from .served_model import Answer
 
 Reason = Literal["stop", "length", "tool_calls", "content_filter"]
 

@@ -1,6 +1,5 @@
 """An LLM as the server asks it, and what it answered."""
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,17 +8,22 @@ from typing import Any, TypeAlias
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._providers.facts import is_openai
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
 from llama_index.packs.mixture_of_agents._providers.structured import form_of
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import RunError
 from llama_index.packs.mixture_of_agents.events import Usage
-from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .chat_request import OfferedTools, WantedSchema, forms_of, messages_of, parameters_of
+from .chat_request import (
+    OfferedTools,
+    WantedSchema,
+    arguments_of,
+    forms_of,
+    messages_of,
+    parameters_of,
+)
 from .chat_schema import ChatRequest
 from .error_bodies import LLMFailed, Refused, invalid
 
@@ -53,10 +57,23 @@ class Question:
         """Whether the answer fills in a schema and calls no tool of the client's."""
         return isinstance(self.kwargs.get("response_format"), WantedSchema)
 
-    def allowed(self, calls: tuple[ToolCallBlock, ...]) -> tuple[ToolCallBlock, ...]:
-        """The calls of tools that one answer may hold: not every LLM can be told to call no more than one."""
+    @property
+    def may_fill_in(self) -> bool:
+        """Whether a call of a tool may turn out to be the answer, in place of its text."""
         tools = self.kwargs.get("tools")
-        return calls[:1] if isinstance(tools, OfferedTools) and not tools.several else calls
+        return self.fills_in or (isinstance(tools, OfferedTools) and tools.with_schema)
+
+    def read(
+        self, text: str, calls: tuple[ToolCallBlock, ...]
+    ) -> tuple[str, tuple[ToolCallBlock, ...]]:
+        """The text and the calls that the client gets of those of an answer.
+
+        Not every LLM can be told to call no more than one tool, and some fill in a schema by calling one.
+        """
+        tools = self.kwargs.get("tools")
+        if isinstance(tools, OfferedTools):
+            return tools.answered(text, calls)
+        return (arguments_of(calls[0]), ()) if calls and self.fills_in else (text, calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +114,11 @@ class Model:
         """Whether the LLM can be asked this.
 
         Raises:
-            Refused: it takes no tools, or none together with a schema.
+            Refused: it takes no tools.
         """
         form = form_of(question.kwargs)
         if form and not form.suits(self.llm):
             raise Refused(invalid(f"the model {self.name} takes no tools", "tools"))
-        if isinstance(form, OfferedTools) and form.with_schema and not _takes_both(self.llm):
-            problem = f"the model {self.name} takes tools or a schema, and not both in one request"
-            raise Refused(invalid(problem, "response_format"))
 
     async def answer(self, question: Question, hear: Hear | None = None) -> Answer:
         """Ask. Cancelling ends every request in flight.
@@ -117,7 +131,7 @@ class Model:
             RunError: a mixture has no answer.
             LLMFailed: another LLM has none.
         """
-        voice = Voice(hear, holds=question.fills_in) if hear else None
+        voice = Voice(hear, holds=question.may_fill_in) if hear else None
         on_piece = voice.say if voice else None
         try:
             reply = await self._respondent.ask(question.messages, question.kwargs, on_piece)
@@ -133,9 +147,7 @@ class Model:
         return answer
 
     def _answer(self, question: Question, reply: Reply, text: str) -> Answer:
-        calls = question.allowed(reply.calls)
-        if calls and question.fills_in:
-            text, calls = arguments_of(calls[0]), ()
+        text, calls = question.read(text, reply.calls)
         return Answer(text, calls, reply.finish_reason, reply.usage, reply.cost, reply.result)
 
 
@@ -167,17 +179,3 @@ class Voice:
         """The whole text, for a client that has heard nothing of it."""
         if text and not self._heard:
             await self._hear(text)
-
-
-def arguments_of(call: ToolCallBlock) -> str:
-    """A tool call's arguments as JSON."""
-    told = call.tool_kwargs
-    return told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
-
-
-def _takes_both(llm: LLM) -> bool:
-    """Whether whoever may write the answer is told of tools and a schema as they were written (wanted.py)."""
-    if not isinstance(llm, MixtureOfAgents):
-        return is_openai(llm)
-    writers = (llm.recipe.aggregator, *llm.recipe.fallbacks)
-    return all(writer is not None and is_openai(writer.llm) for writer in writers)
