@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import QUESTION, ask
 from hypothesis import given
 from hypothesis import strategies as st
-from llama_index.core.base.llms.types import ChatMessage
+from members import ONCE
 
 from llama_index.packs.mixture_of_agents import (
     AggregatorFailed,
     MixtureOfAgents,
-    MixtureResult,
     Proposer,
     QuorumNotMet,
     moa,
@@ -22,9 +22,6 @@ from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.simulation import HANG, OK, SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="Well?")]
-ONCE = CallPolicy(retries=0)
 
 
 class Clock:
@@ -137,10 +134,6 @@ def test_while_it_is_open_one_call_at_most_goes_through_and_none_before_its_time
 
 def limits(failures: int = 2, cooldown: float = 3600) -> Limits:
     return Limits(breaker=Breaker(failures, cooldown))
-
-
-async def ask(mixture: MixtureOfAgents) -> MixtureResult:
-    return (await mixture.achat(QUESTION)).additional_kwargs["mixture"]
 
 
 class Down(Exception):

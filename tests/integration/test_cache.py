@@ -1,6 +1,5 @@
 """Answers that were paid for once: what counts as the same, what never does, and where they are kept."""
 
-import asyncio
 import inspect
 import multiprocessing
 import sqlite3
@@ -12,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ALL_WAYS, QUESTION, ask
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.tools import FunctionTool
+from members import add
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
     MixtureOfAgents,
-    MixtureResult,
     Proposer,
     moa,
 )
@@ -29,27 +29,6 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.recipe import Recipe
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="What is it?")]
-WAYS = ["chat", "achat", "stream_chat", "astream_chat"]
-
-
-async def ask(
-    mixture: MixtureOfAgents, way: str = "achat", question: Any = QUESTION
-) -> MixtureResult:
-    if way == "chat":
-        response = await asyncio.to_thread(mixture.chat, question)
-    elif way == "achat":
-        response = await mixture.achat(question)
-    elif way == "stream_chat":
-        chunks = await asyncio.to_thread(lambda: list(mixture.stream_chat(question)))
-        response = chunks[-1]
-        assert "".join(c.delta or "" for c in chunks) == response.message.content
-    else:
-        chunks = [chunk async for chunk in await mixture.astream_chat(question)]
-        response = chunks[-1]
-        assert "".join(c.delta or "" for c in chunks) == response.message.content
-    return response.additional_kwargs["mixture"]
 
 
 def recipe(providers: SimulatedProviders, **policies: Any) -> Recipe:
@@ -62,7 +41,7 @@ def store() -> SimpleKVStore:
     return SimpleKVStore()
 
 
-@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("first", ALL_WAYS)
 async def test_the_same_question_is_answered_without_a_request_and_costs_nothing(
     providers: SimulatedProviders, tmp_path: Path, first: str
 ):
@@ -70,7 +49,7 @@ async def test_the_same_question_is_answered_without_a_request_and_costs_nothing
     paid = await ask(cached(recipe(providers), file), first)
     assert providers.counts().arrived == 5
     assert not any(call.cached for call in paid.calls)
-    for way in WAYS:
+    for way in ALL_WAYS:
         free = await ask(cached(recipe(providers), file), way)
         assert free.answer == paid.answer
         assert [c.proposals for c in free.calls] == [c.proposals for c in paid.calls]
@@ -107,7 +86,7 @@ async def test_whatever_changes_the_answer_is_asked_anew(
 
     for number in (0, 1, 0, 1):
         made, question = once(number)
-        await ask(cached(made, store), question=question)
+        await ask(cached(made, store), asked=question)
     models = [record.model for record in providers.log()]
     assert len([model for model in models if model != "gpt-4.1"]) == 2
 
@@ -160,11 +139,6 @@ async def test_failures_are_not_kept(providers: SimulatedProviders, store: Simpl
     again = await ask(cached(made, store))
     assert not again.failures
     assert [call.cached for call in again.calls] == [False, True, False]
-
-
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
 
 
 def subtract(a: int, b: int) -> int:

@@ -7,9 +7,16 @@ import time
 from typing import Any
 
 import pytest
+from asking import QUESTION, ask, stream_into, sync_and_async, whole_and_streamed
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback
+from members import (
+    forever,
+    llm_of,
+    of_both_classes,
+    one_proposer,
+)
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -37,38 +44,11 @@ from llama_index.packs.mixture_of_agents.simulation import (
 )
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Well?")]
-CLASSES = pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
-WAYS = pytest.mark.parametrize("way", ["sync", "async"])
-
-
-def llm_of(providers: SimulatedProviders, model: str, **settings: Any) -> Any:
-    make = providers.mistral if model.startswith("mistral") else providers.openai
-    return make(model, **settings)
-
-
-def one_proposer(llm: Any, policy: CallPolicy, **policies: Any) -> MixtureOfAgents:
-    return MixtureOfAgents(moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies))
-
-
-async def ask(mixture: MixtureOfAgents, way: str = "async") -> MixtureResult:
-    if way == "sync":
-        response = await asyncio.to_thread(mixture.chat, QUESTION)
-    else:
-        response = await mixture.achat(QUESTION)
-    return response.additional_kwargs["mixture"]
-
-
-async def forever(_: Any) -> str:
-    await asyncio.Event().wait()
-    raise AssertionError("it waits forever")
-
-
 # --- time ----------------------------------------------------------------------------------------
 
 
-@CLASSES
-@WAYS
+@of_both_classes
+@sync_and_async
 async def test_an_attempt_that_hangs_is_given_up_and_made_again(
     providers: SimulatedProviders, model: str, way: str
 ) -> None:
@@ -77,7 +57,7 @@ async def test_an_attempt_that_hangs_is_given_up_and_made_again(
     result = await ask(one_proposer(llm_of(providers, model), policy), way)
     assert result.answer == "at last"
     assert result.calls[0].attempts == 2
-    if way == "async":
+    if way == "achat":
         await providers.await_for(model, hung_up=1, open=0, timeout=2)
 
 
@@ -105,17 +85,12 @@ async def test_a_time_limit_that_the_llm_raises_itself_is_tried_again() -> None:
     assert (result.answer, len(llm.asked)) == ("at last", 3)
 
 
-async def stream_into(pieces: list[str], mixture: MixtureOfAgents) -> None:
-    async for chunk in await mixture.astream_chat(QUESTION):
-        pieces += [chunk.delta or ""]
-
-
 def writer(llm: Any, policy: CallPolicy) -> MixtureOfAgents:
     recipe = moa([ScriptedLLM("proposal")], Aggregator(llm, name="writer"), layers=1, call=policy)
     return MixtureOfAgents(recipe)
 
 
-@CLASSES
+@of_both_classes
 async def test_a_stream_may_take_longer_than_an_attempt_as_long_as_it_goes_on(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -126,7 +101,7 @@ async def test_a_stream_may_take_longer_than_an_attempt_as_long_as_it_goes_on(
     assert "".join(pieces) == words
 
 
-@CLASSES
+@of_both_classes
 async def test_a_stream_that_falls_silent_is_given_up(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -138,7 +113,7 @@ async def test_a_stream_that_falls_silent_is_given_up(
     await providers.await_for(model, hung_up=1, open=0, timeout=2)
 
 
-@CLASSES
+@of_both_classes
 async def test_a_stream_that_never_begins_is_asked_for_again(
     providers: SimulatedProviders, model: str
 ) -> None:
@@ -176,24 +151,17 @@ async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-@CLASSES
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@of_both_classes
+@whole_and_streamed
 def test_an_llm_whose_client_belongs_to_a_loop_that_is_gone_is_asked_in_a_thread(
-    providers: SimulatedProviders, model: str, streamed: bool
+    providers: SimulatedProviders, model: str, way: str
 ) -> None:
     # Without retries of its own to switch off, the mixture asks this very object, and so its client.
     llm = llm_of(providers, model, max_retries=0)
     asyncio.run(llm.achat(QUESTION))
     mixture = writer(llm, CallPolicy(retries=0))
 
-    async def result() -> MixtureResult:
-        if streamed:
-            response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-        else:
-            response = await mixture.achat(QUESTION)
-        return response.additional_kwargs["mixture"]
-
-    first, second = asyncio.run(result()), asyncio.run(result())
+    first, second = (asyncio.run(ask(mixture, way)) for _ in range(2))
     assert first.answer == second.answer != ""
     assert not first.degraded
     # What the closed loop refused may have left all the same; a socket is written to at once.

@@ -16,26 +16,18 @@ from contextlib import aclosing, asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION
+from members import six_calls
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureOfAgentsPack, Proposer, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import HANG, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Well?")]
-PROPOSERS = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-medium-latest")
+PROPOSERS = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-large-latest")
 pytestmark = pytest.mark.timeout(180)
 AT_ONCE = 0.1
 """Seconds within which a provider sees an open request closed."""
-
-
-def six_calls(providers: SimulatedProviders, **policies: Any) -> MixtureOfAgents:
-    proposers = [
-        providers.mistral(name) if "mistral" in name else providers.openai(name)
-        for name in PROPOSERS
-    ]
-    return MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1"), layers=2, **policies))
 
 
 class TooSlowError(AssertionError):

@@ -14,6 +14,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
+from wire import TOOL
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, config, moa
 from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
@@ -28,7 +29,6 @@ from llama_index.packs.mixture_of_agents.simulation import (
 )
 
 ASKED = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="Why?")]
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
 def body(providers: SimulatedProviders) -> dict[str, object]:

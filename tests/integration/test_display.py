@@ -24,7 +24,7 @@ from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, f
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 HOSTILE = "<script>alert(1)</script> [red]x[/red] \x1b[2J\x1b]0;owned\x07 &amp; </div>"
-QUESTION = [ChatMessage(role="user", content=f"What is {HOSTILE}?")]
+ASKED = [ChatMessage(role="user", content=f"What is {HOSTILE}?")]
 
 
 def hostile_mixture(**policies) -> MixtureOfAgents:
@@ -38,7 +38,7 @@ def hostile_mixture(**policies) -> MixtureOfAgents:
 
 @pytest.fixture
 def hostile() -> MixtureResult:
-    return hostile_mixture().chat(QUESTION).additional_kwargs["mixture"]
+    return hostile_mixture().chat(ASKED).additional_kwargs["mixture"]
 
 
 def cells(summary: str, start: str) -> list[str]:
@@ -56,7 +56,7 @@ def test_the_summary_has_a_line_for_each_call_and_a_total(providers: SimulatedPr
         call=CallPolicy(backoff=0),
         prices={"gpt-4.1-mini": (1, 10), "gpt-4.1": (2, 20)},
     )
-    result = MixtureOfAgents(recipe).chat(QUESTION).additional_kwargs["mixture"]
+    result = MixtureOfAgents(recipe).chat(ASKED).additional_kwargs["mixture"]
     summary = result.summary()
     layer, aggregator, total = (cells(summary, x) for x in ("layer 1", "aggregator", "total"))
     assert layer[0:2] + layer[3:] == [
@@ -176,7 +176,7 @@ def test_the_live_view_tells_why_there_is_no_answer():
         live(llm, Console(file=screen, width=100)),
         pytest.raises(Exception, match="needed 1 of 1"),
     ):
-        llm.chat(QUESTION)
+        llm.chat(ASKED)
     assert "No answer: layer 1 needed 1 of 1 proposals and got 0" in screen.getvalue()
 
 
@@ -195,7 +195,7 @@ def test_a_narrow_terminal_cuts_no_number(hostile: MixtureResult, width: int):
 def test_each_call_has_one_line_of_the_live_view(width: int):
     screen = StringIO()
     with live(llm := hostile_mixture(), Console(file=screen, width=width), answer=False):
-        list(llm.stream_chat(QUESTION))
+        list(llm.stream_chat(ASKED))
     calls = screen.getvalue().splitlines()[1:]
     assert len(calls) == len([line for line in calls if re.search(r"\d\.\d s", line)]) == 3
 
@@ -203,7 +203,7 @@ def test_each_call_has_one_line_of_the_live_view(width: int):
 def test_the_live_view_is_safe_too():
     screen = StringIO()
     with live(llm := hostile_mixture(), Console(file=screen, width=200)):
-        list(llm.stream_chat(QUESTION))
+        list(llm.stream_chat(ASKED))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", screen.getvalue())
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, QuorumNotMet, moa
@@ -13,7 +13,6 @@ from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, mak
 from llama_index.packs.mixture_of_agents.errors import ConfigError, Failure, FailureKind
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
-QUESTION = [ChatMessage(role="user", content="What does a generator do?")]
 CLASSES = pytest.mark.parametrize("name", ["openai", "mistral"])
 
 

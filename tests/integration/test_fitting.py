@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from asking import QUESTION, ask
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock
@@ -26,7 +27,6 @@ from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 WORDS = st.text(st.sampled_from("ab \n.!?\u3002\u00e9"), max_size=200)
-QUESTION = "Which of these is right?"
 
 
 def count_bytes(text: str) -> int:
@@ -46,8 +46,7 @@ def a_story(words: int) -> str:
 
 
 async def result_of(mixture: MixtureOfAgents, *messages: ChatMessage) -> MixtureResult:
-    asked = list(messages) or [ChatMessage(role="user", content=QUESTION)]
-    return (await mixture.achat(asked)).additional_kwargs["mixture"]
+    return await ask(mixture, asked=messages or QUESTION)
 
 
 class Nameless(ScriptedLLM):
@@ -174,7 +173,7 @@ async def test_proposals_are_cut_for_a_judge_with_a_small_window_and_keep_their_
     assert result.answer == "Short one."
     (_, asked) = judge.asked[0].messages
     before, _, behind = text_of(asked).partition(MARK)
-    assert before.startswith(f"# Conversation\n\n## user\n{QUESTION}")
+    assert before.startswith(f"# Conversation\n\n## user\n{QUESTION[0].content}")
     assert behind == "\n\n## Response 2\nShort one."
     assert 2500 < tokens_of(judge.asked[0].messages) <= 4096 - 500
     problem = "layer 1: proposals were cut to fit the context window of small"

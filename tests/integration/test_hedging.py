@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION, ask
+from members import of_both_classes, one_proposer
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Proposer, moa
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged
 from llama_index.packs.mixture_of_agents._engine.endpoint import UsualTime
 from llama_index.packs.mixture_of_agents.events import CallRetried
@@ -14,22 +15,14 @@ from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.simulation import HANG, OK, SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Well?")]
-CLASSES = pytest.mark.parametrize("model", ["gpt-4.1", "mistral-small-latest"])
 
-
-async def ask(llm: Any, policy: CallPolicy, **policies: Any) -> MixtureResult:
-    recipe = moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies)
-    return (await MixtureOfAgents(recipe).achat(QUESTION)).additional_kwargs["mixture"]
-
-
-@CLASSES
+@of_both_classes
 async def test_the_second_request_wins_and_the_first_one_is_hung_up(
     providers: SimulatedProviders, model: str
 ) -> None:
     providers.configure(model, script=[HANG, OK], reply="the second one")
     make = providers.mistral if "mistral" in model else providers.openai
-    result = await ask(make(model), CallPolicy(hedge_after=0.1))
+    result = await ask(one_proposer(make(model), CallPolicy(hedge_after=0.1)))
     assert result.answer == "the second one"
     (call,) = result.calls
     assert call.hedged
@@ -54,7 +47,7 @@ async def test_the_first_request_wins_if_it_is_faster_after_all() -> None:
             cancelled.set()
         return "never"
 
-    result = await ask(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01))
+    result = await ask(one_proposer(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01)))
     assert result.answer == "the first one"
     assert cancelled.is_set()
     assert result.calls[0].attempts == 2
@@ -62,14 +55,14 @@ async def test_the_first_request_wins_if_it_is_faster_after_all() -> None:
 
 async def test_an_answer_in_time_is_asked_for_once() -> None:
     llm = ScriptedLLM("at once")
-    result = await ask(llm, CallPolicy(hedge_after=30))
+    result = await ask(one_proposer(llm, CallPolicy(hedge_after=30)))
     assert len(llm.asked) == 1
     assert not result.calls[0].hedged
 
 
 async def test_a_failure_in_time_is_tried_again_and_not_hedged() -> None:
     llm = ScriptedLLM(ConnectionResetError("gone"), "at last")
-    result = await ask(llm, CallPolicy(hedge_after=30, backoff=0))
+    result = await ask(one_proposer(llm, CallPolicy(hedge_after=30, backoff=0)))
     assert result.answer == "at last"
     assert not result.calls[0].hedged
 
@@ -85,7 +78,9 @@ async def test_a_bad_answer_of_one_leaves_the_other_its_time() -> None:
         asyncio.get_running_loop().call_soon(second_is_done.set)
         return ""
 
-    result = await ask(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01, retries=0))
+    result = await ask(
+        one_proposer(ScriptedLLM(first, second), CallPolicy(hedge_after=0.01, retries=0))
+    )
     assert result.answer == "good"
     assert not result.failures
 
@@ -95,7 +90,7 @@ async def test_both_failing_is_one_failure_that_is_tried_again(
 ) -> None:
     providers.configure("gpt-4.1", latency=0.15, script=[failure(500), failure(503), OK])
     policy = CallPolicy(hedge_after=0.1, backoff=0)
-    result = await ask(providers.openai("gpt-4.1"), policy)
+    result = await ask(one_proposer(providers.openai("gpt-4.1"), policy))
     assert result.answer
     retried = [event for event in result.events if isinstance(event, CallRetried)]
     assert len(retried) == 1
@@ -120,7 +115,7 @@ async def test_a_hedge_takes_no_slot_that_is_not_free() -> None:
         return "slow"
 
     llm = ScriptedLLM(slow)
-    result = await ask(llm, CallPolicy(hedge_after=0.01), limits=Limits(in_flight=1))
+    result = await ask(one_proposer(llm, CallPolicy(hedge_after=0.01), limits=Limits(in_flight=1)))
     assert result.answer == "slow"
     assert len(llm.asked) == 1
     assert not result.calls[0].hedged
@@ -128,7 +123,9 @@ async def test_a_hedge_takes_no_slot_that_is_not_free() -> None:
 
 async def test_cancelling_cancels_both_requests(providers: SimulatedProviders) -> None:
     providers.hold("gpt-4.1")
-    asking = asyncio.ensure_future(ask(providers.openai("gpt-4.1"), CallPolicy(hedge_after=0.05)))
+    asking = asyncio.ensure_future(
+        ask(one_proposer(providers.openai("gpt-4.1"), CallPolicy(hedge_after=0.05)))
+    )
     await providers.await_for("gpt-4.1", held=2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):

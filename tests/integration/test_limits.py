@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import QUESTION, ask, sync_and_async
 from hypothesis import given
 from hypothesis import strategies as st
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.rate_limiter import BaseRateLimiter, TokenBucketRateLimiter
+from members import settle
 
 from llama_index.packs.mixture_of_agents import (
     DeadlineExceeded,
     MixtureOfAgents,
-    MixtureResult,
     Proposer,
     RecipeError,
     moa,
@@ -28,23 +28,6 @@ from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="Well?")]
-WAYS = pytest.mark.parametrize("way", ["sync", "async"])
-
-
-async def ask(mixture: MixtureOfAgents, way: str = "async") -> MixtureResult:
-    if way == "sync":
-        response = await asyncio.to_thread(mixture.chat, QUESTION)
-    else:
-        response = await mixture.achat(QUESTION)
-    return response.additional_kwargs["mixture"]
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
 
 # --- slots ---------------------------------------------------------------------------------------
 
@@ -203,7 +186,7 @@ def test_a_loop_that_was_closed_while_waiting_holds_up_nobody() -> None:
 # --- in a mixture --------------------------------------------------------------------------------
 
 
-@WAYS
+@sync_and_async
 async def test_no_more_calls_are_in_flight_than_the_limit_for_all_runs_together(
     providers: SimulatedProviders, way: str
 ) -> None:
@@ -322,10 +305,10 @@ class Recording(BaseRateLimiter):
         self.asked: list[tuple[str, int]] = []
 
     def acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("sync", num_tokens))
+        self.asked.append(("chat", num_tokens))
 
     async def async_acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("async", num_tokens))
+        self.asked.append(("achat", num_tokens))
 
 
 def with_limiter(llm: Any, limiter: Any) -> Any:
@@ -333,7 +316,7 @@ def with_limiter(llm: Any, limiter: Any) -> Any:
     return llm
 
 
-@WAYS
+@sync_and_async
 async def test_a_rate_limiter_is_told_of_each_request_once_and_of_its_tokens(
     providers: SimulatedProviders, way: str
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import QUESTION
 from llama_index.core import MockEmbedding, Settings
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -55,8 +56,6 @@ from llama_index.packs.mixture_of_agents.selection import Cluster, Diverse
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.simulation.conversation import text_of
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage("What is a generator?")]
 
 
 def mixture(

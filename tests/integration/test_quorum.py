@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import ask
+from members import Closed, forever, settle
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -25,14 +26,7 @@ from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Well?")]
 NEVER = 60.0
-
-
-class Closed(Exception):
-    """A provider's error that no further attempt cures."""
-
-    status_code = 403
 
 
 def waiting_for(event: asyncio.Event, answer: str) -> Callable[[Any], Any]:
@@ -41,17 +35,6 @@ def waiting_for(event: asyncio.Event, answer: str) -> Callable[[Any], Any]:
         return answer
 
     return reply
-
-
-async def forever(_: Any) -> str:
-    await asyncio.Event().wait()
-    raise AssertionError("it waits forever")
-
-
-async def settle() -> None:
-    """Until all that can happen has happened."""
-    for _ in range(100):
-        await asyncio.sleep(0)
 
 
 def named(**replies: Any) -> tuple[Proposer, ...]:
@@ -64,10 +47,6 @@ def one_layer(*proposers: Proposer, **settings: Any) -> tuple[MixtureOfAgents, S
     of_recipe = {name: settings.pop(name) for name in ("deadline", "call") if name in settings}
     recipe = Recipe((Layer(proposers, **settings),), Aggregator(aggregator), **of_recipe)
     return MixtureOfAgents(recipe), aggregator
-
-
-async def ask(mixture: MixtureOfAgents) -> MixtureResult:
-    return (await mixture.achat(QUESTION)).additional_kwargs["mixture"]
 
 
 def reason_of(result: MixtureResult) -> str:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from asking import QUESTION, ask
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ImageBlock,
@@ -29,7 +30,6 @@ from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="What is it?")]
 PRICES = {"gpt-4.1-mini": (1.0, 10.0), "mistral-small-latest": (2.0, 20.0), "gpt-4.1": (3.0, 30.0)}
 
 
@@ -168,7 +168,7 @@ async def test_cost_adds_up_over_calls_layers_and_the_run(providers: SimulatedPr
 
 async def test_a_sum_with_an_unknown_part_says_so(providers: SimulatedProviders):
     recipe = moa([ScriptedLLM(model="mine")], providers.openai("gpt-4.1"), layers=1)
-    result = (await MixtureOfAgents(recipe).achat(QUESTION)).additional_kwargs["mixture"]
+    result = await ask(recipe)
     assert result.cost.usd is None
     assert result.cost.at_least > 0
     assert result.cost.unpriced == ("mine",)

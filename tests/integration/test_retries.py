@@ -1,12 +1,12 @@
 """What is tried again, when, and how many requests reach the wire."""
 
-import asyncio
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from asking import QUESTION, ask, stream_into, sync_and_async
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
+from members import AT_ONCE, llm_of, of_both_classes, one_proposer
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -36,38 +36,15 @@ from llama_index.packs.mixture_of_agents.simulation import (
 )
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="What does a generator do?")]
-AT_ONCE = CallPolicy(backoff=0)
-CLASSES = pytest.mark.parametrize("model", ["gpt-4.1-mini", "mistral-small-latest"])
-WAYS = pytest.mark.parametrize("way", ["sync", "async"])
 
-
-def llm_of(providers: SimulatedProviders, model: str, **settings: Any) -> LLM:
-    make = providers.mistral if model.startswith("mistral") else providers.openai
-    return make(model, **settings)
-
-
-def one_proposer(llm: LLM, policy: CallPolicy = AT_ONCE, **policies: Any) -> MixtureOfAgents:
-    """A mixture whose answer is its only proposer's: one call a run."""
-    return MixtureOfAgents(moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies))
-
-
-async def ask(mixture: MixtureOfAgents, way: str = "async") -> MixtureResult:
-    if way == "sync":
-        response = await asyncio.to_thread(mixture.chat, QUESTION)
-    else:
-        response = await mixture.achat(QUESTION)
-    return response.additional_kwargs["mixture"]
-
-
-async def failed(mixture: MixtureOfAgents, way: str = "async") -> MixtureResult:
+async def failed(mixture: MixtureOfAgents, way: str = "achat") -> MixtureResult:
     with pytest.raises(QuorumNotMet) as raised:
         await ask(mixture, way)
     return raised.value.result
 
 
-@CLASSES
-@WAYS
+@of_both_classes
+@sync_and_async
 async def test_a_persistent_500_makes_one_request_and_one_per_retry_whatever_the_class_does_itself(
     providers: SimulatedProviders, model: str, way: str
 ) -> None:
@@ -87,13 +64,13 @@ async def test_a_client_that_the_user_made_does_not_retry_either(
     providers.configure("gpt-4.1", script=[failure(500)] * 50)
     with openai.OpenAI(api_key="k", base_url=providers.openai_base, max_retries=5) as client:
         llm = providers.openai("gpt-4.1", openai_client=client)
-        await failed(one_proposer(llm, AT_ONCE), "sync")
+        await failed(one_proposer(llm, AT_ONCE), "chat")
         assert client.max_retries == 5, "the user's own is left as it is"
     assert llm.max_retries == 3
     assert len(providers.log()) == 3
 
 
-@CLASSES
+@of_both_classes
 @pytest.mark.parametrize(
     "outcome",
     [
@@ -131,7 +108,7 @@ async def test_what_another_attempt_may_cure_is_tried_again(
     }
 
 
-@CLASSES
+@of_both_classes
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
 async def test_what_no_attempt_can_cure_is_asked_once(
     providers: SimulatedProviders, model: str, status: int
@@ -149,7 +126,7 @@ async def test_a_content_filter_is_not_asked_again(providers: SimulatedProviders
     assert len(providers.log()) == 1
 
 
-@CLASSES
+@of_both_classes
 @pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 async def test_a_provider_that_says_when_to_come_back_is_obeyed(
     providers: SimulatedProviders, model: str, as_date: bool
@@ -261,12 +238,7 @@ def aggregator_only(llm: LLM) -> MixtureOfAgents:
     return MixtureOfAgents(recipe)
 
 
-async def stream_into(pieces: list[str], mixture: MixtureOfAgents) -> None:
-    async for chunk in await mixture.astream_chat(QUESTION):
-        pieces += [chunk.delta or ""]
-
-
-@CLASSES
+@of_both_classes
 @pytest.mark.parametrize("outcome", [failure(500), failure(429), RESET], ids=lambda one: one.kind)
 async def test_a_stream_that_fails_before_its_first_token_is_asked_for_again(
     providers: SimulatedProviders, model: str, outcome: Outcome
@@ -279,7 +251,7 @@ async def test_a_stream_that_fails_before_its_first_token_is_asked_for_again(
     assert len(providers.log(model)) == 2
 
 
-@CLASSES
+@of_both_classes
 @pytest.mark.parametrize(
     "outcome", [RESET_MIDWAY, CLOSE_MIDWAY, BROKEN_JSON, ERROR_IN_STREAM], ids=lambda one: one.kind
 )

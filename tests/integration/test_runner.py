@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import QUESTION, ask, in_every_way, respond, whole_and_streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 from llama_index.core.llms.llm import LLM
 from llama_index.core.tools import FunctionTool
+from members import ONCE, Closed, forever
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -60,29 +62,10 @@ from llama_index.packs.mixture_of_agents.selection import (
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Well?")]
-ONCE = CallPolicy(retries=0)
-
-
-class Closed(Exception):
-    """A provider's error that no further attempt cures."""
-
-    status_code = 403
-
-
-async def forever(_: Any) -> str:
-    await asyncio.Event().wait()
-    raise AssertionError("it waits forever")
-
 
 def two_layers(aggregator: Any = None, **policies: Any) -> Recipe:
     proposers = [Proposer(ScriptedLLM(f"I am {name}"), name=name) for name in "abc"]
     return moa(proposers, aggregator or ScriptedLLM("the end"), layers=2, **policies)
-
-
-async def ask(recipe: Recipe, **kwargs: Any) -> MixtureResult:
-    response = await MixtureOfAgents(recipe).achat(QUESTION, **kwargs)
-    return response.additional_kwargs["mixture"]
 
 
 async def heard(recipe: Recipe) -> tuple[list[Event], BaseException | None]:
@@ -273,17 +256,13 @@ async def test_a_cut_off_answer_is_handed_over_and_said_to_be_one(
     assert result.degraded == ("the answer was cut off at its token limit; raise max_tokens",)
 
 
-@pytest.mark.parametrize("way", ["whole", "streamed"])
+@whole_and_streamed
 async def test_a_cut_off_stream_is_said_to_be_one_too(
     providers: SimulatedProviders, way: str
 ) -> None:
     providers.configure("mistral-small-latest", reply=Reply("It is a", finish_reason="length"))
     mixture = MixtureOfAgents(two_layers(providers.mistral("mistral-small-latest")))
-    if way == "whole":
-        response = await mixture.achat(QUESTION)
-    else:
-        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-    assert "cut off" in response.additional_kwargs["mixture"].degraded[0]
+    assert "cut off" in (await ask(mixture, way)).degraded[0]
 
 
 BAD_ANSWERS = {
@@ -327,17 +306,14 @@ async def test_a_tag_in_the_middle_of_an_answer_takes_nothing_behind_it_away() -
 HALVES = "Great \ud83d news"
 
 
-@pytest.mark.parametrize("streamed", [False, True])
+@whole_and_streamed
 async def test_half_a_character_is_replaced_wherever_a_model_says_it(
-    providers: SimulatedProviders, streamed: bool
+    providers: SimulatedProviders, way: str
 ) -> None:
     providers.configure("*", reply=Reply(HALVES, thinking="hm \udc00"))
     llm = providers.openai("gpt-4.1")
     mixture = MixtureOfAgents(moa([llm, ScriptedLLM(HALVES)], llm, layers=2))
-    if streamed:
-        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-    else:
-        response = await mixture.achat(QUESTION)
+    response = await respond(mixture, way)
     result = response.additional_kwargs["mixture"]
     assert response.message.content == "Great \ufffd news"
     assert {proposal.text for proposal in result.proposals} == {"Great \ufffd news"}
@@ -346,14 +322,14 @@ async def test_half_a_character_is_replaced_wherever_a_model_says_it(
     response.message.model_dump_json().encode()
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_reasoning_that_is_only_closed_is_no_part_of_the_answer(streamed: bool) -> None:
+@whole_and_streamed
+async def test_reasoning_that_is_only_closed_is_no_part_of_the_answer(way: str) -> None:
     writer = ScriptedLLM("I weigh it.\n</think>\n\nParis.\n")
     mixture = MixtureOfAgents(moa([ScriptedLLM("Use `<think>` and `</think>`.")], writer, layers=1))
-    if streamed:
-        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-    else:
+    if way == "achat":
         response = await mixture.achat(QUESTION)
+    else:  # what is said before the tag comes is not taken back
+        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
     assert response.message.content == "Paris."
     assert text_of(writer.asked[0].messages[0]).endswith("1. Use `<think>` and `</think>`.")
 
@@ -639,23 +615,12 @@ async def test_a_proposal_cut_off_at_its_limit_is_left_out_where_that_is_asked_f
 
 
 @pytest.mark.parametrize("text", [" \n final \n", "\n\nfinal", "final\n\n", " fi nal\n \n"])
-@pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
+@in_every_way
 async def test_the_answer_is_stripped_whichever_way_it_comes(way: str, text: str) -> None:
     mixture = MixtureOfAgents(moa([ScriptedLLM("a")], ScriptedLLM(text), layers=1))
-    pieces: list[str] = []
-    if way == "achat":
-        last = await mixture.achat(QUESTION)
-    elif way == "chat":
-        last = mixture.chat(QUESTION)
-    elif way == "stream_chat":
-        chunks = list(mixture.stream_chat(QUESTION))
-        pieces, last = [chunk.delta or "" for chunk in chunks], chunks[-1]
-    else:
-        chunks = [chunk async for chunk in await mixture.astream_chat(QUESTION)]
-        pieces, last = [chunk.delta or "" for chunk in chunks], chunks[-1]
+    last = await respond(mixture, way)
     assert last.message.content == text.strip()
     assert last.additional_kwargs["mixture"].answer == text.strip()
-    assert not pieces or "".join(pieces) == text.strip()
 
 
 class PanicException(BaseException):

@@ -14,12 +14,12 @@ from llama_index.llms.openai import OpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 from served import served
+from wire import MESSAGES
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION: Any = [{"role": "user", "content": "What is the capital of France?"}]
 WEATHER = {
     "type": "function",
     "function": {
@@ -54,13 +54,13 @@ def client(at, kind: Any = openai.OpenAI, key=KEY) -> Any:
 
 def ask(at, model="moa", **settings) -> Any:
     with client(at) as sdk:
-        return sdk.chat.completions.create(model=model, messages=QUESTION, **settings)
+        return sdk.chat.completions.create(model=model, messages=MESSAGES, **settings)
 
 
 def chunks(at, model="moa", **settings) -> list[Any]:
     with client(at) as sdk:
         return list(
-            sdk.chat.completions.create(model=model, messages=QUESTION, stream=True, **settings)
+            sdk.chat.completions.create(model=model, messages=MESSAGES, stream=True, **settings)
         )
 
 
@@ -116,7 +116,7 @@ def test_usage_is_streamed_only_to_whom_asks_for_it(at):
 
 def test_chunks_before_the_one_with_the_usage_say_null_where_usage_was_asked_for(at):
     for options, null in (({"include_usage": True}, True), ({"include_usage": None}, False)):
-        body = {"model": "moa", "messages": QUESTION, "stream": True, "stream_options": options}
+        body = {"model": "moa", "messages": MESSAGES, "stream": True, "stream_options": options}
         told = httpx.post(f"{at}/v1/chat/completions", json=body).text.split("\n\n")
         first = json.loads(told[0].removeprefix("data: "))
         assert ("usage" in first) is null
@@ -129,7 +129,7 @@ def test_the_schema_has_the_packages_version(at):
 
 
 def test_a_stream_ends_with_done_and_both_kinds_of_answers_carry_their_id(at):
-    body = {"model": "moa", "messages": QUESTION}
+    body = {"model": "moa", "messages": MESSAGES}
     whole = httpx.post(f"{at}/v1/chat/completions", json=body)
     stream = httpx.post(f"{at}/v1/chat/completions", json={**body, "stream": True})
     assert whole.headers["x-request-id"] == whole.json()["id"]
@@ -267,7 +267,7 @@ def test_a_schema_is_filled_in_by_a_mixture_whose_writer_only_knows_tools(stream
         tool_id="c", tool_name="City", tool_kwargs={"name": "P", "inhabitants": 2}
     )
     with served({"moa": mixture(filled)}) as at, client(at) as sdk:
-        asked = {"model": "moa", "messages": QUESTION, "response_format": City}
+        asked = {"model": "moa", "messages": MESSAGES, "response_format": City}
         if stream:
             with sdk.chat.completions.stream(**asked) as events:
                 answer = events.get_final_completion()

@@ -10,15 +10,13 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from served import served
+from wire import CHAT, MESSAGES, TOOL
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import Reply, ToolCall
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-CHAT = "/v1/chat/completions"
-QUESTION: Any = [{"role": "user", "content": "Why?"}]
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 SCHEMA = {
     "type": "json_schema",
     "json_schema": {
@@ -73,7 +71,7 @@ def client():
 
 
 def ask(client, model, **settings):
-    return client.post(CHAT, json={"model": model, "messages": QUESTION, **settings})
+    return client.post(CHAT, json={"model": model, "messages": MESSAGES, **settings})
 
 
 def said(answer) -> tuple[list[str], list[str]]:

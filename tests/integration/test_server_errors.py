@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from served import served
+from wire import BODY, CHAT, MESSAGES
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
@@ -31,9 +32,6 @@ from llama_index.packs.mixture_of_agents.server import create_app
 from llama_index.packs.mixture_of_agents.simulation import Outcome, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-CHAT = "/v1/chat/completions"
-QUESTION: Any = [{"role": "user", "content": "Why?"}]
-BODY: Any = {"model": "moa", "messages": QUESTION}
 KEY = "sk-a-key-of-this-server"
 
 
@@ -83,7 +81,7 @@ WRONG = [
     (b"{", None, "invalid_json"),
     (b"[1]", None, "invalid_json"),
     ({"model": "moa"}, "messages", "missing"),
-    ({"messages": QUESTION}, "model", "missing"),
+    ({"messages": MESSAGES}, "model", "missing"),
     ({"model": "moa", "messages": []}, "messages", "invalid_value"),
     ({"model": "moa", "messages": [{"role": "user"}]}, "messages[0].content", "missing"),
     ({"model": "moa", "messages": [{"role": "x", "content": ""}]}, "messages[0]", "invalid_value"),

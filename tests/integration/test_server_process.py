@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from programs import run_python
+from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureResult
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
-BODY: Any = {"model": "moa", "messages": [{"role": "user", "content": "Why?"}]}
 
 
 def accepts(host, port) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from asking import QUESTION
 from llama_index.core.base.llms.types import (
     CacheControl,
     CachePoint,
@@ -15,6 +16,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
+from members import add
 
 from llama_index.packs.mixture_of_agents import AggregatorFailed, MixtureOfAgents
 from llama_index.packs.mixture_of_agents._providers.structured import TOOLS_PROMPT
@@ -34,13 +36,7 @@ def weather(city: str) -> str:
     return f"18 degrees in {city}"
 
 
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
-
-
 TOOLS = [FunctionTool.from_defaults(weather), FunctionTool.from_defaults(add)]
-QUESTION = [ChatMessage("How warm is it in Paris?")]
 PARIS = ToolCall("weather", {"city": "Paris"})
 ONE_AND_TWO = ToolCall("add", {"a": 1, "b": 2})
 AGGREGATORS = {"openai": "gpt-4.1", "mistral": "mistral-large-latest"}

@@ -9,9 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from asking import (
+    ALL_WAYS,
+    QUESTION,
+    ask,
+    in_every_way,
+)
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
+from members import (
+    add,
+)
 
 from llama_index.packs.mixture_of_agents import (
     MixtureOfAgents,
@@ -28,28 +37,6 @@ from llama_index.packs.mixture_of_agents.replay import replay, trace_to
 from llama_index.packs.mixture_of_agents.result import saved_runs
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="What is it?")]
-WAYS = pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
-
-
-async def ask(
-    mixture: MixtureOfAgents, way: str = "achat", text: str = "What is it?"
-) -> MixtureResult:
-    messages = [ChatMessage(role="user", content=text)]
-    if way == "chat":
-        response = await asyncio.to_thread(mixture.chat, messages)
-    elif way == "achat":
-        response = await mixture.achat(messages)
-    elif way == "stream_chat":
-        chunks = await asyncio.to_thread(lambda: list(mixture.stream_chat(messages)))
-        response = chunks[-1]
-        assert "".join(c.delta or "" for c in chunks) == response.message.content
-    else:
-        chunks = [chunk async for chunk in await mixture.astream_chat(messages)]
-        response = chunks[-1]
-        assert "".join(c.delta or "" for c in chunks) == response.message.content
-    return response.additional_kwargs["mixture"]
 
 
 def real_recipe(providers: SimulatedProviders) -> Recipe:
@@ -70,7 +57,7 @@ def told(result: MixtureResult) -> list[object]:
     return [result.answer, result.message, result.degraded, calls]
 
 
-@WAYS
+@in_every_way
 async def test_a_real_run_is_replayed_without_the_network(
     providers: SimulatedProviders, tmp_path: Path, way: str
 ):
@@ -83,7 +70,7 @@ async def test_a_real_run_is_replayed_without_the_network(
     assert MixtureResult.load(file) == result
 
     asked = providers.counts().arrived
-    for again in ("chat", "achat", "stream_chat", "astream_chat"):
+    for again in ALL_WAYS:
         replayed = await ask(replay(recipe, file), again)
         assert told(replayed) == told(result)
         assert all(call.replayed for call in replayed.calls)
@@ -113,14 +100,15 @@ async def test_another_question_is_a_miss_that_says_what_the_file_has(tmp_path: 
     mixture.listen(trace_to(file))
     await ask(mixture)
     with pytest.raises(ReplayMiss) as caught:
-        await ask(replay(mixture, file), text="What else?")
+        await ask(replay(mixture, file), asked="What else?")
     assert str(caught.value) == (
-        f"{file} holds no run of this conversation: 'What else?' (it holds: 'What is it?')"
+        f"{file} holds no run of this conversation: 'What else?'"
+        f" (it holds: '{QUESTION[0].content}')"
     )
     assert caught.value.result.error.startswith(str(file))
 
 
-@WAYS
+@in_every_way
 async def test_a_missing_call_is_named(tmp_path: Path, way: str):
     file = tmp_path / "runs.jsonl"
     small = MixtureOfAgents(moa([ScriptedLLM("a", model="m1")], ScriptedLLM("b"), layers=1))
@@ -159,12 +147,7 @@ async def test_a_question_asked_several_times_is_answered_as_it_was_each_time(tm
     assert [(await ask(again)).answer for _ in range(3)] == ["first", "second", "second"]
 
 
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
-
-
-@WAYS
+@in_every_way
 async def test_tool_calls_of_the_aggregator_are_replayed(tmp_path: Path, way: str):
     call = ToolSelection(tool_id="call-1", tool_name="add", tool_kwargs={"a": 2, "b": 3})
     recipe = moa([ScriptedLLM("use add")], ScriptedLLM(call), layers=1)

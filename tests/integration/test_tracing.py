@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import ask, in_every_way
 from llama_index.core.callbacks import CallbackManager, CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext
 from pydantic import Field
 from tracers import REASON, TAKES_THIS_CORE
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, RunError, moa
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, RunError, moa
 from llama_index.packs.mixture_of_agents._engine.spans import MixtureEvent, anybody_listens
 from llama_index.packs.mixture_of_agents.events import CallFinished, CallStarted
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -30,9 +30,6 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 # openinference uses a method that pydantic deprecates; as an error it would keep it from making the LLMs' spans.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-QUESTION = [ChatMessage(role="user", content="What is it?")]
-WAYS = pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
 
 
 @pytest.fixture
@@ -82,26 +79,13 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-async def ask(mixture: MixtureOfAgents, way: str, question: str = "What is it?") -> MixtureResult:
-    messages = [ChatMessage(role="user", content=question)]
-    if way == "chat":
-        response = await asyncio.to_thread(mixture.chat, messages)
-    elif way == "achat":
-        response = await mixture.achat(messages)
-    elif way == "stream_chat":
-        response = (await asyncio.to_thread(lambda: list(mixture.stream_chat(messages))))[-1]
-    else:
-        response = [chunk async for chunk in await mixture.astream_chat(messages)][-1]
-    return response.additional_kwargs["mixture"]
-
-
 def two_layers(providers: SimulatedProviders) -> MixtureOfAgents:
     proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
     quick = CallPolicy(backoff=0)
     return MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1"), layers=2, call=quick))
 
 
-@WAYS
+@in_every_way
 async def test_a_run_of_two_layers_is_a_tree(
     providers: SimulatedProviders, exported: InMemorySpanExporter, way: str
 ):
@@ -159,7 +143,7 @@ async def test_no_tokens_are_counted_twice(
     assert summed == result.usage.input_tokens
 
 
-@WAYS
+@in_every_way
 async def test_two_runs_at_once_do_not_mix(
     providers: SimulatedProviders, exported: InMemorySpanExporter, way: str
 ):
@@ -316,7 +300,7 @@ class OldStyle(BaseCallbackHandler):
     def end_trace(self, trace_id: Any = None, trace_map: Any = None) -> None: ...
 
 
-@WAYS
+@in_every_way
 async def test_old_style_callbacks_hear_every_llm_call(way: str):
     inner, outer = OldStyle(), OldStyle()
     proposers = [ScriptedLLM("a", callback_manager=CallbackManager([inner]))]
@@ -338,7 +322,7 @@ class Raising(BaseEventHandler):
         raise RuntimeError(f"cannot handle {event!r}")
 
 
-@WAYS
+@in_every_way
 async def test_an_event_handler_that_raises_leaves_no_span_open(
     handlers: tuple[Spans, Events], way: str
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import ask
 from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import (
@@ -100,21 +100,11 @@ def unleash(providers: SimulatedProviders, seed: int) -> None:
 
 async def run_once(mixture: MixtureOfAgents, number: int, way: str) -> tuple[MixtureResult, bool]:
     """The result of one run, and whether it is an answer."""
-    question = [ChatMessage(role="user", content=f"Run {number}: what follows three?")]
     begun = time.perf_counter()
     try:
-        if way == "achat":
-            response = await mixture.achat(question)
-        elif way == "astream_chat":
-            response = [chunk async for chunk in await mixture.astream_chat(question)][-1]
-        elif way == "chat":
-            response = await asyncio.to_thread(mixture.chat, question)
-        else:
-            response = (await asyncio.to_thread(lambda: list(mixture.stream_chat(question))))[-1]
+        result, answered = await ask(mixture, way, f"Run {number}: what follows three?"), True
     except RunError as error:
         result, answered = error.result, False
-    else:
-        result, answered = response.additional_kwargs["mixture"], True
     assert time.perf_counter() - begun < DEADLINE + TOLERANCE
     assert result.elapsed < DEADLINE + TOLERANCE
     return result, answered

@@ -4,7 +4,6 @@ they send of what a recipe says.
 The integrations have a virtual environment of their own (make providers).
 """
 
-import asyncio
 import importlib
 import json
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION, ask, in_every_way
 from llama_index.core.prompts import PromptTemplate
 from llama_index.llms.openai import OpenAIResponses
 from pydantic import BaseModel
@@ -257,7 +256,6 @@ class Number(BaseModel):
 
 KEY = "a-secret-key"
 KEEP = CallPolicy(truncated="keep", retries=0)
-QUESTION = [ChatMessage(role="user", content="What is 6 times 7?")]
 EXPECTED = {
     "anthropic": Usage(60, 7, 0, 20, 1, cache_write_tokens=30),
     "google_genai": Usage(60, 12, 5, 20, 1),
@@ -266,23 +264,12 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("way", ["sync", "async"])
+@in_every_way
 @pytest.mark.parametrize("name", EXPECTED)
-async def test_usage_and_finish_reason_are_read(
-    name: str, way: str, streamed: bool, provider: Provider
-):
+async def test_usage_and_finish_reason_are_read(name: str, way: str, provider: Provider):
     llm, other = make(name, provider.base), make(name, provider.base)
     mixture = MixtureOfAgents(moa([llm], other, layers=1, call=KEEP, max_tokens=None))
-    if way == "sync":
-        response = await asyncio.to_thread(
-            lambda: list(mixture.stream_chat(QUESTION))[-1] if streamed else mixture.chat(QUESTION)
-        )
-    elif streamed:
-        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-    else:
-        response = await mixture.achat(QUESTION)
-    result = response.additional_kwargs["mixture"]
+    result = await ask(mixture, way)
     assert result.answer == "forty-two"
     assert [call.usage for call in result.calls] == [EXPECTED[name]] * 2
     (proposal,) = result.calls[-1].proposals
@@ -297,26 +284,15 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("way", ["sync", "async"])
+@in_every_way
 @pytest.mark.parametrize("name", SETTINGS)
-async def test_the_settings_of_a_recipe_reach_the_provider(
-    name: str, way: str, streamed: bool, provider: Provider
-):
+async def test_the_settings_of_a_recipe_reach_the_provider(name: str, way: str, provider: Provider):
     llm = make(name, provider.base, temperature=0.9)
     before = llm.model_dump()
     proposer = Proposer(llm, temperature=0.25, max_tokens=77)
     aggregator = Aggregator(llm, temperature=0.5, max_tokens=78)
     mixture = MixtureOfAgents(moa([proposer], aggregator, layers=1, call=KEEP))
-    if way == "sync" and streamed:
-        await asyncio.to_thread(lambda: list(mixture.stream_chat(QUESTION, top_p=0.75)))
-    elif way == "sync":
-        await asyncio.to_thread(mixture.chat, QUESTION, top_p=0.75)
-    elif streamed:
-        async for _ in await mixture.astream_chat(QUESTION, top_p=0.75):
-            pass
-    else:
-        await mixture.achat(QUESTION, top_p=0.75)
+    await ask(mixture, way, top_p=0.75)
     place, names = SETTINGS[name]
     said = [body[place[0]] if place else body for body in provider.asked]
     assert [[body[n] for n in names] for body in said] == [[0.25, 77, 0.75], [0.5, 78, 0.75]]
@@ -439,23 +415,14 @@ async def test_a_secret_that_an_error_repeats_reaches_no_text_in_any_form(
         assert "***" in shown
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("way", ["sync", "async"])
+@in_every_way
 async def test_the_responses_api_gets_its_own_parameters_in_one_request(
-    way: str, streamed: bool, provider: Provider
+    way: str, provider: Provider
 ):
     llm = OpenAIResponses(model="gpt-4.1", api_key=KEY, api_base=f"{provider.base}/like")
     proposer = Proposer(llm, temperature=0.25, max_tokens=77)
     mixture = MixtureOfAgents(moa([proposer], Aggregator(llm, max_tokens=78), layers=1, call=KEEP))
-    if way == "sync" and streamed:
-        response = await asyncio.to_thread(lambda: list(mixture.stream_chat(QUESTION))[-1])
-    elif way == "sync":
-        response = await asyncio.to_thread(mixture.chat, QUESTION)
-    elif streamed:
-        response = [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
-    else:
-        response = await mixture.achat(QUESTION)
-    result = response.additional_kwargs["mixture"]
+    result = await ask(mixture, way)
     assert result.answer == "forty-two"
     assert [call.attempts for call in result.calls] == [1, 1]
     assert [body["max_output_tokens"] for body in provider.asked] == [77, 78]

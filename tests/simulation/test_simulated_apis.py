@@ -6,19 +6,13 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from wire import CHAT, MISTRAL_CHAT, request_body
 
 from llama_index.packs.mixture_of_agents.simulation import (
     BROKEN_JSON,
     ERROR_IN_STREAM,
     SimulatedProviders,
 )
-
-CHAT = "/v1/chat/completions"
-MISTRAL_CHAT = "/mistral/v1/chat/completions"
-
-
-def ask(text: str = "hello", model: str = "m", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
 async def events(response: aiohttp.ClientResponse) -> list[Any]:
@@ -31,11 +25,11 @@ async def test_openai_streams_usage_only_where_it_is_asked_for(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", reply="a b c")
-    async with http.post(CHAT, json=ask(stream=True)) as response:
+    async with http.post(CHAT, json=request_body(stream=True)) as response:
         assert response.content_type == "text/event-stream"
         plain = await events(response)
     options = {"include_usage": True}
-    async with http.post(CHAT, json=ask(stream=True, stream_options=options)) as response:
+    async with http.post(CHAT, json=request_body(stream=True, stream_options=options)) as response:
         counted = await events(response)
     assert not any("usage" in chunk for chunk in plain)
     assert [chunk["usage"] for chunk in counted[:-1]] == [None] * len(plain)
@@ -55,7 +49,7 @@ async def test_mistral_streams_usage_in_its_last_chunk(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", reply="a b c d", chunk_words=3, cached_tokens=1)
-    async with http.post(MISTRAL_CHAT, json=ask(stream=True)) as response:
+    async with http.post(MISTRAL_CHAT, json=request_body(stream=True)) as response:
         chunks = await events(response)
     assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks] == ["", "a b c", " d", ""]
     assert ["usage" in chunk for chunk in chunks] == [False, False, False, True]
@@ -67,7 +61,7 @@ def test_a_stream_takes_its_time_as_configured(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply="a b c d", latency=9, first_token=0.1, per_token=0.05)
-    for _ in sdk.chat.completions.create(**ask(stream=True)):
+    for _ in sdk.chat.completions.create(**request_body(stream=True)):
         pass
     (record,) = providers.log()
     assert record.first_byte is not None
@@ -81,7 +75,7 @@ async def test_an_error_in_a_stream_is_raised_by_the_sdk(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply="a b c d", script=[ERROR_IN_STREAM])
-    stream = iter(sdk.chat.completions.create(**ask(stream=True)))
+    stream = iter(sdk.chat.completions.create(**request_body(stream=True)))
     got = [next(stream).choices[0].delta.content for _ in range(3)]
     assert got == ["", "a", " b"]
     with pytest.raises(openai.APIError, match="had an error"):
@@ -93,7 +87,7 @@ async def test_broken_json_in_a_stream_is_one_bad_event(
 ) -> None:
     providers.configure("m", reply="a b c d", script=[BROKEN_JSON])
     with pytest.raises(ValueError, match="char"):
-        list(sdk.chat.completions.create(**ask(stream=True)))
+        list(sdk.chat.completions.create(**request_body(stream=True)))
 
 
 USER = {"role": "user", "content": "hi"}
@@ -122,7 +116,7 @@ RESULT = {"role": "tool", "tool_call_id": "abcdefghi", "content": "1"}
 async def test_openai_refuses_what_the_real_one_refuses(
     http: aiohttp.ClientSession, body: dict[str, Any], told: str
 ) -> None:
-    async with http.post(CHAT, json={**ask(), **body}) as response:
+    async with http.post(CHAT, json={**request_body(), **body}) as response:
         answer = await response.json()
         assert response.status == 400
         assert told in answer["error"]["message"]
@@ -133,7 +127,7 @@ async def test_openai_takes_tool_results_and_developer_messages(
     http: aiohttp.ClientSession,
 ) -> None:
     messages = [{"role": "developer", "content": "Be kind."}, USER, CALLING, RESULT, USER]
-    async with http.post(CHAT, json=ask(messages=messages)) as response:
+    async with http.post(CHAT, json=request_body(messages=messages)) as response:
         assert response.status == 200
 
 
@@ -161,7 +155,7 @@ async def test_openai_takes_tool_results_and_developer_messages(
 async def test_mistral_refuses_what_the_real_one_refuses(
     http: aiohttp.ClientSession, body: dict[str, Any], status: int, told: str
 ) -> None:
-    async with http.post(MISTRAL_CHAT, json={**ask(), **body}) as response:
+    async with http.post(MISTRAL_CHAT, json={**request_body(), **body}) as response:
         answer = await response.json()
         assert response.status == status
         assert told in json.dumps(answer["message"])
@@ -173,7 +167,7 @@ async def test_mistral_takes_tool_results_and_a_prefix(http: aiohttp.ClientSessi
         [{"role": "system", "content": "Be kind."}, USER, CALLING, RESULT],
         [USER, {"role": "assistant", "content": "It", "prefix": True}],
     ):
-        async with http.post(MISTRAL_CHAT, json=ask(messages=messages)) as response:
+        async with http.post(MISTRAL_CHAT, json=request_body(messages=messages)) as response:
             assert response.status == 200
 
 
@@ -182,7 +176,7 @@ async def test_a_missing_or_wrong_key_is_refused_and_never_logged(
     providers: SimulatedProviders, http: aiohttp.ClientSession, path: str
 ) -> None:
     for key in ("Bearer ", "Bearer wrong"):
-        async with http.post(path, json=ask(), headers={"Authorization": key}) as response:
+        async with http.post(path, json=request_body(), headers={"Authorization": key}) as response:
             assert response.status == 401
     records = providers.log()
     assert [(r.status, r.outcome) for r in records] == [(401, "refused")] * 2
@@ -195,10 +189,10 @@ async def test_unknown_models_are_refused_where_only_configured_ones_exist(
 ) -> None:
     providers.configure("*", missing=True)
     providers.configure("known", reply="hi")
-    async with http.post(path, json=ask(model="unknown")) as response:
+    async with http.post(path, json=request_body(model="unknown")) as response:
         assert response.status == status
         assert "unknown" in await response.text()
-    async with http.post(path, json=ask(model="known")) as response:
+    async with http.post(path, json=request_body(model="known")) as response:
         assert response.status == 200
     async with http.get("/v1/models") as response:
         assert [model["id"] for model in (await response.json())["data"]] == ["known"]
@@ -208,7 +202,7 @@ async def test_a_model_refuses_the_parameters_it_is_told_to(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", refuses=["max_tokens"], only_default=["temperature"])
-    async with http.post(CHAT, json=ask(max_tokens=5)) as response:
+    async with http.post(CHAT, json=request_body(max_tokens=5)) as response:
         assert (await response.json())["error"] == {
             "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
             "Use 'max_completion_tokens' instead.",
@@ -216,7 +210,7 @@ async def test_a_model_refuses_the_parameters_it_is_told_to(
             "param": "max_tokens",
             "code": "unsupported_parameter",
         }
-    async with http.post(CHAT, json=ask(temperature=0.7)) as response:
+    async with http.post(CHAT, json=request_body(temperature=0.7)) as response:
         assert (await response.json())["error"] == {
             "message": "Unsupported value: 'temperature' does not support 0.7 with this model. "
             "Only the default (1) value is supported.",
@@ -224,9 +218,9 @@ async def test_a_model_refuses_the_parameters_it_is_told_to(
             "param": "temperature",
             "code": "unsupported_value",
         }
-    async with http.post(CHAT, json=ask(temperature=1)) as response:
+    async with http.post(CHAT, json=request_body(temperature=1)) as response:
         assert response.status == 200
-    async with http.post(MISTRAL_CHAT, json=ask(max_tokens=5)) as response:
+    async with http.post(MISTRAL_CHAT, json=request_body(max_tokens=5)) as response:
         assert response.status == 422
 
 
@@ -237,10 +231,14 @@ async def test_a_prompt_over_the_context_window_is_refused(
     providers: SimulatedProviders, http: aiohttp.ClientSession, path: str, told: str
 ) -> None:
     providers.configure("m", context_window=8)
-    async with http.post(path, json=ask("one two three four five", max_tokens=4)) as response:
+    async with http.post(
+        path, json=request_body("one two three four five", max_tokens=4)
+    ) as response:
         assert response.status == 400
         assert told in await response.text()
-    async with http.post(path, json=ask("one two three four five", max_tokens=3)) as response:
+    async with http.post(
+        path, json=request_body("one two three four five", max_tokens=3)
+    ) as response:
         assert response.status == 200
 
 

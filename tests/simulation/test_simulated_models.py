@@ -11,6 +11,7 @@ from llama_index.core import Document, SummaryIndex
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
+from wire import CHAT, MISTRAL_CHAT, request_body
 
 from llama_index.packs.mixture_of_agents.simulation import (
     Reply,
@@ -25,13 +26,6 @@ from llama_index.packs.mixture_of_agents.simulation.knowledge import (
     split_sentences,
 )
 from llama_index.packs.mixture_of_agents.simulation.schema import example
-
-CHAT = "/v1/chat/completions"
-MISTRAL_CHAT = "/mistral/v1/chat/completions"
-
-
-def ask(text: str = "hello", model: str = "m", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
 def with_references(*references: str, role: str = "system") -> list[dict[str, str]]:
@@ -103,7 +97,11 @@ def test_proposers_answer_from_overlapping_parts_of_a_text_and_are_wrong_in_plac
 
 
 def test_a_question_that_no_text_is_about_gets_an_honest_answer(sdk: openai.OpenAI) -> None:
-    answer = sdk.chat.completions.create(**ask("Why is the sky blue?")).choices[0].message.content
+    answer = (
+        sdk.chat.completions.create(**request_body("Why is the sky blue?"))
+        .choices[0]
+        .message.content
+    )
     assert answer == "I know nothing about that.\n\n[simulated m: no text of its own fits]"
 
 
@@ -126,10 +124,10 @@ def test_what_a_model_says_does_not_depend_on_time_or_process(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     question = "What is LlamaIndex?"
-    first = sdk.chat.completions.create(**ask(question)).choices[0].message.content
+    first = sdk.chat.completions.create(**request_body(question)).choices[0].message.content
     assert first == proposal("m", question)
     providers.reset()
-    assert sdk.chat.completions.create(**ask(question)).choices[0].message.content == first
+    assert sdk.chat.completions.create(**request_body(question)).choices[0].message.content == first
 
 
 WEATHER = {
@@ -189,12 +187,12 @@ def test_parallel_tool_calls_arrive_through_the_llama_index_classes(
 
 def test_a_required_tool_is_called_with_arguments_that_fit_its_schema(sdk: openai.OpenAI) -> None:
     for choice in ("required", {"type": "function", "function": {"name": "weather"}}):
-        answer = sdk.chat.completions.create(**ask(tools=[WEATHER], tool_choice=choice))
+        answer = sdk.chat.completions.create(**request_body(tools=[WEATHER], tool_choice=choice))
         (call,) = answer.choices[0].message.tool_calls or []
         assert call.type == "function"
         assert json.loads(call.function.arguments) == {"city": "simulated city", "days": 2}
         assert answer.choices[0].finish_reason == "tool_calls"
-    free = sdk.chat.completions.create(**ask(tools=[WEATHER], tool_choice="auto"))
+    free = sdk.chat.completions.create(**request_body(tools=[WEATHER], tool_choice="auto"))
     assert not free.choices[0].message.tool_calls
 
 
@@ -202,13 +200,13 @@ def test_a_model_that_calls_tools_does_so_until_it_has_a_result(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", calls_tools=True)
-    asked = ask("What is LlamaIndex?", tools=[WEATHER])
+    asked = request_body("What is LlamaIndex?", tools=[WEATHER])
     message = sdk.chat.completions.create(**asked).choices[0].message
     (call,) = message.tool_calls or []
     result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
     asked["messages"] += [message.model_dump(exclude_none=True), result]
     assert not sdk.chat.completions.create(**asked).choices[0].message.tool_calls
-    none = sdk.chat.completions.create(**ask(tools=[WEATHER], tool_choice="none"))
+    none = sdk.chat.completions.create(**request_body(tools=[WEATHER], tool_choice="none"))
     assert not none.choices[0].message.tool_calls
 
 
@@ -238,7 +236,9 @@ def test_a_json_schema_is_filled_the_same_way_each_time(sdk: openai.OpenAI) -> N
         "json_schema": {"name": "person", "schema": Person.model_json_schema()},
     }
     texts = {
-        sdk.chat.completions.create(**ask(response_format=wanted)).choices[0].message.content
+        sdk.chat.completions.create(**request_body(response_format=wanted))
+        .choices[0]
+        .message.content
         for _ in range(2)
     }
     (text,) = texts
@@ -297,10 +297,12 @@ async def test_a_json_object_is_one_and_needs_the_word_json_in_the_prompt(
     http: aiohttp.ClientSession,
 ) -> None:
     wanted = {"type": "json_object"}
-    async with http.post(CHAT, json=ask("As JSON, please.", response_format=wanted)) as response:
+    async with http.post(
+        CHAT, json=request_body("As JSON, please.", response_format=wanted)
+    ) as response:
         answer = await response.json()
         assert json.loads(answer["choices"][0]["message"]["content"])
-    async with http.post(CHAT, json=ask("Please.", response_format=wanted)) as response:
+    async with http.post(CHAT, json=request_body("Please.", response_format=wanted)) as response:
         assert response.status == 400
         assert "must contain the word 'json'" in (await response.json())["error"]["message"]
 
@@ -309,9 +311,9 @@ def test_max_tokens_and_stop_cut_the_text(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply="one two  three four")
-    cut = sdk.chat.completions.create(**ask(max_tokens=3)).choices[0]
+    cut = sdk.chat.completions.create(**request_body(max_tokens=3)).choices[0]
     assert (cut.message.content, cut.finish_reason) == ("one two  three", "length")
-    cut = sdk.chat.completions.create(**ask(stop=["four", " three"])).choices[0]
+    cut = sdk.chat.completions.create(**request_body(stop=["four", " three"])).choices[0]
     assert (cut.message.content, cut.finish_reason) == ("one two ", "stop")
 
 
@@ -319,11 +321,11 @@ def test_n_asks_for_several_choices_and_scripted_replies_go_to_them_in_turn(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply=["a", "b", "c"])
-    choices = sdk.chat.completions.create(**ask(n=3)).choices
+    choices = sdk.chat.completions.create(**request_body(n=3)).choices
     assert [(c.index, c.message.content) for c in choices] == [(0, "a"), (1, "b"), (2, "c")]
     providers.configure("m", reply=["a", "b", "c"])
     streamed = ["", "", ""]
-    for chunk in sdk.chat.completions.create(**ask(n=3, stream=True)):
+    for chunk in sdk.chat.completions.create(**request_body(n=3, stream=True)):
         streamed[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
     assert streamed == ["a", "b", "c"]
 
@@ -334,7 +336,7 @@ def test_usage_can_be_told_in_every_part_or_kept_back(
     providers.configure(
         "m", input_tokens=1000, output_tokens=200, reasoning_tokens=150, cached_tokens=800
     )
-    usage = sdk.chat.completions.create(**ask()).usage
+    usage = sdk.chat.completions.create(**request_body()).usage
     assert usage is not None
     assert usage.total_tokens == 1200
     assert usage.completion_tokens_details is not None
@@ -345,17 +347,17 @@ def test_usage_can_be_told_in_every_part_or_kept_back(
     assert (record.input_tokens, record.output_tokens) == (1000, 200)
     assert (record.reasoning_tokens, record.cached_tokens) == (150, 800)
     providers.configure("m", reports_usage=False)
-    assert sdk.chat.completions.create(**ask()).usage is None
+    assert sdk.chat.completions.create(**request_body()).usage is None
 
 
 async def test_thinking_comes_in_each_providers_own_form(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", reply=Reply("Four.", thinking="Two and two."))
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         message = (await response.json())["choices"][0]["message"]
         assert (message["reasoning_content"], message["content"]) == ("Two and two.", "Four.")
-    async with http.post(MISTRAL_CHAT, json=ask()) as response:
+    async with http.post(MISTRAL_CHAT, json=request_body()) as response:
         thought, said = (await response.json())["choices"][0]["message"]["content"]
         assert thought["thinking"] == [{"type": "text", "text": "Two and two."}]
         assert said == {"type": "text", "text": "Four."}
@@ -378,8 +380,8 @@ def test_strange_answers_arrive_as_they_are(
     providers: SimulatedProviders, sdk: openai.OpenAI, reply: Reply, content: Any, reason: str
 ) -> None:
     providers.configure("m", reply=reply)
-    choice = sdk.chat.completions.create(**ask()).choices[0]
+    choice = sdk.chat.completions.create(**request_body()).choices[0]
     assert (choice.message.content, choice.finish_reason) == (content, reason)
-    streamed = list(sdk.chat.completions.create(**ask(stream=True)))
+    streamed = list(sdk.chat.completions.create(**request_body(stream=True)))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in streamed)
     assert (text, streamed[-1].choices[0].finish_reason) == (content or "", reason)

@@ -19,6 +19,7 @@ import pytest
 from llama_index.llms.mistralai import MistralAI
 from llama_index.llms.openai import OpenAI
 from mistralai.client.errors import SDKError
+from wire import CHAT, request_body
 
 from llama_index.packs.mixture_of_agents import simulation
 from llama_index.packs.mixture_of_agents.simulation import (
@@ -40,26 +41,21 @@ from llama_index.packs.mixture_of_agents.simulation import (
 )
 from llama_index.packs.mixture_of_agents.simulation.answers import Model
 
-CHAT = "/v1/chat/completions"
 BEARER = {"Authorization": "Bearer simulated-key"}
-
-
-def ask(text: str = "hello", model: str = "m", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
 
 def test_answers_from_a_fixed_reply_with_usage_counted_in_words(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply="one two three")
-    answer = sdk.chat.completions.create(**ask("four words of question"))
+    answer = sdk.chat.completions.create(**request_body("four words of question"))
     assert answer.choices[0].message.content == "one two three"
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (4, 3)
     (record,) = providers.log()
     assert (record.input_tokens, record.output_tokens, record.status) == (4, 3, 200)
-    assert record.body == ask("four words of question")
+    assert record.body == request_body("four words of question")
     assert "authorization" in record.headers
     assert "simulated-key" not in repr(record)
 
@@ -84,7 +80,9 @@ def test_says_several_replies_in_turn_and_then_the_last_one_again(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply=["first", "second"])
-    said = [sdk.chat.completions.create(**ask()).choices[0].message.content for _ in range(3)]
+    said = [
+        sdk.chat.completions.create(**request_body()).choices[0].message.content for _ in range(3)
+    ]
     assert said == ["first", "second", "second"]
 
 
@@ -92,17 +90,22 @@ def test_a_rule_that_fits_the_question_wins_over_the_reply(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", reply="no idea", rules=[("capital of (france|gaul)", "Paris")])
-    assert sdk.chat.completions.create(**ask("Capital of France?")).choices[0].message.content == (
-        "Paris"
+    assert sdk.chat.completions.create(**request_body("Capital of France?")).choices[
+        0
+    ].message.content == ("Paris")
+    assert (
+        sdk.chat.completions.create(**request_body("And Peru?")).choices[0].message.content
+        == "no idea"
     )
-    assert sdk.chat.completions.create(**ask("And Peru?")).choices[0].message.content == "no idea"
 
 
 def test_echo_says_the_last_user_message_again(
     providers: SimulatedProviders, sdk: openai.OpenAI
 ) -> None:
     providers.configure("m", echo=True)
-    assert sdk.chat.completions.create(**ask("say me")).choices[0].message.content == "say me"
+    assert (
+        sdk.chat.completions.create(**request_body("say me")).choices[0].message.content == "say me"
+    )
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 429, 500, 502, 503])
@@ -111,7 +114,7 @@ def test_a_scripted_status_reaches_both_clients(
 ) -> None:
     providers.configure("*", script=[failure(status, "told so")])
     with pytest.raises(openai.APIStatusError, match="told so") as of_openai:
-        sdk.chat.completions.create(**ask())
+        sdk.chat.completions.create(**request_body())
     assert of_openai.value.status_code == status
     with pytest.raises(SDKError, match="told so") as of_mistral:
         providers.mistral().complete("?")
@@ -129,9 +132,9 @@ async def test_retry_after_comes_in_seconds_or_as_a_date(
             failure(429, retry_after=60, retry_after_as_date=True),
         ],
     )
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert response.headers["Retry-After"] == "1.5"
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         when = parsedate_to_datetime(response.headers["Retry-After"]).timestamp()
         assert 50 < when - time.time() <= 60
 
@@ -140,7 +143,7 @@ async def test_an_error_can_have_any_body(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", script=[failure(502, body="<html>Bad gateway</html>")])
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert (response.status, await response.text()) == (502, "<html>Bad gateway</html>")
 
 
@@ -149,8 +152,8 @@ async def test_a_reset_before_the_body_is_a_connection_reset(
 ) -> None:
     providers.configure("m", script=[RESET, OK])
     with pytest.raises(aiohttp.ClientOSError, match="reset by peer"):
-        await http.post(CHAT, json=ask())
-    async with http.post(CHAT, json=ask()) as response:
+        await http.post(CHAT, json=request_body())
+    async with http.post(CHAT, json=request_body()) as response:
         assert response.status == 200
     first, second = providers.log()
     assert (first.outcome, first.first_byte, first.hung_up) == ("reset", None, False)
@@ -163,7 +166,7 @@ async def test_a_body_broken_off_midway_is_seen_as_such(
     providers: SimulatedProviders, http: aiohttp.ClientSession, outcome: Any, stream: bool
 ) -> None:
     providers.configure("m", reply="a b c d e f g h", script=[outcome])
-    async with http.post(CHAT, json=ask(stream=stream)) as response:
+    async with http.post(CHAT, json=request_body(stream=stream)) as response:
         assert response.status == 200
         with pytest.raises((aiohttp.ClientPayloadError, ConnectionResetError)):
             await response.read()
@@ -177,7 +180,7 @@ async def test_broken_json_is_a_whole_answer_that_does_not_parse(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", script=[BROKEN_JSON])
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert response.status == 200
         with pytest.raises(ValueError, match="char"):
             await response.json()
@@ -187,9 +190,9 @@ async def test_an_empty_body_and_an_empty_answer_differ(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", script=[EMPTY_BODY, EMPTY_ANSWER])
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert (response.status, await response.read()) == (200, b"")
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert (await response.json())["choices"][0]["message"]["content"] == ""
 
 
@@ -200,7 +203,7 @@ async def test_a_hanging_request_ends_when_the_caller_hangs_up(
     providers.configure("m", script=[outcome])
 
     async def read() -> None:
-        async with http.post(CHAT, json=ask()) as response:
+        async with http.post(CHAT, json=request_body()) as response:
             await response.read()
 
     call = asyncio.create_task(read())
@@ -219,7 +222,7 @@ async def test_hanging_up_in_the_middle_of_a_stream_is_seen(
 ) -> None:
     providers.configure("m", reply="a b c d e")
     providers.hold("m", after=3)
-    async with http.post(CHAT, json=ask(stream=True)) as response:
+    async with http.post(CHAT, json=request_body(stream=True)) as response:
         line = await response.content.readline()
         assert line.startswith(b"data: ")
         await providers.await_for("m", held=1)
@@ -236,7 +239,7 @@ async def test_a_gate_holds_requests_and_lets_the_oldest_go_first(
     providers.hold("m")
 
     async def say(text: str) -> str:
-        async with http.post(CHAT, json=ask(text)) as response:
+        async with http.post(CHAT, json=request_body(text)) as response:
             return (await response.json())["choices"][0]["message"]["content"]
 
     first = asyncio.create_task(say("first"))
@@ -257,9 +260,9 @@ async def test_a_gate_can_let_some_requests_pass_first(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.hold("m", skip=1)
-    async with http.post(CHAT, json=ask()) as response:
+    async with http.post(CHAT, json=request_body()) as response:
         assert response.status == 200
-    held = asyncio.create_task(http.post(CHAT, json=ask()))
+    held = asyncio.create_task(http.post(CHAT, json=request_body()))
     await providers.await_for("m", held=1)
     providers.release()
     (await held).close()
@@ -276,7 +279,7 @@ async def test_a_reset_drops_open_requests_and_forgets_them(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", script=[HANG])
-    call = asyncio.create_task(http.post(CHAT, json=ask()))
+    call = asyncio.create_task(http.post(CHAT, json=request_body()))
     await providers.await_for("m", open=1)
     providers.reset()
     with pytest.raises(aiohttp.ClientOSError, match="reset by peer"):
@@ -289,7 +292,9 @@ async def test_high_water_marks_are_kept_for_each_model_and_for_all(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.hold()
-    calls = [asyncio.create_task(http.post(CHAT, json=ask(model=m))) for m in ("a", "a", "b")]
+    calls = [
+        asyncio.create_task(http.post(CHAT, json=request_body(model=m))) for m in ("a", "a", "b")
+    ]
     await providers.await_for(held=3)
     providers.release()
     for call in calls:
@@ -421,7 +426,7 @@ async def test_a_prompt_of_many_megabytes_is_taken(
     providers: SimulatedProviders, http: aiohttp.ClientSession
 ) -> None:
     providers.configure("m", reply="ok")
-    prompt = io.BytesIO(json.dumps(ask("word " * 1_000_000)).encode())
+    prompt = io.BytesIO(json.dumps(request_body("word " * 1_000_000)).encode())
     async with http.post(CHAT, data=prompt) as response:
         assert response.status == 200
     assert providers.log()[0].input_tokens == 1_000_000
@@ -432,7 +437,7 @@ async def test_bodies_or_all_records_can_be_left_out_of_the_log() -> None:
         with SimulatedProviders(**{keep: False}) as sim:
             async with (
                 aiohttp.ClientSession(sim.base, headers=BEARER) as session,
-                session.post(CHAT, json=ask()) as response,
+                session.post(CHAT, json=request_body()) as response,
             ):
                 assert response.status == 200
             records = sim.log()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from asking import QUESTION
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Recipe
@@ -15,13 +16,12 @@ PROMPTS = {
     "AGGREGATE_AND_SYNTHESIZE": AGGREGATE_AND_SYNTHESIZE,
     **{name: text for name, text in vars(judge_prompts).items() if name.isupper()},
 }
-QUESTION = "What is six times seven?"
 
 
 async def transcript(
     providers: SimulatedProviders,
     recipe: Recipe,
-    messages: str | Sequence[ChatMessage] = QUESTION,
+    messages: Sequence[ChatMessage] = QUESTION,
     *,
     skipped: slice | None = None,
 ) -> tuple[str, MixtureResult]:
@@ -36,12 +36,11 @@ async def transcript(
     Returns:
         The requests, stage by stage; in each, those with the same messages together. And the run's result.
     """
-    asked = [ChatMessage(content=messages)] if isinstance(messages, str) else list(messages)
-    planned = list(recipe.estimate(asked).stages)
+    planned = list(recipe.estimate(messages).stages)
     if skipped is not None:
         del planned[skipped]
     providers.hold()
-    running = asyncio.create_task(MixtureOfAgents(recipe).achat(asked))
+    running = asyncio.create_task(MixtureOfAgents(recipe).achat(messages))
     seen, stages = 0, list[str]()
     for stage in planned:
         await providers.await_for(held=len(stage))

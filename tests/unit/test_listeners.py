@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 
 import pytest
+from asking import QUESTION
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import (
@@ -16,8 +17,6 @@ from llama_index.packs.mixture_of_agents import (
 )
 from llama_index.packs.mixture_of_agents.events import AnswerDelta, Event, RunFinished, RunStarted
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="hi")]
 
 
 class Heard:

@@ -7,14 +7,13 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from asking import QUESTION
+from llama_index.core.base.llms.types import ChatResponse
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-ASKED = [ChatMessage(role="user", content="Why?")]
 
 
 @pytest.fixture
@@ -30,15 +29,15 @@ def gone(_: object) -> None:
 
 
 async def whole(mixture: MixtureOfAgents) -> ChatResponse:
-    return await mixture.achat(ASKED)
+    return await mixture.achat(QUESTION)
 
 
 async def streamed(mixture: MixtureOfAgents) -> ChatResponse:
-    return [chunk async for chunk in await mixture.astream_chat(ASKED)][-1]
+    return [chunk async for chunk in await mixture.astream_chat(QUESTION)][-1]
 
 
 async def blocking(mixture: MixtureOfAgents) -> ChatResponse:
-    return mixture.chat(ASKED)
+    return mixture.chat(QUESTION)
 
 
 @pytest.mark.parametrize("ask", [whole, streamed, blocking])

@@ -1,7 +1,7 @@
 """How any LLM is asked from outside of a mixture."""
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION
 from llama_index.core.llms.llm import ToolSelection
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -9,7 +9,6 @@ from llama_index.packs.mixture_of_agents._reply import Respondent
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage("Why?")]
 PRICES = {"scripted": (1.0, 2.0)}
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from pydantic import ValidationError
+from wire import CHAT
 
 from llama_index.packs.mixture_of_agents.server import create_app
 from llama_index.packs.mixture_of_agents.server.chat_schema import DEEPEST, MOST, ChatRequest
@@ -15,7 +16,6 @@ from llama_index.packs.mixture_of_agents.server.ignored_fields import IgnoredFie
 from llama_index.packs.mixture_of_agents.server.served_model import Model, Question
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-CHAT = "/v1/chat/completions"
 BODY: Any = {"model": "one", "messages": [{"role": "user", "content": "Why?"}]}
 HALF = "\ud800"
 
