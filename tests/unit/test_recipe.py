@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from inline_snapshot import snapshot
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -198,10 +199,15 @@ def test_an_agents_repr_has_its_model_and_what_is_set():
     assert "Proposer('b'" in repr(moa([A, B], G).layers)
 
 
-def test_a_recipes_repr_is_short_and_has_neither_prompts_nor_keys(providers):
-    member = providers.openai("gpt-4.1-mini", default_headers={"x-key": "header-secret"})
+def test_a_recipes_repr_is_short_and_has_neither_prompts_nor_keys():
+    member = OpenAI(
+        model="gpt-4.1-mini", api_key="a-secret-key", default_headers={"x-key": "header-secret"}
+    )
     named = Proposer(member, kwargs={"extra_headers": {"authorization": "Bearer call-secret"}})
-    recipe = rank([named, B], Aggregator(providers.openai("gpt-4.1"), system_prompt="persona"))
+    recipe = rank(
+        [named, B],
+        Aggregator(OpenAI(model="gpt-4.1", api_key="a-secret-key"), system_prompt="persona"),
+    )
     shown = (
         f"{recipe!r} {recipe} {recipe.layers} {recipe.estimate('?')!r} {recipe.layers[0].select}"
     )

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import Question, arun_batch, run_batch
 from llama_index.packs.mixture_of_agents.batch.flow import in_turns
 from llama_index.packs.mixture_of_agents.errors import BatchError
@@ -198,22 +197,6 @@ def test_a_folder_in_the_place_of_its_failures_is_told(out, failures):
     failures.mkdir()
     with pytest.raises(BatchError, match=r"answers\.failed\.jsonl: this is no file that a batch"):
         run_batch(ScriptedLLM(""), TEXTS[:1], out)
-
-
-# --- what it goes on with ----------------------------------------------------------------------------------------
-
-
-def test_a_mixture_with_other_settings_is_another_one_and_a_time_limit_is_none(providers, out):
-    providers.configure("*", reply="fine")
-    models = [providers.openai("gpt-4.1-mini"), providers.openai("gpt-4.1")]
-
-    def mixture(**settings):
-        return MixtureOfAgents(llm=models[1], proposers=models[:1], num_layers=1, **settings)
-
-    run_batch(mixture(), TEXTS[:1], out)
-    with pytest.raises(BatchError, match="its answers are of another mixture"):
-        run_batch(mixture(temperature=0.1), TEXTS[:2], out)
-    assert run_batch(mixture(deadline=60), TEXTS[:1], out).skipped == 1
 
 
 def test_a_question_with_a_text_beside_its_messages_is_the_same_again(out):

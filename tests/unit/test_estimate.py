@@ -8,6 +8,7 @@ from hypothesis import event, given, reject, settings
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -99,15 +100,17 @@ def test_without_max_tokens_there_is_no_upper_bound():
     assert "to any amount" in str(estimate)
 
 
-def test_the_max_tokens_that_openais_class_holds_goes_before_the_recipes(providers):
-    member = providers.openai("gpt-4.1-mini", max_tokens=7)
+def test_the_max_tokens_that_openais_class_holds_goes_before_the_recipes():
+    member = OpenAI(model="gpt-4.1-mini", max_tokens=7, api_key="a-key")
     recipe = moa([member], Aggregator(llm("g"), max_tokens=9), layers=1)
     assert [call.received.most for call in recipe.estimate("?").calls] == [7, 9]
 
 
-def test_samples_of_one_request_are_one_call_with_that_many_answers(providers):
+def test_samples_of_one_request_are_one_call_with_that_many_answers():
     (asked, _) = (
-        self_moa(providers.openai("gpt-4.1-mini"), samples=6, max_tokens=10).estimate().calls
+        self_moa(OpenAI(model="gpt-4.1-mini", api_key="a-key"), samples=6, max_tokens=10)
+        .estimate()
+        .calls
     )
     assert asked.received == Span(6, 60)
 
