@@ -33,6 +33,39 @@ LONGER = {
 """Functions that are still too long. Nothing is added here; a shorter one is taken out."""
 MOST_MODULES = 15
 MOST_FLOORS = 10
+TESTED_AS_ONE = {"batch", "cli", "config", "display", "recipe", "selection", "server", "simulation"}
+"""Packages that are tested by what they offer, in files that begin with the package's name."""
+TESTED_BY = {
+    # by the public class or function that is made of them
+    "base": "pack",
+    "_concurrency/threads": "cancellation",
+    "_engine/aggregation": "run",
+    "_engine/budget": "run",
+    "_engine/playback": "replay",
+    "_engine/references": "fitting",
+    "_messages/digests": "cache",
+    "_messages/openai_format": "batch",
+    "_messages/tokens": "fitting",
+    "_providers/characters": "streams",
+    "_providers/connections": "clients",
+    "_providers/descriptions": "config",
+    "_providers/facts": "real_classes",
+    "_providers/models": "config",
+    "_providers/pickling": "llm",
+    "_providers/responses": "structured",
+    "_providers/thinking": "streams",
+    "_providers/transport": "calls",
+    # plain data, and checks of it
+    "_checks": "recipe",
+    "errors": "faults",
+    "events": "listeners",
+    "policies": "recipe",
+    "_engine/job": "run",
+    "_engine/request": "calls",
+    # every test uses it
+    "testing": "llm",
+}
+"""Modules without a test file of their name, and the test file that tests them."""
 LATE = (f"{package.__name__}.llm", f"{package.__name__}.config")
 """The one import that goes upwards: a mixture reads and writes itself as data, and imports that when it is asked to."""
 OPTIONAL_PARTS = [
@@ -145,6 +178,21 @@ def test_no_files_name_is_that_of_another_or_a_grammatical_form_of_it():
         if not file.stem.startswith("__") and name_of(file) not in commands:
             named[root_of(file)].add(name_of(file))
     assert [files for files in named.values() if len(files) > 1] == []
+
+
+def test_each_module_has_a_test_file_of_its_name_or_a_named_other_one():
+    tested = {file.stem.removeprefix("test_") for file in (ROOT / "tests").glob("*/test_*.py")}
+    modules = [
+        name_of(file).removesuffix(".py")
+        for file in FILES
+        if not file.stem.startswith("__") and file.parent.name not in TESTED_AS_ONE
+    ]
+    untested = [module for module in modules if module.split("/")[-1].strip("_") not in tested]
+    assert untested == sorted(TESTED_BY)
+    assert set(TESTED_BY.values()) <= tested
+    assert {
+        room for room in TESTED_AS_ONE if not any(name.startswith(room) for name in tested)
+    } == set()
 
 
 def test_few_modules_stand_at_the_top():
