@@ -4,6 +4,7 @@ they send of what a recipe says.
 The integrations have a virtual environment of their own (make providers).
 """
 
+import asyncio
 import importlib
 import json
 import threading
