@@ -1,4 +1,4 @@
-"""One call to one agent: its attempts, its endpoint's circuit, its outcome. An LLM's fault never raises here."""
+"""One call to one agent: its attempts, its endpoint's circuit breaker, its outcome. An LLM's fault is never raised."""
 
 import asyncio
 import random
@@ -41,7 +41,11 @@ _SAYS_NOTHING = frozenset(
 
 
 class Caller:
-    """Makes the calls of a recipe. All runs of the recipe share it, and with it what it learns about each model."""
+    """Makes the calls of a recipe. All runs of the recipe share it, and so share what it learns about each model.
+
+    Args:
+        recipe: the recipe.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
