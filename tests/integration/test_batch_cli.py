@@ -217,3 +217,70 @@ def test_in_a_terminal_a_bar_shows_how_far_it_is(folder):
     assert "20/20" in (moa.before or "")
     assert "0 failed, $0.00" in (moa.before or "")
     assert "20 answered, 0 failed" in (moa.before or "")
+
+
+# --- by the providers' batch APIs ----------------------------------------------------------------------------------
+
+
+def test_by_batch_apis_it_says_half_the_price_and_asks_nothing_directly(folder, providers):
+    direct = folder.run("--limit", "1")
+    (folder.path / "answers.jsonl").unlink()
+    providers.reset()
+    done = folder.run("--via", "batch-api")
+    prices = [
+        re.findall(r"They cost \$([\d.]+) to \$(\d+\.\d+)\.", one.stderr) for one in (direct, done)
+    ]
+    (least, most), (half_least, half_most) = (map(float, found[0]) for found in prices)
+    assert half_least < least
+    assert half_most == pytest.approx(most / 2, rel=0.1)
+    assert "20 answered, 0 failed" in done.stderr
+    asked = [record for record in providers.log() if record.model != "batches"]
+    assert len(asked) == 40
+    assert all(record.batch for record in asked)
+    assert len(providers.batches()) == 2
+
+
+def test_estimate_says_both_prices(folder):
+    command = ["-m", MODULE, "estimate", "Why?", *MODELS, "--via", "batch-api"]
+    done = run_python(*command, cwd=folder.path, env=folder.environment)
+    found = re.findall(
+        r"^cost (?:by batch APIs )?\$([\d.]+) to \$([\d.]+)$", done.stdout, re.MULTILINE
+    )
+    assert float(found[1][1]) == pytest.approx(float(found[0][1]) / 2, rel=0.05)
+
+
+# The requests to the batch API are: a file, a batch, a look at it, its answers; and these for the aggregator. Each is
+# held before it is carried out, or (1) before its answer is sent.
+@pytest.mark.parametrize(
+    ("moment", "after"), [(0, 0), (1, 0), (1, 1), (2, 1), (3, 0), (3, 1), (5, 1), (7, 0), (7, 1)]
+)
+def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
+    folder, providers, moment, after
+):
+    providers.hold("batches", skip=moment, after=after)
+    first = folder.start("--via", "batch-api")
+    providers.wait_for("batches", held=1, timeout=30)
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    providers.release("batches")
+    done = folder.run("--via", "batch-api")
+    assert sorted(folder.ids(), key=int) == [str(number) for number in range(1, 21)]
+    asked = [record for record in providers.log() if record.model != "batches"]
+    messages = Counter(json.dumps([r.model, r.body["messages"]]) for r in asked if r.status == 200)
+    assert set(messages.values()) == {1}, done.stderr
+    assert len(messages) == 40
+    assert not (folder.path / "answers.batches.db").exists()
+
+
+def test_after_ctrl_c_it_says_that_batches_go_on(folder, providers):
+    providers.configure("gpt-4.1-mini", batch_seconds=100, reply="An answer.")
+    first = folder.start("--via", "batch-api")
+    providers.wait_for("batches", closed=3, timeout=30)
+    os.kill(first.pid, signal.SIGINT)
+    first.join()
+    assert first.exitcode == 130
+    assert "Open batches go on at the provider" in (folder.path / "streams" / "stderr").read_text()
+    providers.advance(100)
+    folder.run("--via", "batch-api")
+    assert len(folder.ids()) == 20
+    assert len(providers.log("gpt-4.1-mini")) == 20

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 LONGER = {
-    "server/app.py": {"create_app": 53},
+    "server/app.py": {"create_app": 43},
 }
 """Functions that are still too long. Nothing is added here; a shorter one is taken out."""
 MOST_MODULES = 15
@@ -46,16 +46,21 @@ TESTED_BY = {
     "_messages/digests": "cache",
     "_messages/openai_format": "batch",
     "_messages/tokens": "fitting",
+    "_providers/batch_wire": "batch_api",
     "_providers/characters": "streams",
     "_providers/connections": "clients",
     "_providers/descriptions": "config",
+    "_providers/detour": "batch_api",
     "_providers/facts": "real_classes",
+    "_providers/mistral_batch_api": "batch_api",
     "_providers/models": "config",
+    "_providers/openai_batch_api": "batch_api",
     "_providers/pickling": "llm",
     "_providers/responses": "structured",
     "_providers/thinking": "streams",
     "_providers/transport": "calls",
-    # plain data
+    # plain data, and checks of it
+    "_checks": "recipe",
     "errors": "faults",
     "events": "listeners",
     "policies": "recipe",

@@ -3,7 +3,7 @@
 # LlamaIndex leaves its callback decorators untyped.
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ from .recipe import (
     Proposers,
     Recipe,
     moa,
+    patient,
     prompts_of,
     recipe_metadata,
     respelled,
@@ -134,13 +135,10 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return recipe_metadata(self._recipe)
 
     def listen(self, listener: Listener) -> ExitStack:
-        """Call a listener with every event of every run from now on.
-
-        Args:
-            listener: the listener.
+        """Tell a listener of every run from now on.
 
         Returns:
-            A context manager. When it is closed, the listener is not called any more.
+            A context manager; when it is closed, the listener hears no more.
         """
         self._listeners = (*self._listeners, listener)
         stack = ExitStack()
@@ -148,13 +146,25 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return stack
 
     def with_caller(self, caller: Caller) -> "MixtureOfAgents":
-        """The same mixture with another caller, such as a cache's or a replay's.
-
-        Args:
-            caller: makes the calls.
-        """
+        """The same mixture, with its calls made by another caller: a cache, a replay."""
         copy = self.model_copy()
         copy._caller = caller
+        return copy
+
+    def patient(self, prices: Mapping[str, tuple[float, float]], seed: int) -> "MixtureOfAgents":
+        """The same mixture without limits of time and of calls under way, for answers that may take a day.
+
+        Args:
+            prices: US dollars per million tokens in and out, by model.
+            seed: The recipe's seed, if it has none.
+        """
+
+        def member(llm: LLM) -> LLM:
+            return llm.patient(prices, seed) if isinstance(llm, MixtureOfAgents) else llm
+
+        copy = self.model_copy()
+        copy._recipe = patient(self._recipe, prices, seed, member)
+        copy._caller = self._caller.of(copy._recipe)
         return copy
 
     def _unlisten(self, listener: Listener) -> None:
@@ -172,15 +182,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._recipe = with_prompts(self._recipe, texts)
 
     def happening(self, messages: Sequence[ChatMessage], **kwargs: Any) -> "Happening":
-        """The events of one run as they occur, with the pieces of the answer, then its outcome. For async code.
-
-        Args:
-            messages: the conversation.
-            kwargs: parameters of this run.
-
-        Returns:
-            An async iterator; see ``Happening``.
-        """
+        """The events of one run as they happen, for async code: its answer's pieces among them, and at the end what it gave."""
         return _happening(self._job(messages, kwargs, stream=True, threaded=False))
 
     def _job(
@@ -329,11 +331,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
 
 async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
-    """The outcome of a run as the only item: no reader wants its events."""
+    """What a run gave, without its events on the way: nobody listens."""
     yield await _run(job)
 
 
-# The engine is imported with the first run, since not all code that imports the package makes one.
+# The engine is imported with the first run: whoever imports the package may not want one.
 
 
 async def _run(job: Job) -> Finished:
@@ -369,5 +371,5 @@ def _chunk(text: str, event: AnswerDelta) -> ChatResponse:
         additional_kwargs=theirs.additional_kwargs,
     )
     news: Any = event.response.additional_kwargs.get("thinking_delta")  # pyright: ignore[reportUnknownMemberType]
-    more = {"thinking_delta": news} if news else {}
-    return ChatResponse(message=message, delta=event.text, additional_kwargs=more)
+    told = {"thinking_delta": news} if news else {}
+    return ChatResponse(message=message, delta=event.text, additional_kwargs=told)

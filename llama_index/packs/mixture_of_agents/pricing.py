@@ -4,7 +4,7 @@ Prices come from the user (``Recipe.prices``) or else from the package genai-pri
 bundled with it: nothing is fetched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -41,6 +41,9 @@ _SHOP = {
     "vertex": "google",
 }
 """LlamaIndex integration -> who sells it, by genai-prices' names. An OpenAI-like server may be anybody's: no price."""
+
+BATCH_PRICES = {"mistralai": 0.5, "openai": 0.5}
+"""LlamaIndex integration -> the part of the usual price that its batch API costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,33 @@ def price_of(
         return (sent * usage.input_tokens + received * usage.output_tokens) / _MILLION
     shop = _SHOP.get(provider)
     return _list_price(shop, model, usage, when) if shop else None
+
+
+def batch_prices(
+    models: Iterable[tuple[str, str]],
+    prices: Prices | None,
+    factors: Mapping[str, float] | None = None,
+) -> Prices:
+    """What models cost by their providers' batch APIs, beside the user's own prices of others.
+
+    Tokens from a provider's cache count in full.
+
+    Args:
+        models: Integration and name of each model that is asked by a batch API.
+        prices: The user's own prices for direct requests.
+        factors: Integration -> part of the usual price, instead of those in ``BATCH_PRICES``.
+    """
+    found = dict(prices or {})
+    for provider, model in set(models):
+        factor = {**BATCH_PRICES, **(factors or {})}.get(provider, 1.0)
+        both = [
+            price_of(provider, model, usage, prices)
+            for usage in (Usage(input_tokens=1_000), Usage(output_tokens=1_000))
+        ]
+        sent, received = (None if one is None else float(one) * 1_000 * factor for one in both)
+        if sent is not None and received is not None:
+            found[model] = sent, received
+    return found
 
 
 def cost_of(

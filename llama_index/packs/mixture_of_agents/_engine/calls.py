@@ -1,8 +1,9 @@
-"""One call to one agent: its attempts, its endpoint's circuit breaker, its outcome. An LLM's fault is never raised."""
+"""One call to one agent: its attempts, its endpoint's circuit, its outcome. An LLM's fault never raises here."""
 
 import asyncio
 import random
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -41,17 +42,22 @@ _SAYS_NOTHING = frozenset(
 
 
 class Caller:
-    """Makes the calls of a recipe. All runs of the recipe share it, and so share what it learns about each model.
-
-    Args:
-        recipe: the recipe.
-    """
+    """Makes the calls of a recipe. All runs of the recipe share it, and with it what it learns about each model."""
 
     def __init__(self, recipe: Recipe) -> None:
+        self._begin(recipe)
+
+    def _begin(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._transports: dict[int, Transport] = {}
         self._endpoints: dict[tuple[str, str, str], Endpoint] = {}
         self._slots = _slots(recipe.limits)
+
+    def of(self, recipe: Recipe) -> "Caller":
+        """A caller of the same kind for another recipe."""
+        other = copy(self)
+        other._begin(recipe)  # noqa: SLF001
+        return other
 
     def transport(self, agent: Agent) -> Transport:
         """The transport of the agent's LLM."""

@@ -1,4 +1,4 @@
-"""What all calls to one model endpoint share: a circuit breaker, slots, and how long it usually takes."""
+"""What all calls to one model endpoint share: its circuit breaker, its slots, how long it usually takes."""
 
 import threading
 import time
@@ -13,18 +13,15 @@ Admission: TypeAlias = Literal["closed", "probe", "open"]
 
 
 class CircuitBreaker:
-    """Keeps calls from an endpoint that fails. It is safe to use from any thread.
+    """Counts failures in a row; may be asked from any thread.
 
-    After enough failures in a row it opens and lets no call through for a while. Then it lets one call through as a
-    probe. If the probe succeeds, it closes; if not, it stays open for as long again.
+    It opens after so many, lets nothing through for a while, then lets one call through as a probe: if that succeeds
+    it closes, and if not, it stays open for as long again.
 
     Args:
-        failures: the number of failures in a row that open it (0: it never opens).
+        failures: how many in a row open it (0: never).
         cooldown: seconds until a probe.
-        clock: returns the time in seconds.
-
-    Attributes:
-        reason: the failure that opened it, in words.
+        clock: where it reads the time, in seconds.
     """
 
     def __init__(
@@ -39,7 +36,7 @@ class CircuitBreaker:
 
     def admit(self) -> Admission:
         """Whether a call may go through. A probe must be followed by one of the three methods below."""
-        if not self._is_open():  # the usual case takes no lock
+        if not self._is_open():  # without a lock, as almost always
             return "closed"
         with self._lock:
             if not self._is_open():
@@ -54,19 +51,19 @@ class CircuitBreaker:
 
     @property
     def remaining(self) -> float:
-        """Seconds until it lets a probe through; 0 if it does so now."""
+        """Seconds until it lets a probe through; 0 where it does so now."""
         return (
             0.0 if self._opened is None else max(0.0, self._opened + self._cooldown - self._clock())
         )
 
     def succeeded(self) -> None:
-        """Record a call that succeeded."""
+        """A call went well."""
         if self._in_a_row:
             with self._lock:
                 self._in_a_row, self._opened, self._probing = 0, None, False
 
     def failed(self, admission: Admission, reason: str) -> None:
-        """Record a call that failed through the endpoint's fault."""
+        """A call failed, and that was the endpoint's fault."""
         with self._lock:
             self._in_a_row += 1
             if admission == "probe" and self._probing:
@@ -75,7 +72,7 @@ class CircuitBreaker:
                 self._opened, self.reason = self._clock(), reason
 
     def gave_up(self, admission: Admission) -> None:
-        """Record a call whose end says nothing about the endpoint."""
+        """A call ended in a way that says nothing about the endpoint."""
         if admission == "probe":
             with self._lock:
                 self._probing = False
@@ -90,12 +87,12 @@ class UsualTime:
         self._seconds: deque[float] = deque(maxlen=100)
 
     def add(self, seconds: float) -> None:
-        """Record the seconds that an answer took."""
+        """An answer took so long."""
         self._seconds.append(seconds)
 
     @property
     def seconds(self) -> float | None:
-        """Seconds; None until ten answers are known."""
+        """Seconds, or None as long as fewer than ten answers are known."""
         known = sorted(self._seconds)
         return known[int(0.95 * (len(known) - 1))] if len(known) >= self._ENOUGH else None
 
@@ -106,7 +103,7 @@ class Endpoint:
 
     Attributes:
         breaker: its circuit breaker, or None.
-        slots: the slots for calls in flight, or None if they are not limited.
+        slots: the slots for calls under way, or None where they are not limited.
         usual: how long it usually takes.
     """
 

@@ -1,4 +1,4 @@
-"""The input of a run, and its outcome."""
+"""What is asked of a recipe, and what it gave."""
 
 import time
 import uuid
@@ -24,14 +24,13 @@ class Job:
 
     Attributes:
         recipe: the recipe.
-        caller: makes its calls.
+        caller: what makes its calls.
         messages: the conversation; it is not changed.
-        kwargs: the parameters of this run; tools among them are for the aggregator alone.
-        stream: whether to stream the final answer.
-        threaded: whether to ask every LLM in a thread, because the caller is sync.
-        listeners: called with every event of the run.
-        context: the context in which the question was asked. A stream may be read in another one, after its span
-            has ended.
+        kwargs: parameters of this run; tools among them are for the aggregator alone.
+        stream: whether the final answer is wanted piece by piece.
+        threaded: ask every LLM in a thread, since the caller is sync.
+        listeners: who hears of the run as it happens.
+        context: where the question was asked; a stream is read elsewhere, when its span may have ended.
     """
 
     recipe: Recipe
@@ -46,12 +45,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The outcome of a run.
-
-    Attributes:
-        result: its result.
-        response: the aggregator's own response; None if a proposal stands in for an answer.
-    """
+    """What a run gave: its result, and the aggregator's own response where one answered."""
 
     result: MixtureResult
     response: ChatResponse | None

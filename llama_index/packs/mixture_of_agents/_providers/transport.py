@@ -24,6 +24,7 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, 
 from llama_index.packs.mixture_of_agents._messages.prompts import append_text, inject, text_of
 
 from .characters import mended_response
+from .detour import DETOUR
 from .facts import (
     context_window,
     derives_from,
@@ -83,8 +84,7 @@ class Transport:
         self._native = _is_own(llm, "achat")
         self._native_stream = _is_own(llm, "astream_chat")
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
-        self._limited: Transport | None = None
-        self._most: int | None = None
+        self._unlimited: Transport | None = None
 
     def prepare(self) -> None:
         """Make the LLM's async client and import what it needs, which takes up to seconds in a new process.
@@ -106,8 +106,6 @@ class Transport:
         """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
         if stream and self._openai:
             wanted = {"stream_options": {"include_usage": True}, **wanted}
-        if self._most and wanted.get("max_tokens"):
-            wanted = {**wanted, "max_tokens": min(self._most, wanted["max_tokens"])}
         sent = {
             name: value
             for name, value in wanted.items()
@@ -116,30 +114,22 @@ class Transport:
         return {**sent, **self._overrides}
 
     def within(self, limit: Any) -> "Transport":
-        """The transport for a caller that sets a token limit: the smaller of that and the LLM's own applies.
+        """What to ask where a caller wants no more than so many tokens: LlamaIndex's OpenAI class prefers its own limit.
 
-        LlamaIndex's OpenAI class prefers its own limit to one that is sent, and its class for Responses the one sent.
+        The smaller of both holds: whoever gave the LLM its own may rely on it.
 
         Args:
-            limit: the caller's limit; anything but a positive integer sets none.
+            limit: the caller's; anything but a number says nothing.
         """
-        name = "max_output_tokens" if is_openai_responses(self.llm) else "max_tokens"
-        own = getattr(self.llm, name, None)
-        if not own or not isinstance(limit, int) or limit <= 0:
+        own = getattr(self.llm, "max_tokens", None)
+        if not (self._openai and own and isinstance(limit, int) and 0 < limit < own):
             return self
-        if not (limit < own if self._openai else limit > own and name == "max_output_tokens"):
-            return self
-        if self._limited is None:
-            self._limited = copy(self)
-            self._limited._take_limit_from(own)  # noqa: SLF001  # its own kind
-        return self._limited
-
-    def _take_limit_from(self, own: int) -> None:
-        self._unchecked = set(self._unchecked)
-        if self._openai:
-            self.llm = self.llm.model_copy(update={"max_tokens": None})
-        else:
-            self._most = own
+        if self._unlimited is None:
+            unlimited = copy(self)
+            unlimited._unchecked = set(self._unchecked)  # noqa: SLF001  # its own
+            unlimited.llm = self.llm.model_copy(update={"max_tokens": None})
+            self._unlimited = unlimited
+        return self._unlimited
 
     def sent_by_itself(self) -> tuple[str, ...]:
         """Optional parameters that the LLM class sends without being told, and the roles of the messages."""
@@ -195,6 +185,23 @@ class Transport:
             threaded: ask in a thread, whichever loop this is.
             again: called where the LLM's async client was asked in vain, and a thread asks once more.
         """
+        detour = DETOUR.get()
+        if detour is None:
+            return await self._chat(messages, parameters, threaded=threaded, again=again)
+        async with detour.asking(self.llm) as stand_in:
+            if stand_in is None:
+                return await self._chat(messages, parameters, threaded=threaded, again=again)
+            sent = _accepted(messages, self.refused)
+            return mended_response(await stand_in.achat(sent, **parameters))
+
+    async def _chat(
+        self,
+        messages: Sequence[ChatMessage],
+        parameters: dict[str, Any],
+        *,
+        threaded: bool,
+        again: Callable[[], None],
+    ) -> ChatResponse:
         messages = _accepted(messages, self.refused)
         if not threaded and self._native and self._here():
             llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")

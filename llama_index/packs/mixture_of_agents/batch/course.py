@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +14,7 @@ from llama_index.packs.mixture_of_agents.pricing import dollars
 
 from .flow import as_they_come, in_turns
 from .input_files import Questions, are_at_hand, each, unique
-from .outcomes import Answer, Report
+from .outcomes import Answer, OpenBatch, Report
 from .outlay import Outlay
 from .question import Question
 from .store import Store
@@ -33,6 +33,8 @@ class Course:
 
     Attributes:
         trouble: What ``watch`` raised, or None.
+        batches: The open batches of providers, for reports.
+        give_up: Called when failures or ``watch`` stop it, so that what is in flight ends soon.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class Course:
         watch: Callable[[Report], None],
     ) -> None:
         self.trouble: Exception | None = None
+        self.batches: Callable[[], Sequence[OpenBatch]] = tuple
+        self.give_up: Callable[[], None] = lambda: None
         self._store, self._limit, self._max_failures = store, limit, max_failures
         self._most = None if max_cost is None else Decimal(str(max_cost))
         self._foresee, self._watch, self._begun = foresee, watch, time.perf_counter()
@@ -61,7 +65,8 @@ class Course:
 
     def report(self) -> Report:
         """The outcome so far."""
-        return replace(self._so_far, seconds=time.perf_counter() - self._begun)
+        seconds = time.perf_counter() - self._begun
+        return replace(self._so_far, seconds=seconds, batches=tuple(self.batches()))
 
     def look_through(self, questions: Questions) -> Iterator[Question]:
         """Check and count the questions, if they can be read more than once.
@@ -133,11 +138,16 @@ class Course:
         self._store.add(answer)
         self._count(answer)
         self._ended.set()
+        self.tell()
+
+    def tell(self) -> None:
+        """Call ``watch``; if that raises, stop."""
         try:
             self._watch(self.report())
         except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
             self.trouble = self.trouble or error
             self._stop(f"who watched it raised {error!r}")
+            self.give_up()
 
     def _count(self, answer: Answer) -> None:
         now, good = self._so_far, answer.kind is None
@@ -155,6 +165,7 @@ class Course:
         )
         if self._in_a_row == self._max_failures > 0:
             self._stop(f"{self._in_a_row} questions failed one after the other: {answer.error}")
+            self.give_up()
         if self._most is not None and answer.cost.unpriced:
             problem = _unknown(f"what question {answer.question.id} took")
             self._stop(f"{problem}: give the models' prices, and name another file")

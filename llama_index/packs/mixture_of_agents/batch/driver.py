@@ -1,10 +1,10 @@
 """A batch from its questions to its files."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llama_index.core.llms.llm import LLM
 
@@ -35,7 +35,7 @@ class Settings:
     """How a batch is run.
 
     Attributes:
-        in_flight: How many questions are asked at once.
+        in_flight: How many questions are asked at once; None for 16, or with ``via="batch-api"`` for ``batch_size``.
         limit: Ask at most this many questions, this time.
         max_cost: US dollars that the whole batch may cost, earlier parts included. A question is asked only while the
             most that it may cost fits into what is left, beside the questions in flight. If answers have no limit of
@@ -49,12 +49,17 @@ class Settings:
         watch: Called with a report before the first question is asked, and after each question. If it raises, no more
             questions are asked; the error is raised when those in flight have their answers.
         threaded: Ask an LLM that is no mixture in threads, by its sync client.
+        via: "batch-api" asks LLMs by their providers' batch APIs, in which an answer takes up to a day and costs less.
+            LLMs whose provider has none are asked directly, 16 at once.
+        batch_size: How many requests a batch of a provider's has.
+        batch_prices: The part of the usual price that a provider's batch API costs, by the short name of its LlamaIndex
+            integration, instead of ``pricing.BATCH_PRICES``.
 
     Raises:
-        BatchError: A number is too small.
+        BatchError: A number is too small, or there is no such way.
     """
 
-    in_flight: int = IN_FLIGHT
+    in_flight: int | None = None
     limit: int | None = None
     max_cost: float | None = None
     max_failures: int = 20
@@ -64,9 +69,15 @@ class Settings:
     fingerprint: str = ""
     watch: Callable[[Report], None] = lambda _: None
     threaded: bool = False
+    via: Literal["direct", "batch-api"] = "direct"
+    batch_size: int = 5_000
+    batch_prices: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        for name, least in {"in_flight": 1, "limit": 1, "max_cost": 0, "max_failures": 0}.items():
+        if self.via not in ("direct", "batch-api"):
+            raise BatchError(f'via = {self.via!r}: say "direct" or "batch-api"')
+        bounds = {"in_flight": 1, "limit": 1, "max_cost": 0, "max_failures": 0, "batch_size": 1}
+        for name, least in bounds.items():
             number = getattr(self, name)
             if number is not None and not number >= least:  # not a number neither
                 raise BatchError(f"{name} = {number!r}: it must be at least {least}")
@@ -96,17 +107,25 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
     how = Settings(**settings)
     with Store(out, _answers_of(llm, how)) as store:
         _refuse_own_answers(questions, store)
-        return await _run(llm, questions, store, how)
+        if how.via == "direct":
+            return await _run(llm, questions, store, _course(llm, store, how), how)
+        return await _run_by_batches(llm, questions, store, how)
 
 
-async def _run(llm: LLM, questions: Questions, store: Store, how: Settings) -> Report:
-    asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
+def _course(llm: LLM, store: Store, how: Settings) -> Course:
     foresee = foreseer(llm, how.system, how.prices)
-    course = Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch)
+    return Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch)
+
+
+async def _run(
+    llm: LLM, questions: Questions, store: Store, course: Course, how: Settings
+) -> Report:
+    asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
     await _go_through(store.read())
     await _go_through(course.look_through(questions))
     how.watch(course.report())
-    coming = flowing(asker.ask, course.to_ask(questions), how.in_flight, course.take)
+    at_once = how.in_flight or IN_FLIGHT
+    coming = flowing(asker.ask, course.to_ask(questions), at_once, course.take)
     async with aclosing(coming):
         async for answer in coming:
             course.take(answer)
@@ -116,6 +135,24 @@ async def _run(llm: LLM, questions: Questions, store: Store, how: Settings) -> R
     if course.trouble:
         raise course.trouble
     return course.report()
+
+
+async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Settings) -> Report:
+    """Run with the requests collected into batches; see ``Settings.via``."""
+    from .journal import Journal
+    from .route import BatchRoute, prices_by_batch_api  # they import httpx
+
+    with closing(Journal(store.batches)) as journal:
+        prices = prices_by_batch_api(llm, how.prices, how.batch_prices)
+        asked = llm.patient(prices, journal.seed) if isinstance(llm, MixtureOfAgents) else llm
+        at_once = how.in_flight or how.batch_size
+        how = replace(how, prices=prices, threaded=False, in_flight=at_once)
+        course = _course(asked, store, how)
+        async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.tell) as route:
+            course.batches, course.give_up = lambda: route.batches, route.stop
+            report = await _run(asked, questions, store, course, how)
+        journal.is_over = True
+    return report
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:

@@ -91,6 +91,25 @@ class Answer:
             return json.dumps(row, default=str).encode()
 
 
+@dataclass(slots=True)
+class OpenBatch:
+    """A batch at a provider that is not over.
+
+    Attributes:
+        id: The provider's id.
+        model: The model.
+        begun: When it was begun, in seconds since the epoch.
+        done: Requests that were carried out, as the provider counts.
+        total: All its requests.
+    """
+
+    id: str
+    model: str
+    begun: float
+    done: int = 0
+    total: int = 0
+
+
 def answer_of(row: Mapping[str, Any]) -> Answer:
     """The answer that a row tells of.
 
@@ -150,6 +169,7 @@ class Report:
         spent: US dollars of the whole batch, with what it spent before it was stopped and went on.
         seconds: how long it took, now.
         stopped: why it ended before the last question; "" where it did not.
+        batches: the batches that are open at providers.
         mended: bytes that a failure of the machine had left of an answer, and that were cut off.
     """
 
@@ -164,6 +184,7 @@ class Report:
     seconds: float = 0.0
     stopped: str = ""
     mended: int = 0
+    batches: Sequence["OpenBatch"] = ()
 
     @property
     def questions_per_second(self) -> float:

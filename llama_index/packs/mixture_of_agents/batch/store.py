@@ -5,6 +5,7 @@
     answers.jsonl          a row for each question that has its answer, never two for one
     answers.failed.jsonl   a row for each question that failed when it was last asked; not there where none did
     answers.batch.json     which mixture the answers are of, and what failures have cost whose rows are gone
+    answers.batches.db     what was handed to providers' batch APIs; there until the run ends
 
 A row is one write, made as soon as there is an answer: whoever ends this process loses no row. What was written is
 forced to the disk, which keeps it when the power fails, with the first row that comes a second after the last time, and
@@ -43,6 +44,7 @@ class Store:
     Attributes:
         path: the file of the rows.
         failures: the file of the rows that failed.
+        batches: the file of what was handed to providers' batch APIs.
         rows: how many answers there were before.
         dearest: US dollars of the dearest of them, and of the failures.
         spent: US dollars that were spent before, on failures too.
@@ -57,6 +59,7 @@ class Store:
             require_pyarrow()
         self.path = self.out.with_suffix(".jsonl")
         self.failures = self.out.with_suffix(".failed.jsonl")
+        self.batches = self.out.with_suffix(".batches.db")
         self.rows, self.dearest, self.spent, self.mended = 0, Decimal(0), Cost(), 0
         self._told, self._fingerprint = self.out.with_suffix(".batch.json"), fingerprint
         self._tidied = self.failures.with_name(f"{self.failures.name}.part")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.recipe import Recipe
 
 GO_ON = "Run it again to go on: answered questions are not asked again."
+OPEN = "Open batches go on at the provider: the next run waits for them and pays for nothing twice."
 
 
 Questions = Annotated[
@@ -24,7 +25,10 @@ Questions = Annotated[
 Out = Annotated[
     Path, Option("--out", "-o", help="The answers: .jsonl or .parquet.", show_default=False)
 ]
-InFlight = Annotated[int, Option("--in-flight", help="Questions asked at once.")]
+InFlight = Annotated[
+    int | None,
+    Option("--in-flight", help="Questions asked at once: 16, or by batch APIs a batch's size."),
+]
 Limit = Annotated[int | None, Option("--limit", help="Ask at most this many questions now.")]
 MaxCost = Annotated[
     float | None, Option("--max-cost", help="US dollars that the whole batch may cost.")
@@ -34,6 +38,13 @@ MaxFailures = Annotated[
 ]
 System = Annotated[str, Option("--system", "-s", help="A system prompt for questions without one.")]
 Details = Annotated[bool, Option("--details", help="Write the proposals too.")]
+Via = Annotated[
+    str,
+    Option("--via", help='"batch-api": cheaper, by the providers\' batch APIs, within a day.'),
+]
+BatchSize = Annotated[
+    int, Option("--batch-size", help="Requests in one batch of a provider's.", min=1)
+]
 
 
 @command
@@ -41,12 +52,14 @@ def batch(
     models: Flags,
     questions: Questions,
     out: Out,
-    in_flight: InFlight = 16,
+    in_flight: InFlight = None,
     limit: Limit = None,
     max_cost: MaxCost = None,
     max_failures: MaxFailures = 20,
     system: System = "",
     details: Details = False,
+    via: Via = "direct",
+    batch_size: BatchSize = 5_000,
     trace: Trace = None,
 ) -> int:
     """Answer many questions; run it again to go on where it stopped.
@@ -56,7 +69,7 @@ def batch(
     """
     settings: dict[str, Any] = {
         "in_flight": in_flight, "limit": limit, "max_cost": max_cost, "max_failures": max_failures,
-        "system": system, "details": details,
+        "system": system, "details": details, "via": via, "batch_size": batch_size,
     }  # fmt: skip
     from .sources import find
 
@@ -83,10 +96,12 @@ def _run(
     from .progress import Progress
 
     mixture = MixtureOfAgents(recipe)
+    by_batches = settings["via"] == "batch-api"
+    priced = at_batch_prices(recipe) if by_batches else recipe
     with (
         tracing(mixture, trace),
         Loop(fast=True) as loop,
-        Progress(questions, recipe, settings["max_cost"]) as progress,
+        Progress(questions, priced, settings["max_cost"]) as progress,
     ):
         work = arun_batch(mixture, questions, out, watch=progress, **settings)
         try:
@@ -95,7 +110,19 @@ def _run(
             progress.close()
             if progress.last:
                 say(f"{progress.last}\n{GO_ON}")
+                if progress.last.batches:
+                    say(OPEN)
             raise
+
+
+def at_batch_prices(recipe: "Recipe") -> "Recipe":
+    """The recipe with the prices of its providers' batch APIs, for what is told beforehand."""
+    from dataclasses import replace
+
+    from llama_index.packs.mixture_of_agents.batch.route import prices_by_batch_api
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+
+    return replace(recipe, prices=prices_by_batch_api(MixtureOfAgents(recipe)))
 
 
 def _code(report: "Report") -> int:

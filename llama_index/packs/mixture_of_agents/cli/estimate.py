@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from typer import Argument
+from typer import Argument, Option
 
 from .ask import read_question
 from .command import Flags, command
@@ -15,6 +15,9 @@ def estimate(
         str | None,
         Argument(help="The question; without it, standard input is read.", show_default=False),
     ] = None,
+    via: Annotated[
+        str, Option("--via", help='"batch-api": say too what batch APIs would cost.')
+    ] = "direct",
 ) -> None:
     """Say what a question would take: calls, tokens, money.
 
@@ -28,3 +31,8 @@ def estimate(
     recipe = source.recipe(need_keys=False)
     say(f"{recipe}\nModels from {source.origin}.")
     print(recipe.estimate(text))
+    if via == "batch-api":
+        from .batch import at_batch_prices
+
+        batched = at_batch_prices(recipe).estimate(text)
+        print(f"cost by batch APIs {batched.least_cost} to {batched.most_cost or 'any amount'}")

@@ -1,6 +1,7 @@
 """How far a batch is, on standard error."""
 
 import sys
+import time
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -47,7 +48,8 @@ class Progress:
         self.last = report
         if self._bar is not None:
             cost = "" if report.spent.unpriced else f", {report.spent}"
-            self._bar.set_postfix_str(f"{report.failed} failed{cost}", refresh=False)
+            told = f"{report.failed} failed{cost}{_of_batches(report)}"
+            self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(report.skipped + report.answered + report.failed - self._bar.n)
 
     def close(self) -> None:
@@ -85,3 +87,14 @@ class Progress:
             return outlook
         bound = f"--max-cost {dollars(Decimal(str(self._max_cost)))}"
         return f"{outlook} That may be more than {bound} allows: it stops before a question that may not fit."
+
+
+def _of_batches(report: Report) -> str:
+    """How far the open batches are, as their providers count, and the age of the oldest."""
+    if not report.batches:
+        return ""
+    done = sum(batch.done for batch in report.batches)
+    total = sum(batch.total for batch in report.batches)
+    minutes = (time.time() - report.batches[0].begun) / 60
+    count = len(report.batches)
+    return f", {count} batches open: {done:,} of {total:,} requests done, for {minutes:.0f} min"

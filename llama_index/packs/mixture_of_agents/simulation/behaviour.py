@@ -125,6 +125,9 @@ class Behaviour:
     input_tokens, output_tokens: reported as they are; by default words are counted.
     reasoning_tokens: reported as part of the output. cached_tokens: as part of the input.
     reports_usage: whether it reports any usage.
+    batch_seconds: how long a batch takes, on the clock that `SimulatedProviders.advance` moves.
+    batch_rows: requests that a batch may have; a larger one is refused whole.
+    batch_enqueued: requests that all open batches may have together (None: any number).
     """
 
     latency: float = 0.0
@@ -148,6 +151,9 @@ class Behaviour:
     reasoning_tokens: int = 0
     cached_tokens: int = 0
     reports_usage: bool = True
+    batch_seconds: float = 0.0
+    batch_rows: int = 50_000
+    batch_enqueued: int | None = None
 
     def __post_init__(self) -> None:
         if self.chunk_words < 1:

@@ -71,6 +71,20 @@ class Control:
         """Gives {"records"}."""
         return {"records": self._server.state.ledger.to_json()}
 
+    async def advance(self, asked: Json) -> Json:
+        """{"seconds"}: moves the clock of the batches."""
+        self._server.state.batches.advance(asked["seconds"])
+        return {}
+
+    async def batches(self, asked: Json) -> Json:  # noqa: ARG002
+        """Gives {"batches"}."""
+        return {"batches": self._server.state.batches.to_json()}
+
+    async def forget(self, asked: Json) -> Json:
+        """{"batch"}: loses it."""
+        self._server.state.batches.forget(asked["batch"])
+        return {}
+
 
 _ACTIONS = {
     "configure": Control.configure,
@@ -80,4 +94,7 @@ _ACTIONS = {
     "wait": Control.wait,
     "counts": Control.counts,
     "log": Control.log,
+    "advance": Control.advance,
+    "batches": Control.batches,
+    "forget": Control.forget,
 }

@@ -11,6 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from . import embeddings, mistral_api, openai_api, sending
+from .batch_service import BATCHES, provider_of
 from .behaviour import Outcome, Reply
 from .control import Control
 from .conversation import Json
@@ -51,7 +52,7 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request to any path."""
         path = request.path
-        provider = _PROVIDERS.get(path)
+        provider = _PROVIDERS.get(path) or provider_of(path)
         if provider is None:
             if path.startswith("/_control/"):
                 return await self._control.handle(request)
@@ -60,11 +61,16 @@ class Server:
         arrived = time.monotonic()
         # Not request.read(), which refuses more than a megabyte.
         raw = await request.content.read()
-        body = _parsed(raw) if request.method == "POST" else {}
+        is_batch = path not in _PROVIDERS
+        body = _parsed(raw) if request.method == "POST" and not is_batch else {}
         record = _record(request, provider, body or {}, arrived, bodies=state.ledger.keep_bodies)
+        if is_batch:
+            record.model = BATCHES
         state.ledger.arrive(record)
         self._open[id(request)] = request
         try:
+            if is_batch:
+                return await self._answer_batch(request, state, provider, record, raw)
             return await self._answer(request, state, provider, record, body)
         except (asyncio.CancelledError, ConnectionError) as gone:
             state.ledger.end(record, hung_up=True)
@@ -74,6 +80,38 @@ class Server:
         finally:
             self._open.pop(id(request), None)
             state.ledger.end(record)
+
+    async def _answer_batch(
+        self,
+        request: web.BaseRequest,
+        state: State,
+        provider: Provider,
+        record: Record,
+        raw: bytes,
+    ) -> web.StreamResponse:
+        send = sending.Sender(request, state, record)
+        refused = _refused_key(request, provider)
+        if refused is not None:
+            return await send.problem(provider, refused)
+        await state.pass_gate(record, 0)
+        outcome = state.model(BATCHES).next_outcome()
+        record.outcome = outcome.kind
+        early = await _end_early(send, provider, outcome, streaming=False)
+        if early is not None:
+            return early
+        answer = state.batches.handle(
+            request.method,
+            request.path,
+            request.query,
+            request.headers.get("Content-Type", ""),
+            raw,
+        )
+        await state.pass_gate(record, 1)
+        if isinstance(answer, Problem):
+            return await send.problem(provider, answer)
+        return await (
+            send.raw(200, answer) if isinstance(answer, bytes) else send.json(200, answer)
+        )
 
     async def _answer(
         self,
@@ -132,9 +170,8 @@ async def _end_early(
 def _refusal(
     request: web.BaseRequest, provider: Provider, state: State, body: Json | None
 ) -> Problem | None:
-    key = request.headers.get("Authorization", "").removeprefix("Bearer").strip()
-    if not key or key == WRONG_KEY:
-        return provider.unauthorized(has_key=bool(key))
+    if (refused := _refused_key(request, provider)) is not None:
+        return refused
     if body is None or request.path in _MODELS:
         return None
     name = body.get("model")
@@ -144,6 +181,12 @@ def _refusal(
     if behaviour.missing:
         return provider.unknown_model(name)
     return provider.problem_in(body, behaviour) if request.path in _CHAT else None
+
+
+def _refused_key(request: web.BaseRequest, provider: Provider) -> Problem | None:
+    key = request.headers.get("Authorization", "").removeprefix("Bearer").strip()
+    wrong = not key or key == WRONG_KEY
+    return provider.unauthorized(has_key=bool(key)) if wrong else None
 
 
 def _parsed(raw: bytes) -> Json | None:

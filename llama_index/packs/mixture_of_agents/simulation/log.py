@@ -15,7 +15,8 @@ class Record:
     """One request as the server saw it.
 
     Times are `time.monotonic()` seconds of the machine, so they compare with those of other
-    processes on it. `headers` are names only: no key ever enters a record.
+    processes on it. `headers` are names only: no key ever enters a record. `batch` is the id of
+    the batch that the request was a line of; "" for a request of its own.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Record:
     cached_tokens: int = 0
     in_flight: int = 0
     in_flight_of_model: int = 0
+    batch: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:

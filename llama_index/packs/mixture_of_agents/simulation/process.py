@@ -164,7 +164,8 @@ class SimulatedProviders:
         """Hold the requests of a model until `release`.
 
         after: 0 holds a request before anything is decided about it; n holds a stream after
-            its n-th chunk (OpenAI's and Mistral's first chunk has no text yet).
+            its n-th chunk (OpenAI's and Mistral's first chunk has no text yet). Of the model
+            "batches", 1 holds the answer to a request that was carried out.
         skip: let that many requests pass first.
         """
         self._post("hold", {"model": model, "after": after, "skip": skip})
@@ -207,6 +208,18 @@ class SimulatedProviders:
         """What the server received since the last reset, in order of arrival."""
         records = [Record.from_json(one) for one in self._post("log", {})["records"]]
         return [record for record in records if model in (EVERY_MODEL, record.model)]
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock of the batches, which stands still otherwise."""
+        self._post("advance", {"seconds": seconds}, timeout=120)
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The batches since the last reset, oldest first: id, model, state, rows, done."""
+        return self._post("batches", {})["batches"]
+
+    def forget_batch(self, batch: str) -> None:
+        """Lose a batch, as a provider may: it is not found any more."""
+        self._post("forget", {"batch": batch})
 
     def _post(self, action: str, asked: Mapping[str, Any], timeout: float = 10.0) -> Any:
         if self._process is None:

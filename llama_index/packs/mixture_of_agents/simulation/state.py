@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from .answers import Model
+from .batch_service import BatchService
 from .behaviour import Behaviour
 from .log import EVERY_MODEL, Ledger, Record
 
@@ -23,6 +24,7 @@ class State:
 
     def __init__(self, *, keep_records: bool, keep_bodies: bool) -> None:
         self.ledger = Ledger(keep_records=keep_records, keep_bodies=keep_bodies)
+        self.batches = BatchService(self)
         self._behaviours: dict[str, Behaviour] = {}
         self._models: dict[str, Model] = {}
         self._gates: dict[str, Gate] = {}

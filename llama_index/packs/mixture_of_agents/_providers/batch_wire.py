@@ -1,0 +1,200 @@
+"""What the providers' batch APIs have in common: files, and requests that are carried out later.
+
+The requests themselves are made by LlamaIndex's classes and their SDKs, as ever: a copy of the LLM has a client that
+hands each finished HTTP request over (``Exchange``) rather than sending it, and takes the answer from there.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import httpx
+from llama_index.core.llms.llm import LLM
+
+_SHOWN = 2_000
+"""Characters of an error body that are kept."""
+_NEVER_PASSES = re.compile(r"insufficient_quota|billing|payment", re.IGNORECASE)
+_PASSES = re.compile(r"enqueued|token_limit_exceeded|rate.?limit|try again", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"maximum|too (many|large|big|long)|exceeds|at most", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A finished HTTP request.
+
+    Attributes:
+        url: Its address.
+        headers: Its headers, the key among them; never written down.
+        content: Its body.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The answer to a request: its HTTP status and its body."""
+
+    status: int
+    content: bytes
+
+
+Exchange = Callable[[Sent], Awaitable[Received]]
+"""Takes a request and returns its answer, hours later perhaps."""
+
+
+class Refused(Exception):
+    """A provider refused something.
+
+    Attributes:
+        status: The HTTP status.
+        text: The body, cut to a bound.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text[:_SHOWN]}")
+        self.status, self.text = status, text[:_SHOWN]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same may be accepted later."""
+        if _NEVER_PASSES.search(self.text):
+            return False
+        busy = self.status in (408, 409, 425, 429) or (self.status >= 500 and self.status != 501)
+        return busy or bool(_PASSES.search(self.text))
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether a smaller batch may be accepted."""
+        return self.status == 413 or bool(_TOO_LARGE.search(self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a batch is.
+
+    Attributes:
+        state: Whether it is open, over, or was refused whole.
+        done: Requests that were carried out.
+        total: All its requests.
+        files: Ids of the files with its answers and errors.
+        reason: Why it was refused.
+    """
+
+    state: Literal["open", "over", "refused"]
+    done: int = 0
+    total: int = 0
+    files: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a file of answers says of a request.
+
+    Attributes:
+        name: The request's name in its batch.
+        answer: The answer; None if the request was not carried out.
+    """
+
+    name: str
+    answer: Received | None
+
+
+class Wire:
+    """An HTTP client with the address and the headers of a provider.
+
+    Args:
+        client: The client.
+        base: The address of the API.
+        headers: Headers of every request, the key among them.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, base: str, headers: Mapping[str, str]) -> None:
+        self._client, self._base, self._headers = client, base, headers
+
+    async def json(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request and read its answer.
+
+        Raises:
+            Refused: The provider refused it.
+            httpx.HTTPError: It could not be sent, or no answer came.
+        """
+        url = f"{self._base}{path}"
+        response = await self._client.request(method, url, headers=self._headers, **options)
+        if response.is_error:
+            raise Refused(response.status_code, response.text)
+        try:
+            return response.json()
+        except ValueError:
+            raise Refused(502, "the answer is no JSON") from None
+
+    async def upload(self, content: bytes) -> str:
+        """Upload a file of requests; returns its id. Raises as ``json`` does."""
+        form = {"data": {"purpose": "batch"}, "files": {"file": ("requests.jsonl", content)}}
+        return str((await self.json("POST", "/files", **form))["id"])
+
+    async def lines(self, file: str) -> AsyncIterator[Any]:
+        """The lines of a file, as they arrive. Raises as ``json`` does."""
+        url = f"{self._base}/files/{file}/content"
+        async with self._client.stream("GET", url, headers=self._headers) as response:
+            if response.is_error:
+                raise Refused(
+                    response.status_code, (await response.aread()).decode(errors="replace")
+                )
+            async for line in response.aiter_lines():
+                with suppress(ValueError):  # an unreadable line is as good as none
+                    yield json.loads(line)
+
+
+class BatchAPI(Protocol):
+    """A provider's batch API."""
+
+    name: ClassVar[str]
+    """The LlamaIndex integration's short name."""
+    most_requests: ClassVar[int]
+    """Requests that a batch may have."""
+    most_bytes: ClassVar[int]
+    """Bytes that a file of requests may have."""
+
+    def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
+        """A copy of an LLM that hands its requests over."""
+        ...
+
+    def line(self, name: str, body: Mapping[str, Any]) -> bytes:
+        """A request as a line of a file, without its end."""
+        ...
+
+    async def submit(self, wire: Wire, lines: Sequence[bytes], model: str, mark: str) -> str:
+        """Upload requests and begin a batch of them; returns its id. The mark is kept beside it."""
+        ...
+
+    async def find(self, wire: Wire, mark: str) -> str | None:
+        """The id of the batch with a mark; None if there is none."""
+        ...
+
+    async def poll(self, wire: Wire, batch: str) -> Stage:
+        """How far a batch is."""
+        ...
+
+    async def cancel(self, wire: Wire, batch: str) -> None:
+        """Cancel a batch; what it has done by then can be fetched."""
+        ...
+
+
+async def fetch(wire: Wire, stage: Stage) -> AsyncIterator[Line]:
+    """The answers of a batch that is over, from its file of answers and its file of errors."""
+    for file in stage.files:
+        async for line in wire.lines(file):
+            response: dict[str, Any] | None = line.get("response")
+            answer = None
+            if response is not None:
+                body = json.dumps(response.get("body"), ensure_ascii=False)
+                status = int(response.get("status_code") or 200)
+                answer = Received(status, body.encode(errors="replace"))
+            yield Line(str(line.get("custom_id")), answer)

@@ -1,0 +1,92 @@
+"""OpenAI's batch API: https://platform.openai.com/docs/guides/batch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import httpx
+from llama_index.core.llms.llm import LLM
+
+from .batch_wire import Exchange, Sent, Stage, Wire
+
+_PATH = "/v1/chat/completions"
+_OVER = frozenset({"completed", "expired", "cancelled"})
+_PAGES = 10
+"""Pages of a hundred batches that are searched for a mark, the newest first."""
+
+
+class OpenAIBatches:
+    """OpenAI's batch API, as ``BatchAPI``."""
+
+    name: ClassVar[str] = "openai"
+    most_requests: ClassVar[int] = 50_000
+    most_bytes: ClassVar[int] = 100_000_000
+
+    def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
+        copy: Any = llm.model_copy()
+        copy._aclient, copy.reuse_client = None, True  # noqa: SLF001
+        # LlamaIndex's class makes the SDK's client of it when it is first asked
+        copy._async_http_client = httpx.AsyncClient(transport=_Handover(exchange))  # noqa: SLF001
+        return copy
+
+    def line(self, name: str, body: Mapping[str, Any]) -> bytes:
+        said = {key: value for key, value in body.items() if key != "stream"}
+        row = {"custom_id": name, "method": "POST", "url": _PATH, "body": said}
+        return json.dumps(row, ensure_ascii=False).encode(errors="replace")
+
+    async def submit(self, wire: Wire, lines: Sequence[bytes], model: str, mark: str) -> str:
+        del model  # each line has it
+        asked = {
+            "input_file_id": await wire.upload(b"\n".join(lines)),
+            "endpoint": _PATH,
+            "completion_window": "24h",
+            "metadata": {"mark": mark},
+        }
+        return str((await wire.json("POST", "/batches", json=asked))["id"])
+
+    async def find(self, wire: Wire, mark: str) -> str | None:
+        after: dict[str, str] = {}
+        for _ in range(_PAGES):
+            page = await wire.json("GET", "/batches", params={"limit": 100, **after})
+            for batch in page["data"]:
+                metadata: dict[str, str] = batch.get("metadata") or {}
+                if metadata.get("mark") == mark:
+                    return str(batch["id"])
+            if not page.get("has_more"):
+                break
+            after = {"after": page["data"][-1]["id"]}
+        return None
+
+    async def poll(self, wire: Wire, batch: str) -> Stage:
+        found = await wire.json("GET", f"/batches/{batch}")
+        counts: dict[str, int] = found.get("request_counts") or {}
+        done = counts.get("completed", 0) + counts.get("failed", 0)
+        errors: dict[str, Any] = found.get("errors") or {}
+        files = [found.get(name) for name in ("output_file_id", "error_file_id")]
+        return Stage(
+            "refused"
+            if found["status"] == "failed"
+            else "over"
+            if found["status"] in _OVER
+            else "open",
+            done,
+            counts.get("total", 0),
+            tuple(file for file in files if file),
+            json.dumps(errors.get("data") or "it gave no reason"),
+        )
+
+    async def cancel(self, wire: Wire, batch: str) -> None:
+        await wire.json("POST", f"/batches/{batch}/cancel")
+
+
+class _Handover(httpx.AsyncBaseTransport):
+    """An HTTP client's connections that send nothing, but hand each request over."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        sent = Sent(str(request.url), dict(request.headers), await request.aread())
+        received = await self._exchange(sent)
+        headers = {"Content-Type": "application/json"}
+        return httpx.Response(received.status, headers=headers, content=received.content)

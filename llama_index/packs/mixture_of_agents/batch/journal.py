@@ -1,0 +1,123 @@
+"""What was handed to the providers' batch APIs, on disk: a batch that was paid for is never begun again.
+
+A batch is written down before it is begun, with a mark that the provider keeps beside it; so it is found even if this
+process ends before its id is known. Answers are kept until the run ends. Keys and questions are not in this file, but
+answers are.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import randbits
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (seed INTEGER);
+CREATE TABLE IF NOT EXISTS batches (mark TEXT PRIMARY KEY, endpoint TEXT, id TEXT, begun REAL);
+CREATE TABLE IF NOT EXISTS requests (
+    mark TEXT, name TEXT, digest BLOB, endpoint TEXT, answer BLOB, PRIMARY KEY (mark, name)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A batch that was open when its process ended.
+
+    Attributes:
+        mark: The mark that the provider keeps beside it.
+        id: Its id; None if the process ended before it was known.
+        begun: When it was begun, in seconds since the epoch.
+        requests: The names and digests of its requests.
+    """
+
+    mark: str
+    id: str | None
+    begun: float
+    requests: tuple[tuple[str, bytes], ...]
+
+
+class Journal:
+    """The file. Its methods may be called from any thread.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        seed: A number that is the same for all processes of this run, and that nobody can guess.
+        is_over: Whether the run has ended, so that no answer is needed any more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock, self.is_over = path, threading.Lock(), False
+        self._base = sqlite3.connect(path, check_same_thread=False)
+        self._base.execute("PRAGMA synchronous = FULL")
+        self._base.executescript(_TABLES)
+        found = self._base.execute("SELECT seed FROM about").fetchone()
+        self.seed: int = found[0] if found else randbits(62)
+        if not found:
+            with self._base:
+                self._base.execute("INSERT INTO about VALUES (?)", (self.seed,))
+        self._kept: dict[tuple[str, bytes], list[int]] = {}
+        asked = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
+        for endpoint, digest, row in self._base.execute(asked):
+            self._kept.setdefault((endpoint, digest), []).append(row)
+
+    def take(self, endpoint: str, digest: bytes) -> bytes | None:
+        """An answer from an earlier process to a request like this; each is given once. None if there is none."""
+        rows = self._kept.get((endpoint, digest))
+        if not rows:
+            return None
+        with self._lock:
+            asked = "SELECT answer FROM requests WHERE rowid = ?"
+            return self._base.execute(asked, (rows.pop(),)).fetchone()[0]
+
+    def open(self, endpoint: str) -> list[Noted]:
+        """The batches of an endpoint that an earlier process left open."""
+        with self._lock:
+            found = self._base.execute(
+                "SELECT mark, id, begun FROM batches WHERE endpoint = ?", (endpoint,)
+            ).fetchall()
+            asked = "SELECT name, digest FROM requests WHERE mark = ?"
+            return [
+                Noted(mark, name, begun, tuple(self._base.execute(asked, (mark,)).fetchall()))
+                for mark, name, begun in found
+            ]
+
+    def intend(self, mark: str, endpoint: str, requests: Sequence[tuple[str, bytes]]) -> None:
+        """Write down that a batch is about to be begun."""
+        rows = [(mark, name, digest, endpoint) for name, digest in requests]
+        with self._lock, self._base:
+            self._base.execute(
+                "INSERT INTO batches VALUES (?, ?, NULL, ?)", (mark, endpoint, time.time())
+            )
+            self._base.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, NULL)", rows)
+
+    def begun(self, mark: str, batch: str) -> None:
+        """Write down the id of a batch that was begun."""
+        with self._lock, self._base:
+            self._base.execute("UPDATE batches SET id = ? WHERE mark = ?", (batch, mark))
+
+    def keep(self, mark: str, answers: Iterable[tuple[str, bytes]]) -> None:
+        """Keep the answers of a batch that is over: it is not asked for them again. Other requests are forgotten."""
+        rows = [(answer, mark, name) for name, answer in answers]
+        with self._lock, self._base:
+            self._base.executemany(
+                "UPDATE requests SET answer = ? WHERE mark = ? AND name = ?", rows
+            )
+            self._base.execute("DELETE FROM requests WHERE mark = ? AND answer IS NULL", (mark,))
+            self._base.execute("DELETE FROM batches WHERE mark = ?", (mark,))
+
+    def forget(self, mark: str) -> None:
+        """Forget a batch that was never begun, or that the provider has lost."""
+        self.keep(mark, ())
+
+    def close(self) -> None:
+        """Close the file; delete it if the run is over and no batch is open."""
+        with self._lock:
+            left = self._base.execute("SELECT count(*) FROM batches").fetchone()[0]
+            self._base.close()
+        if self.is_over and not left:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,181 @@
+"""The way to LLMs by their providers' batch APIs: what the transport would await goes to collectors."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+from llama_index.core.llms.llm import LLM
+
+from llama_index.packs.mixture_of_agents._providers.batch_api import batch_api_of
+from llama_index.packs.mixture_of_agents._providers.batch_wire import BatchAPI, Received, Sent, Wire
+from llama_index.packs.mixture_of_agents._providers.detour import DETOUR
+from llama_index.packs.mixture_of_agents._providers.facts import endpoint_key, model_name
+from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
+from llama_index.packs.mixture_of_agents.errors import BatchError
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.pricing import Prices, batch_prices
+
+from .collector import Collector
+from .journal import Journal
+from .outcomes import OpenBatch
+
+QUIET = 1.0
+"""Seconds without a new request after which nothing more is expected before an answer comes."""
+_LONGEST = 600.0
+"""Seconds that a request waits for others while LLMs are asked directly."""
+_PATH = "/chat/completions"
+_OF_ONE_REQUEST = (
+    "accept",
+    "connection",
+    "content-",
+    "host",
+    "transfer-",
+    "x-stainless-",
+    "idempotency-",
+)
+"""Beginnings of the names of headers that belong to a request, and not to all."""
+
+
+def prices_by_batch_api(
+    llm: LLM, prices: Prices | None = None, factors: Mapping[str, float] | None = None
+) -> Prices:
+    """What an LLM's models cost by their providers' batch APIs, and directly where there is none.
+
+    Args:
+        llm: The LLM.
+        prices: The user's own prices, for an LLM that is no mixture: that has its own.
+        factors: See ``pricing.batch_prices``.
+
+    Raises:
+        BatchError: No provider of its models has a batch API.
+    """
+    members = members_of(llm)
+    sold = [endpoint_key(one)[:2] for one in members if batch_api_of(one)]
+    if not sold:
+        names = ", ".join(sorted({model_name(one) for one in members}))
+        problem = f"no provider of {names} has a batch API that is known here; leave it out"
+        raise BatchError(f'via = "batch-api": {problem}')
+    own = llm.recipe.prices if isinstance(llm, MixtureOfAgents) else prices
+    return batch_prices(sold, own, factors)
+
+
+def members_of(llm: LLM) -> list[LLM]:
+    """The LLMs that an LLM asks: those of a mixture, and of the mixtures in it; itself otherwise."""
+    if not isinstance(llm, MixtureOfAgents):
+        return [llm]
+    members = {id(agent.llm): agent.llm for agent in llm.recipe.agents}
+    return [one for member in members.values() for one in members_of(member)]
+
+
+class BatchRoute:
+    """Asks LLMs by their providers' batch APIs, and directly where there is none. An async context manager.
+
+    Args:
+        journal: What was handed over, on disk.
+        size: Requests in a batch.
+        at_once: Requests under way at once to LLMs without a batch API.
+        tell: Called when a batch was begun, is further, or is over.
+    """
+
+    def __init__(self, journal: Journal, size: int, at_once: int, tell: Callable[[], None]) -> None:
+        self._journal, self._size, self._tell = journal, size, tell
+        self._room, self._direct = asyncio.Semaphore(at_once), 0
+        self._collectors: dict[str, Collector] = {}
+        self._stand_ins: dict[int, tuple[LLM, LLM | None]] = {}
+        self._arrived, self._touched = asyncio.Event(), time.monotonic()
+
+    async def __aenter__(self) -> "BatchRoute":  # noqa: PYI034 - typing has Self from Python 3.11 on
+        self._client = httpx.AsyncClient(timeout=60.0, follow_redirects=True)
+        self._sending = asyncio.create_task(self._send_when_quiet())
+        self._before = DETOUR.set(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        DETOUR.reset(self._before)
+        self._sending.cancel()
+        await asyncio.gather(self._sending, return_exceptions=True)
+        for collector in self._collectors.values():
+            await collector.aclose()
+        await self._client.aclose()
+
+    @property
+    def batches(self) -> tuple[OpenBatch, ...]:
+        """The open batches, oldest first."""
+        found = [batch for one in self._collectors.values() for batch in one.batches.values()]
+        return tuple(sorted(found, key=lambda batch: batch.begun))
+
+    def stop(self) -> None:
+        """Cancel the open batches: what they have not done by then fails."""
+        for collector in self._collectors.values():
+            collector.stop()
+
+    @asynccontextmanager
+    async def asking(self, llm: LLM) -> AsyncGenerator[LLM | None, None]:
+        """See ``Detour``. A mixture is asked directly: its members take the detour."""
+        is_mixture = isinstance(llm, FormingLLM)
+        stand_in = None if is_mixture else self._stand_in(llm)
+        if is_mixture or stand_in is not None:
+            yield stand_in
+            return
+        async with self._room:
+            self._direct += 1
+            try:
+                yield None
+            finally:
+                self._direct -= 1
+                self._touch()
+
+    def _stand_in(self, llm: LLM) -> LLM | None:
+        if id(llm) not in self._stand_ins:
+            api = batch_api_of(llm)
+            made = api.stand_in(llm, partial(self._ask, api)) if api else None
+            self._stand_ins[id(llm)] = llm, made
+        return self._stand_ins[id(llm)][1]
+
+    async def _ask(self, api: BatchAPI, sent: Sent) -> Received:
+        body: dict[str, Any] = json.loads(sent.content)
+        base, found, _ = sent.url.partition(_PATH)
+        if not found or body.get("stream"):
+            return await self._directly(sent)
+        model = str(body.get("model"))
+        endpoint = f"{api.name} {base.rpartition('@')[2]} {model}"
+        if endpoint not in self._collectors:
+            headers = {
+                name: value
+                for name, value in sent.headers.items()
+                if not name.lower().startswith(_OF_ONE_REQUEST)
+            }
+            self._collectors[endpoint] = Collector(
+                api, Wire(self._client, base, headers), model, endpoint, self._journal, self._size,
+                directly=self._directly, touch=self._touch, tell=self._tell,
+            )  # fmt: skip
+            self._collectors[endpoint].go_on()
+        return await self._collectors[endpoint].ask(sent, body)
+
+    async def _directly(self, sent: Sent) -> Received:
+        async with self._room:
+            response = await self._client.post(sent.url, headers=sent.headers, content=sent.content)
+        return Received(response.status_code, response.content)
+
+    def _touch(self) -> None:
+        self._touched = time.monotonic()
+        self._arrived.set()
+
+    async def _send_when_quiet(self) -> None:
+        """Send off what has arrived whenever nothing more can be expected before an answer comes."""
+        while True:
+            await self._arrived.wait()
+            now = time.monotonic()
+            if now < self._touched + QUIET:
+                await asyncio.sleep(self._touched + QUIET - now)
+                continue
+            self._arrived.clear()
+            for collector in self._collectors.values():
+                old = now - collector.waits_since > _LONGEST
+                if collector.is_waiting and (old or not self._direct):
+                    collector.send()

@@ -1,0 +1,257 @@
+"""Many questions by the providers' batch APIs: collected, waited for, and never paid for twice."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.batch import arun_batch, run_batch
+from llama_index.packs.mixture_of_agents.errors import BatchError
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.recipe import Aggregator, Layer, Proposer, Recipe
+from llama_index.packs.mixture_of_agents.selection import Rank
+from llama_index.packs.mixture_of_agents.simulation import failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+DAY = 86_400
+BY_BATCHES = {"via": "batch-api"}
+QUESTIONS = [f"What is {number} + 1?" for number in range(8)]
+
+
+def of_two(providers, **policies) -> MixtureOfAgents:
+    """An OpenAI and a Mistral proposer in one layer, and an aggregator."""
+    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral()]
+    aggregator = providers.openai("gpt-4.1")
+    return MixtureOfAgents(llm=aggregator, proposers=proposers, num_layers=1, **policies)
+
+
+def rows(path):
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return {row["id"]: row for row in found}
+
+
+def chats(providers):
+    """The requests to models, those for files and batches left out."""
+    return [record for record in providers.log() if record.model != "batches"]
+
+
+def test_the_answers_are_those_of_direct_requests_and_cost_half(providers, tmp_path):
+    direct, batched = tmp_path / "direct.jsonl", tmp_path / "batched.jsonl"
+    first = run_batch(of_two(providers), QUESTIONS, direct)
+    assert not any(record.batch for record in chats(providers))
+    providers.reset()
+    second = run_batch(of_two(providers), QUESTIONS, batched, **BY_BATCHES)
+    assert (first.answered, second.answered) == (8, 8)
+    answers = [
+        {name: row["answer"] for name, row in rows(path).items()} for path in (direct, batched)
+    ]
+    assert answers[0] == answers[1]
+    assert all(record.batch for record in chats(providers))
+    made = Counter((batch["model"], batch["rows"]) for batch in providers.batches())
+    assert made == {("gpt-4.1-mini", 8): 1, ("mistral-small-latest", 8): 1, ("gpt-4.1", 8): 1}
+    assert second.cost.at_least == pytest.approx(first.cost.at_least / 2)
+    assert sorted(path.name for path in tmp_path.iterdir() if "batched" in path.name) == [
+        "batched.batch.json",
+        "batched.jsonl",
+    ]
+
+
+async def test_layers_judges_and_selections_work_as_ever(providers, tmp_path):
+    providers.configure("gpt-4o", reply="Response 2 > Response 1")
+    mini, small = providers.openai("gpt-4.1-mini"), providers.mistral()
+    layers = [
+        Layer([Proposer(mini, samples=2), Proposer(small)], deadline=1, grace=0),
+        Layer([mini, small], select=Rank(providers.openai("gpt-4o"), 1)),
+    ]
+    call = CallPolicy(timeout=0.5, hedge_after=0.5)
+    recipe = Recipe(layers, Aggregator(providers.openai("gpt-4.1")), call=call, deadline=2)
+    report = await arun_batch(
+        MixtureOfAgents(recipe), QUESTIONS[:3], tmp_path / "answers.jsonl", **BY_BATCHES
+    )
+    assert (report.answered, report.degraded) == (3, 0)
+    assert all(record.batch for record in chats(providers))
+    made = Counter(batch["model"] for batch in providers.batches())
+    assert made == {"gpt-4.1-mini": 2, "mistral-small-latest": 2, "gpt-4o": 1, "gpt-4.1": 1}
+
+
+def test_a_full_batch_is_sent_off_before_the_rest_is_there(providers, tmp_path):
+    llm = providers.openai("gpt-4.1")
+    run_batch(llm, QUESTIONS, tmp_path / "answers.jsonl", in_flight=8, batch_size=3, **BY_BATCHES)
+    assert sorted(batch["rows"] for batch in providers.batches()) == [2, 3, 3]
+
+
+async def test_what_expired_is_asked_again_alone(providers, tmp_path):
+    providers.configure("gpt-4.1", echo=True, batch_seconds=2 * DAY)
+    llm, out = providers.openai("gpt-4.1"), tmp_path / "answers.jsonl"
+    running = asyncio.create_task(arun_batch(llm, QUESTIONS, out, **BY_BATCHES))
+    await providers.await_for("batches", closed=2, timeout=30)  # the file, and its batch
+    await asyncio.to_thread(providers.advance, DAY)
+    providers.configure("gpt-4.1", echo=True)
+    assert (await running).answered == 8
+    assert [batch["state"] for batch in providers.batches()] == ["expired", "answered"]
+    assert [batch["rows"] for batch in providers.batches()] == [8, 4]
+    asked = Counter(record.body["messages"][-1]["content"] for record in chats(providers))
+    assert asked == dict.fromkeys(QUESTIONS, 1)
+
+
+@pytest.mark.parametrize("provider", ["openai", "mistral"])
+def test_a_request_that_failed_is_asked_again_alone(providers, tmp_path, provider):
+    llm = getattr(providers, provider)()
+    providers.configure(llm.model, echo=True, script=[failure(429), failure(500)])
+    mixture = MixtureOfAgents(Recipe([llm], None, call=CallPolicy(retries=3, backoff=0.1)))
+    report = run_batch(mixture, QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert (report.answered, report.degraded) == (8, 0)
+    assert [batch["rows"] for batch in providers.batches()] == [8, 2]
+
+
+@pytest.mark.parametrize("provider", ["openai", "mistral"])
+def test_a_refused_parameter_is_left_out_in_the_next_batch(providers, tmp_path, provider):
+    llm = getattr(providers, provider)()
+    providers.configure(llm.model, echo=True, refuses=["temperature"])
+    mixture = MixtureOfAgents(Recipe([llm], None))
+    report = run_batch(mixture, QUESTIONS[:2], tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert report.answered == 2
+    assert "temperature" not in chats(providers)[-1].body
+
+
+def test_a_batch_that_is_refused_for_its_size_is_split(providers, tmp_path):
+    providers.configure("gpt-4.1", echo=True, batch_rows=3)
+    llm = providers.openai("gpt-4.1")
+    report = run_batch(llm, QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert report.answered == 8
+    ended = [batch for batch in providers.batches() if batch["state"] == "answered"]
+    assert [batch["rows"] for batch in ended] == [2, 2, 2, 2]
+    assert len(chats(providers)) == 8
+
+
+def test_a_batch_that_is_refused_for_what_is_enqueued_waits(providers, tmp_path):
+    providers.configure("gpt-4.1", echo=True, batch_enqueued=4)
+    llm = providers.openai("gpt-4.1")
+    report = run_batch(
+        llm, QUESTIONS, tmp_path / "a.jsonl", batch_size=4, in_flight=8, **BY_BATCHES
+    )
+    assert report.answered == 8
+    states = Counter(batch["state"] for batch in providers.batches())
+    assert states["answered"] == 2
+    assert states["failed"] >= 1
+    assert len(chats(providers)) == 8
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_batch_api_that_is_down_is_waited_for(providers, tmp_path, status):
+    providers.configure("batches", script=[failure(status), *[failure(500)] * 2])
+    llm = providers.openai("gpt-4.1")
+    assert run_batch(llm, ["Why?"], tmp_path / "answers.jsonl", **BY_BATCHES).answered == 1
+    assert len(chats(providers)) == 1
+
+
+async def test_a_batch_that_the_provider_has_lost_is_asked_again(providers, tmp_path):
+    providers.configure("gpt-4.1", echo=True, batch_seconds=DAY)
+    llm, out = providers.openai("gpt-4.1"), tmp_path / "answers.jsonl"
+    running = asyncio.create_task(arun_batch(llm, QUESTIONS, out, **BY_BATCHES))
+    await providers.await_for("batches", closed=2, timeout=30)  # the file, and its batch
+    providers.forget_batch("batch-1")
+    providers.configure("gpt-4.1", echo=True)
+    assert (await running).answered == 8
+
+
+def test_a_wrong_key_is_told_as_ever(providers, tmp_path):
+    llm = providers.openai("gpt-4.1", api_key="wrong", max_retries=0)
+    out = tmp_path / "answers.jsonl"
+    report = run_batch(llm, QUESTIONS[:3], out, **BY_BATCHES)
+    assert (report.answered, report.failed) == (0, 3)
+    failed = rows(tmp_path / "answers.failed.jsonl")
+    assert {row["error"] for row in failed.values()} == {"authentication"}
+    assert providers.batches() == []
+
+
+def test_a_server_without_a_batch_api_is_asked_directly(providers, tmp_path):
+    providers.configure("batches", script=[failure(404)])
+    llm = providers.openai("gpt-4.1")
+    assert run_batch(llm, QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES).answered == 8
+    assert [record.batch for record in chats(providers)] == [""] * 8
+
+
+def test_an_llm_without_a_batch_api_is_asked_directly_in_the_same_run(providers, tmp_path):
+    local = ScriptedLLM("a local answer")
+    mixture = MixtureOfAgents(
+        llm=providers.openai("gpt-4.1"), proposers=[local, providers.mistral()], num_layers=1
+    )
+    report = run_batch(mixture, QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert (report.answered, report.degraded, len(local.asked)) == (8, 0, 8)
+    assert [batch["rows"] for batch in providers.batches()] == [8, 8]
+
+
+def test_where_no_provider_has_a_batch_api_it_is_refused(tmp_path):
+    with pytest.raises(BatchError, match="no provider of scripted has a batch API"):
+        run_batch(ScriptedLLM(), ["Why?"], tmp_path / "answers.jsonl", **BY_BATCHES)
+    with pytest.raises(BatchError, match='via = \'pigeon\': say "direct" or "batch-api"'):
+        run_batch(ScriptedLLM(), ["Why?"], tmp_path / "answers.jsonl", via="pigeon")
+
+
+def test_failures_in_a_row_cancel_the_open_batches(providers, tmp_path):
+    """The second batch is begun when the clock says 50; at 110 the first has failed whole, the second is at a third."""
+    providers.configure("gpt-4.1", chances=[(failure(400), 1.0)], batch_seconds=100)
+    first_is_open, moved = threading.Event(), []
+
+    def questions():
+        yield from QUESTIONS[:3]
+        assert first_is_open.wait(timeout=30)
+        yield from QUESTIONS[3:6]
+
+    def watch(report):
+        if len(report.batches) > len(moved):
+            moved.append(providers.advance(50 if not moved else 60))
+            first_is_open.set()
+
+    llm = providers.openai("gpt-4.1", max_retries=0)
+    settings = {"watch": watch, "batch_size": 3, "in_flight": 6, "max_failures": 3}
+    report = run_batch(llm, questions(), tmp_path / "answers.jsonl", **settings, **BY_BATCHES)
+    assert (report.failed, report.answered) == (6, 0)
+    assert "3 questions failed one after the other" in report.stopped
+    assert [batch["state"] for batch in providers.batches()] == ["answered", "cancelled"]
+    assert len(chats(providers)) == 4
+
+
+def test_the_report_tells_of_open_batches(providers, tmp_path):
+    seen = []
+    llm = providers.openai("gpt-4.1")
+    run_batch(llm, QUESTIONS, tmp_path / "a.jsonl", watch=seen.append, **BY_BATCHES)
+    found = [report.batches for report in seen if report.batches]
+    assert found
+    assert (found[0][0].model, found[0][0].total) == ("gpt-4.1", 8)
+    assert seen[-1].batches == ()
+
+
+def test_the_users_own_prices_and_factors_count(providers, tmp_path):
+    llm = providers.openai("gpt-4.1")
+    providers.configure("gpt-4.1", input_tokens=1_000_000, output_tokens=1_000_000, reply="yes")
+    settings = {"prices": {"gpt-4.1": (2.0, 8.0)}, **BY_BATCHES}
+    report = run_batch(llm, ["Why?"], tmp_path / "a.jsonl", **settings)
+    assert report.cost.at_least == Decimal(5)
+    report = run_batch(
+        llm, ["Why?"], tmp_path / "b.jsonl", batch_prices={"openai": 0.25}, **settings
+    )
+    assert report.cost.at_least == Decimal("2.5")
+    report = run_batch(llm, ["Why?"], tmp_path / "c.jsonl", max_cost=0.000001, **settings)
+    assert report.stopped.startswith("the next question costs at least")
+
+
+def test_no_key_and_no_question_is_written_to_the_journal(providers, tmp_path):
+    providers.configure("gpt-4.1", batch_seconds=DAY)
+    seen = []
+
+    def watch(report):
+        if report.batches:
+            seen.append((tmp_path / "a.batches.db").read_bytes())
+            providers.advance(DAY)
+
+    run_batch(
+        providers.openai("gpt-4.1"), QUESTIONS, tmp_path / "a.jsonl", watch=watch, **BY_BATCHES
+    )
+    assert seen
+    assert not any(b"simulated-key" in one or b"What is" in one for one in seen)
