@@ -1,4 +1,4 @@
-"""Answers that were paid for once: by content hash, behind LlamaIndex's key-value stores. Off unless asked for."""
+"""A cache of answers in one of LlamaIndex's key-value stores, by a hash of what was asked. Off unless asked for."""
 
 import asyncio
 import json
@@ -38,15 +38,21 @@ _log = logging.getLogger(__name__)
 
 
 def cached(mixture: Any, store: BaseKVStore | str | Path) -> MixtureOfAgents:
-    """The same mixture, with answers kept in a store and taken from there when exactly the same is asked again.
+    """The same mixture with a cache: a call that was made before is answered from a store.
 
-    The same: model and its settings, address, messages, tools, sampling. Proposers or samples that ask the same
-    within one run stay different. Failures are not kept. A call answered from the store is marked ``cached`` in the
-    result and costs nothing.
+    A call is the same if its model and that model's settings, its address, messages, tools and sampling are the same.
+    Equal calls within one run (two samples, say) keep answers of their own. Failures are not kept. A call answered from
+    the store is marked ``cached`` in the result and costs nothing.
 
     Args:
         mixture: a ``MixtureOfAgents``, a pack or a recipe.
         store: any key-value store of LlamaIndex's, or the path of an SQLite file.
+
+    Returns:
+        A copy of the mixture that asks the store first.
+
+    Raises:
+        sqlite3.Error: the path is no SQLite file, or cannot be opened.
     """
     known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
     llm: MixtureOfAgents = getattr(known, "llm", known)
@@ -56,7 +62,7 @@ def cached(mixture: Any, store: BaseKVStore | str | Path) -> MixtureOfAgents:
 
 @dataclass(frozen=True)
 class _Entry:
-    """An answer in the store; with its message where it may call tools."""
+    """An answer in the store, with its message if it may call tools."""
 
     proposals: tuple[Proposal, ...]
     message: ChatMessage | None = None
@@ -66,7 +72,12 @@ _ENTRY = TypeAdapter(_Entry)
 
 
 class CachingCaller(Caller):
-    """Answers calls from a store; makes those that are not there, and keeps their answers."""
+    """Answers calls from a store. It makes the calls that the store lacks, and keeps their answers.
+
+    Args:
+        recipe: the recipe.
+        store: the store.
+    """
 
     def __init__(self, recipe: Recipe, store: BaseKVStore) -> None:
         super().__init__(recipe)
@@ -78,7 +89,7 @@ class CachingCaller(Caller):
     async def make(
         self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
-        """Ask the store, or else the agent."""
+        """Answer from the store; if it lacks the call, make it. See ``Caller.make``."""
         key = self._key(request, run)
         entry = await self._get(key, run)
         if entry is not None:
@@ -149,14 +160,14 @@ class CachingCaller(Caller):
 def _message(
     request: Request, finished: CallFinished, response: ChatResponse
 ) -> ChatMessage | None:
-    """The aggregator's answer, which may call tools; of the others only the text is passed on."""
+    """The aggregator's answer, which may call tools. Other agents pass on text alone."""
     if request.role != "aggregator":
         return None
     return answer_message(response, finished.proposals, streamed=request.on_chunk is not None)
 
 
 def _renamed(proposals: tuple[Proposal, ...], name: str) -> list[Proposal]:
-    """The proposals as this agent's: an agent of another name may have made them."""
+    """The proposals under this agent's name; an agent of another name may have made them."""
     several = len(proposals) > 1
     names = [f"{name}#{number}" if several else name for number in range(1, len(proposals) + 1)]
     return [
@@ -166,7 +177,7 @@ def _renamed(proposals: tuple[Proposal, ...], name: str) -> list[Proposal]:
 
 
 def _settings(value: Any) -> Any:
-    """What of an LLM's settings, or of a whole recipe, shapes its answers."""
+    """The settings of an LLM, or of a whole recipe, that shape its answers."""
     if isinstance(value, LLM):
         recipe = getattr(value, "recipe", None)
         named = (
@@ -193,14 +204,14 @@ _PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)"
 
 
 class SqliteKVStore(BaseKVStore):
-    """Values as JSON text in an SQLite file, with a write-ahead log: readers and a writer do not wait for each other.
+    """A key-value store in an SQLite file, as JSON. A write-ahead log lets readers go on beside a writer.
 
     Args:
-        path: the file; it is made where there is none.
+        path: the file; it is created if there is none.
         timeout: seconds to wait for another process that is writing.
 
     Raises:
-        sqlite3.Error: it is no SQLite file, or cannot be opened.
+        sqlite3.Error: the file is no SQLite file, or cannot be opened.
     """
 
     def __init__(self, path: str | Path, timeout: float = 10.0) -> None:
@@ -221,11 +232,11 @@ class SqliteKVStore(BaseKVStore):
             connection.execute(_TABLE)
 
     def close(self) -> None:
-        """Close the file; the store is of no use any more."""
+        """Close the file. The store cannot be used any more."""
         self._close()
 
     def _do(self, statement: str, *values: str) -> tuple[list[Any], int]:
-        """The rows that it finds and how many it changes, read under the lock: threads share its prepared statement."""
+        """Run a statement, and return its rows and the number of rows changed. Threads take turns."""
         self._connect()
         with self._lock, self._connection:
             done = self._connection.execute(statement, values)

@@ -1,4 +1,4 @@
-"""What happens in a run, as frozen events. Streaming, tracing, display, trace files and the result all read these.
+"""The events of a run, as frozen data. Streaming, tracing, display, trace files and the result all read them.
 
 Times named ``at``, ``started`` and ``ended`` are seconds since the run began; ``RunStarted.time`` is the only
 wall-clock time (seconds since the epoch). Layers are numbered from 1; the aggregator's number is one more than
@@ -189,7 +189,7 @@ class LayerFinished:
 
 @dataclass(frozen=True, slots=True)
 class NoteTaken:
-    """Something a selection found out: a ranking, a vote, an analysis. ``data`` is plain JSON data."""
+    """A finding of a selection: a ranking, a vote, an analysis. ``data`` is plain JSON data."""
 
     layer: int
     topic: str
@@ -200,7 +200,7 @@ class NoteTaken:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """From here on the run is less than the recipe asked for, and why."""
+    """From here on the run gives less than the recipe asked for; ``reason`` says why."""
 
     reason: str
     at: float
@@ -209,7 +209,7 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """A piece of the final answer as it streams; passes by and is not kept in the result.
+    """A piece of the final answer as it streams. The result does not keep it.
 
     Attributes:
         text: the new text.

@@ -135,10 +135,13 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return recipe_metadata(self._recipe)
 
     def listen(self, listener: Listener) -> ExitStack:
-        """Tell a listener of every run from now on.
+        """Call a listener with every event of every run from now on.
+
+        Args:
+            listener: the listener.
 
         Returns:
-            A context manager; when it is closed, the listener hears no more.
+            A context manager. When it is closed, the listener is not called any more.
         """
         self._listeners = (*self._listeners, listener)
         stack = ExitStack()
@@ -146,7 +149,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return stack
 
     def with_caller(self, caller: Caller) -> "MixtureOfAgents":
-        """The same mixture, with its calls made by another caller: a cache, a replay."""
+        """The same mixture with another caller, such as a cache's or a replay's.
+
+        Args:
+            caller: makes the calls.
+        """
         copy = self.model_copy()
         copy._caller = caller
         return copy
@@ -182,7 +189,15 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self._recipe = with_prompts(self._recipe, texts)
 
     def happening(self, messages: Sequence[ChatMessage], **kwargs: Any) -> "Happening":
-        """The events of one run as they happen, for async code: its answer's pieces among them, and at the end what it gave."""
+        """The events of one run as they occur, with the pieces of the answer, then its outcome. For async code.
+
+        Args:
+            messages: the conversation.
+            kwargs: parameters of this run.
+
+        Returns:
+            An async iterator; see ``Happening``.
+        """
         return _happening(self._job(messages, kwargs, stream=True, threaded=False))
 
     def _job(
@@ -331,11 +346,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
 
 async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
-    """What a run gave, without its events on the way: nobody listens."""
+    """The outcome of a run as the only item: no reader wants its events."""
     yield await _run(job)
 
 
-# The engine is imported with the first run: whoever imports the package may not want one.
+# The engine is imported with the first run, since not all code that imports the package makes one.
 
 
 async def _run(job: Job) -> Finished:
@@ -371,5 +386,5 @@ def _chunk(text: str, event: AnswerDelta) -> ChatResponse:
         additional_kwargs=theirs.additional_kwargs,
     )
     news: Any = event.response.additional_kwargs.get("thinking_delta")  # pyright: ignore[reportUnknownMemberType]
-    told = {"thinking_delta": news} if news else {}
-    return ChatResponse(message=message, delta=event.text, additional_kwargs=told)
+    more = {"thinking_delta": news} if news else {}
+    return ChatResponse(message=message, delta=event.text, additional_kwargs=more)

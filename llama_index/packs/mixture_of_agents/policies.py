@@ -1,4 +1,4 @@
-"""How calls are made and how much may be under way: the settings of a recipe that name no LLM."""
+"""The policies of a recipe: how calls are made, and how many may be in flight."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +13,15 @@ class CallPolicy:
     Attributes:
         timeout: seconds one attempt may take (None: as long as the LLM class itself allows). A streamed answer may take
             longer: this bounds the wait for each of its pieces.
-        deadline: seconds the call may take with all its attempts and waits (None: until the layer's or run's deadline).
-        retries: how many further attempts follow a failure that another attempt may cure.
-        backoff: seconds before the first retry; doubles each time, with jitter. A provider's Retry-After goes before.
-        max_wait: seconds; a longer wait than this, Retry-After included, is not worth it and ends the call.
-        hedge_after: seconds after which a proposer that has not answered is asked a second time; the first answer
-            wins and the other request is cancelled. "usual": as long as 95 % of its endpoint's last 100 answers took,
-            once ten are known. None: never.
+        deadline: seconds that the call may take with all its attempts and waits (None: until the layer's or run's
+            deadline).
+        retries: the number of further attempts after a failure that another attempt may cure; at most 100.
+        backoff: seconds before the first retry; doubles each time, with jitter. A provider's Retry-After takes
+            precedence.
+        max_wait: the longest wait before a retry, in seconds. If a provider's Retry-After is longer, the call ends.
+        hedge_after: seconds after which a proposer that has not answered is asked a second time. The first answer wins,
+            and the other request is cancelled. "usual": the time within which 95 % of its endpoint's last 100 answers
+            came, once ten are known. None: never.
         truncated: what happens to a proposal that was cut off at ``max_tokens``. "keep" makes it a reference that is
             marked as cut off, and the result notes it; "reject" makes it a failure.
         shared_clients: ask LLMs of LlamaIndex's OpenAI class over the connections that all mixtures of the process
@@ -47,10 +49,10 @@ class CallPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one run may use; None is no bound.
+    """What one run may use. None is no bound.
 
-    A layer is begun only if all of its calls and then the aggregator's still fit, each with the longest answer it may
-    give. Otherwise the run goes straight to the aggregator with what it has.
+    A layer starts only if all of its calls and then the aggregator's fit, each with the longest answer that it may
+    give. Otherwise the run goes straight to the aggregator with the proposals that it has.
 
     Attributes:
         usd: US dollars; the price of every model must be known.
@@ -67,10 +69,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When a model endpoint is left alone for a while.
+    """When calls to a model endpoint are stopped for a while.
 
     Attributes:
-        failures: how many failures in a row open the circuit (0: never).
+        failures: the number of failures in a row that open the circuit (0: never).
         cooldown: seconds until one call may probe it again.
     """
 
@@ -84,13 +86,13 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may be under way at once, shared by all runs of a mixture. None is no bound.
+    """How many calls may be in flight, shared by all runs of a mixture. None is no bound.
 
     Attributes:
         in_flight: calls of the whole mixture.
         per_endpoint: calls to one model endpoint.
         one_model_at_a_time: a layer asks one model after the other, for a machine that holds one in memory.
-        breaker: when an endpoint is left alone.
+        breaker: when calls to an endpoint are stopped for a while.
     """
 
     in_flight: int | None = None

@@ -1,4 +1,4 @@
-"""A trace file: runs written to it, one JSON line each, and answered from it without a network, a key or a cost."""
+"""Trace files: runs written as JSON lines, and mixtures that answer from such a file without a network, key or cost."""
 
 import os
 from collections import Counter, defaultdict
@@ -78,7 +78,7 @@ class ReplayCaller(Caller):
     async def make(
         self, request: Request, run: RunState, number: int
     ) -> tuple[CallFinished, ChatResponse | None]:
-        """The recorded end of a call, told as if it happened now.
+        """Repeat the recorded outcome of a call, with the times of this run.
 
         Raises:
             ReplayMiss: the file lacks the call.
@@ -112,7 +112,7 @@ class ReplayCaller(Caller):
         return finished, response
 
     def _recorded(self, run: RunState) -> tuple[MixtureResult, Counter[_Key]]:
-        """The recorded run that this run repeats, and how often it has asked whom."""
+        """The recorded run that this run repeats, and the number of calls that it has made to each agent."""
         if "replay" not in run.notes:
             assert run.start
             conversation = "" if self._any_question else run.start.conversation
@@ -160,7 +160,7 @@ class TraceFile:
         self._runs: dict[str, list[Event]] = {}
         self._append(
             b""
-        )  # what cannot be written to is told at once, not when the first run has been paid for
+        )  # a path that cannot be written to raises now, not after the first paid run
 
     def __call__(self, run: RunStarted, event: Event) -> None:
         if isinstance(event, AnswerDelta):

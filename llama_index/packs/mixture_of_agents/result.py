@@ -1,4 +1,4 @@
-"""What a run gave: a view over its events, nothing kept twice."""
+"""The result of a run: a view of its events that stores nothing twice."""
 
 import json
 from collections.abc import Iterable
@@ -111,7 +111,7 @@ class MixtureResult:
 
     @property
     def message(self) -> ChatMessage | None:
-        """The answer as a chat message; None where there is none. Of a stream that broke off, what came (see ``error``)."""
+        """The answer as a chat message; None if there is none. If a stream broke off, the part that arrived."""
         return self._end.message
 
     @property
@@ -127,7 +127,7 @@ class MixtureResult:
 
     @property
     def finish_reason(self) -> str:
-        """The provider's word for why whoever wrote the answer stopped; "" where it gave none."""
+        """The provider's word for why the agent that wrote the answer stopped; "" if it gave none."""
         own = [p for c in self.calls for p in c.proposals if self.answered_by in (c.agent, p.agent)]
         same = [p for p in own if p.text == self.answer]  # it may also judge, or have other layers
         return (same or own)[-1].finish_reason if own else ""
@@ -166,7 +166,7 @@ class MixtureResult:
 
     @property
     def notes(self) -> tuple[NoteTaken, ...]:
-        """What selections found out: rankings, votes, analyses."""
+        """The findings of selections: rankings, votes, analyses."""
         return self._of(NoteTaken)
 
     @property
@@ -194,7 +194,7 @@ class MixtureResult:
 
     @property
     def time_to_first_token(self) -> float | None:
-        """Seconds until the first piece of the answer, where it streamed."""
+        """Seconds until the first piece of a streamed answer; None if it was not streamed."""
         writers = [call for call in self.calls if call.role == "aggregator" and call.proposals]
         return writers[-1].first_token if writers else None
 
@@ -204,7 +204,7 @@ class MixtureResult:
         return tuple(layer.slowest for layer in self.layers if layer.slowest)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """All of it as JSON, without loss, and beside it what a reader without this library wants to know."""
+        """The whole result as JSON, and beside its events the facts that a reader without this library wants."""
         cost = self.cost
         known: dict[str, Any] = {
             "format": _FORMAT,

@@ -1,6 +1,6 @@
-"""A mixture as a LlamaIndex Workflow, to be deployed where workflows are served.
+"""A mixture as a LlamaIndex Workflow, for servers of workflows.
 
-One step asks the mixture. The layers are no steps: a fan-out by way of workflow events costs ten times the CPU.
+One step asks the mixture. The layers are not steps: a fan-out through workflow events costs ten times the CPU.
 """
 
 from typing import Any
@@ -25,7 +25,12 @@ _PLAIN: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 class Ask(StartEvent):
-    """A question, or a whole conversation, to the mixture."""
+    """The start of a run.
+
+    Attributes:
+        question: the question; it follows the messages.
+        messages: the conversation so far.
+    """
 
     question: str = ""
     messages: list[ChatMessage] = Field(default_factory=list[ChatMessage])
@@ -38,7 +43,11 @@ class Delta(Event):
 
 
 class Happened(Event):
-    """Anything else that happened in the run, as plain JSON data: one of ``events.py``, named by ``data["kind"]``."""
+    """Any other event of the run.
+
+    Attributes:
+        data: one of the events in ``events.py`` as plain JSON data; ``data["kind"]`` names it.
+    """
 
     data: dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""How many calls may be under way at once: in all, to one endpoint, and to how many endpoints.
+"""Limits the calls in flight: in total, to one endpoint, and to one endpoint at a time.
 
-One object serves all runs of a mixture, and these may live on several event loops in several threads at the same
-time; asyncio's semaphores know one loop only.
+One object serves all runs of a mixture, which may use several event loops in several threads at the same time.
+asyncio's semaphores work on one loop only.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ class _Waiter:
 
 
 class Slots:
-    """Slots for calls, given out in the order in which they were asked for.
+    """Gives out slots for calls, first come, first served. It is safe to use from any thread.
 
     Args:
-        total: how many in all; None for no bound.
-        per_key: how many for one key; None for no bound.
-        one_key: whether all that are taken must be of one key: a machine with room for one model.
+        total: the number of slots; None for no bound.
+        per_key: the number of slots for one key; None for no bound.
+        one_key: whether all slots in use must have the same key, for a machine that holds one model in memory.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Slots:
         self._number = 0
 
     async def acquire(self, key: Hashable) -> None:
-        """Take a slot for a key, when there is one. Cancelling gives it back."""
+        """Wait for a slot for a key, and take it. If this is cancelled, no slot is taken."""
         with self._lock:
             if self._fits(key):
                 self._take(key)
@@ -55,7 +55,7 @@ class Slots:
             raise
 
     def try_acquire(self, key: Hashable) -> bool:
-        """Take a slot if there is one right now."""
+        """Take a slot for a key if there is one now, and return whether there was."""
         with self._lock:
             free = self._fits(key)
             if free:
@@ -94,7 +94,7 @@ class Slots:
             self._admit(*found)
 
     def _next(self) -> tuple[Hashable, _Waiter] | None:
-        """The one that has waited longest among those for whom there is room."""
+        """The waiter that has waited longest among those that can have a slot."""
         heads = ((queue[0].number, key) for key, queue in self._waiting.items() if self._fits(key))
         first = min(heads, default=None, key=lambda head: head[0])
         return None if first is None else (first[1], self._waiting[first[1]][0])
@@ -104,7 +104,7 @@ class Slots:
         try:
             waiter.loop.call_soon_threadsafe(_settle, waiter.admitted)
         except RuntimeError:
-            return  # its loop was closed, and with it the one that waited
+            return  # its loop was closed, so nothing waits any more
         waiter.has_slot = True
         self._take(key)
 

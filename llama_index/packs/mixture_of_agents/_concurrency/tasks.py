@@ -1,4 +1,4 @@
-"""Tasks: cancelled for good, in time (``asyncio.timeout`` for Python 3.10 too), and asked a second time."""
+"""Tasks: stopping them, time limits (``asyncio.timeout``, on Python 3.10 too), and hedging."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 _A_MOMENT = 0.02
-"""Seconds in which tasks that were cancelled by somebody else come to their end."""
+"""Seconds in which tasks that other code has cancelled come to their end."""
 
 
 async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
@@ -21,7 +21,7 @@ async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
         if not task.done():
             running.append(task)
         elif not task.cancelled():
-            task.exception()  # asyncio complains of an error that nobody has looked at
+            task.exception()  # asyncio logs an exception that was never retrieved
     if not running:
         return
     try:
@@ -37,7 +37,7 @@ async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
 
 
 def _is_cancelled(task: asyncio.Future[Any]) -> bool:
-    """Whether it is known that somebody has cancelled a task, which may not have ended yet."""
+    """Whether a task is known to have been cancelled, though it may not have ended yet."""
     cancelling: Any = getattr(task, "cancelling", None)  # since Python 3.11
     return bool(cancelling and cancelling())
 
@@ -51,7 +51,7 @@ else:
 
 
 def expired(scope: Any, error: BaseException) -> bool:
-    """Whether an error is this scope's own, since its time had run out."""
+    """Whether an error was raised by this scope because its time was up."""
     over: Any = scope.expired  # a method of asyncio's, a property of async_timeout's
     return bool(over() if callable(over) else over) and isinstance(
         error, (TimeoutError, asyncio.TimeoutError)
@@ -59,7 +59,7 @@ def expired(scope: Any, error: BaseException) -> bool:
 
 
 def put_off(scope: Any, seconds: float) -> None:
-    """Let a scope expire so many seconds from now, unless its time is up already."""
+    """Let a scope expire this many seconds from now, unless its time is up already."""
     when = asyncio.get_running_loop().time() + seconds
     with contextlib.suppress(RuntimeError):
         if sys.version_info >= (3, 11):
@@ -77,16 +77,16 @@ async def hedged(
     after: float,
     good: Callable[[T], bool],
 ) -> T:
-    """Ask, and ask again if there is no answer in time.
+    """Ask, and ask a second time if there is no answer in time.
 
     Args:
         ask: makes the first request.
-        again: makes the second one, or gives None where there shall be none.
-        after: seconds until the second one.
-        good: whether an answer is of use; where it is not, the other one is waited for.
+        again: makes the second request; returns None for no second request.
+        after: seconds until the second request.
+        good: whether an answer can be used. If it cannot, the other one is awaited.
 
     Returns:
-        The first good answer, or the last one where none is good.
+        The first good answer; the last answer if none is good.
     """
     tasks = [asyncio.ensure_future(ask())]
     try:

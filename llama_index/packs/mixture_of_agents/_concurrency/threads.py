@@ -1,8 +1,10 @@
-"""Crossing between threads and event loops, in both directions.
+"""Bridges between threads and event loops, in both directions.
 
-Daemon threads of our own: asyncio's default pool holds only cores + 4 and keeps the interpreter alive until every
-thread has ended, while a call that was given up must do neither. A thread cannot be cancelled; but the socket that it
-waits for can be shut down, and then it ends. Where it waits for something else, it is abandoned.
+The threads are daemon threads of our own. asyncio's default pool has only ``cores + 4`` threads and keeps the
+interpreter alive until all of them have ended; a call that was given up must do neither.
+
+A thread cannot be cancelled. But the socket that it waits for can be shut down, and then it ends: ``hang_up`` finds
+that socket in the thread's frames. A thread that waits for something else is abandoned.
 """
 
 import asyncio
@@ -30,11 +32,11 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _DEPTH = 8
-"""How many frames up from the innermost one a socket is looked for."""
+"""The number of frames, from the innermost one up, in which a socket is looked for."""
 _A_MOMENT = 0.25
-"""Seconds that an iterator which is not wanted any more has until it waits for its socket."""
+"""Seconds that an abandoned iterator has until it waits for its socket."""
 _PATIENCE = 1.5
-"""Seconds in which threads end that have been hung up on."""
+"""Seconds in which threads that have been hung up on come to their end."""
 
 
 class ClosableIterator(Protocol[T_co]):
@@ -62,7 +64,7 @@ def _start(target: Callable[[], None]) -> threading.Thread:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
-    # A closed loop refuses: the run is over and nobody waits for this any more.
+    # A closed loop refuses: then the run is over, and nothing waits for this any more.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(callback, *args)
 
@@ -114,7 +116,11 @@ def _shut_down_socket(thread: threading.Thread) -> None:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Await a blocking function in a thread of its own. Cancelling hangs up, and abandons the thread."""
+    """Await a blocking function in a thread of its own. Cancelling hangs up, and abandons the thread.
+
+    Args:
+        function: the function. What it returns is returned here, and what it raises is raised here.
+    """
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     outcomes: list[tuple[Any, BaseException | None]] = []
 
@@ -136,7 +142,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         await over.wait()
     except BaseException:
         if not over.is_set():
-            over.set()  # nobody waits for an outcome any more
+            over.set()  # nothing waits for an outcome any more
             hang_up(thread)
         outcomes.clear()
         raise

@@ -1,4 +1,4 @@
-"""The answer: the aggregators are asked one after the other, until one succeeds."""
+"""The final answer: aggregators are asked in turn until one succeeds."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +28,13 @@ from .request import Request, RunState
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer, the agent that wrote it, and that agent's own response (None if a proposal stands in)."""
+    """The final answer.
+
+    Attributes:
+        message: the answer.
+        agent: the name of the agent that wrote it.
+        response: that agent's own response; None if a proposal stands in.
+    """
 
     message: ChatMessage
     agent: str
@@ -63,7 +69,7 @@ class Answering:
     def check_circuits(self) -> None:
         """Raise before anything is asked if no aggregator can be asked at the end.
 
-        A selection or a proposal that may stand for the answer makes aggregators dispensable.
+        Nothing is raised if a selection or a proposal may take the place of the aggregator's answer.
 
         Raises:
             AggregatorFailed: the circuits of all aggregators are open, or they have no keys.
@@ -110,7 +116,7 @@ class Answering:
         raise self._no_answer()
 
     def stand_in(self, proposal: Proposal) -> Answered:
-        """A proposal as the answer."""
+        """Make the answer from a proposal."""
         message = ChatMessage(role=MessageRole.ASSISTANT, content=proposal.text)
         if self._job.stream:
             chunk = ChatResponse(message=message, delta=proposal.text)

@@ -1,4 +1,4 @@
-"""The requests of one call: they respect limits and deadlines, may be hedged, and their answers are judged."""
+"""Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,7 +49,14 @@ _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How an attempt ended: with usable answers and the LLM's own response, or with a fault and its error."""
+    """The outcome of an attempt: usable answers, or a fault.
+
+    Attributes:
+        answers: the usable answers.
+        response: the LLM's own response, or None if it gave none.
+        fault: what went wrong; None if there are usable answers.
+        error: the exception that the fault stands for, if there was one.
+    """
 
     answers: tuple[Answer, ...] = ()
     response: ChatResponse | None = None
@@ -114,7 +121,7 @@ class Attempts:
         return None if self.end is None else self.end - self.run.now()
 
     async def make(self) -> Attempt:
-        """One attempt. Never raises for an LLM's fault."""
+        """Make one attempt. An LLM's fault is part of what it returns, and never raised."""
         left = self._time_left()
         if left is not None and left <= 0:
             return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
@@ -149,7 +156,7 @@ class Attempts:
             raise
 
     async def _pace(self) -> None:
-        """Wait for the LLM's rate limiter, which is told of all the tokens that the request may use."""
+        """Wait for the LLM's rate limiter, which counts all tokens that the request may use."""
         if self.transport.limiter is not None:
             answer = output_limit(self.transport.original, self.parameters.get("max_tokens")) or 0
             sent = await in_thread(partial(tokens_of, self.request.messages))
@@ -157,7 +164,7 @@ class Attempts:
             await self.transport.pace(tokens, threaded=self.run.job.threaded)
 
     async def _answered(self) -> Attempt:
-        """One request, or a second one as well if the first is late and the policy asks for that."""
+        """Make one request, and a second one if the first is late and the policy asks for that."""
         after = self.policy.hedge_after if self.request.role == "proposer" else None
         if after == "usual":
             after = self.endpoint.usual.seconds
@@ -207,7 +214,7 @@ class Attempts:
     def _failed(
         self, error: BaseException | None, scope: Any, begun: float, received: list[str]
     ) -> Attempt:
-        """The end of an attempt that raised an error. Raises it again if it ends the program."""
+        """Make the outcome of an attempt that raised an error. An error that ends the program is raised again."""
         assert error
         sent = self.request.messages
         if isinstance(error, _ENDS_THE_PROGRAM):
@@ -289,7 +296,7 @@ class Attempts:
         return Attempt(response=response, fault=Fault(kinds[0], EXPLANATIONS[kinds[0]]))
 
     def _diagnosis(self, error: BaseException) -> Fault:
-        """What the error means; parameters that it refuses are not sent to this model again."""
+        """Find out what an error means. Parameters that it refuses are not sent to this model again."""
         transport = self.transport
         sent = transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
         names = {*sent, *transport.sent_by_itself(), *transport.refused} - self._dropped

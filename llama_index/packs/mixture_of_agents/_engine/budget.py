@@ -1,4 +1,4 @@
-"""What a run has spent, and whether what it plans to do still fits its budget."""
+"""Counts what a run has spent, and checks whether its next calls fit the budget."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,13 @@ from .calls import Caller
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A call that may be made: whom to ask, with how many tokens, for how many answers."""
+    """A call that may be made.
+
+    Attributes:
+        agent: the agent.
+        input_tokens: the tokens to send.
+        samples: the number of answers to ask for.
+    """
 
     agent: Agent
     input_tokens: int
@@ -27,11 +33,16 @@ class Plan:
 
 
 class Spending:
-    """What one run has spent so far. Only for recipes with a budget.
+    """What one run has spent so far. Made only for recipes with a budget.
 
-    A planned call is taken to give the longest answer it may: ``max_tokens``, or, where none is set, as many tokens
-    as the longest answer of the run so far had. So a run in which every agent has ``max_tokens`` does not go beyond
-    its budget, but for requests that failed and were billed nevertheless.
+    A planned call counts with the longest answer that it may give: ``max_tokens``, or, if that is not set, the longest
+    answer of the run so far. So a run in which every agent has ``max_tokens`` stays within its budget, except for
+    failed requests that were billed nevertheless.
+
+    Args:
+        recipe: the recipe.
+        caller: knows the provider and model of each agent.
+        kwargs: the parameters of the run.
     """
 
     def __init__(self, recipe: Recipe, caller: Caller, kwargs: Mapping[str, Any]) -> None:
@@ -41,14 +52,14 @@ class Spending:
         self._longest = 0
 
     def add(self, event: Event) -> None:
-        """Something happened: perhaps a call has ended."""
+        """Count the usage of a call that has ended; ignore any other event."""
         if isinstance(event, CallFinished):
             self._tokens += event.usage.total_tokens
             self._usd += self._price(event.provider, event.model, event.usage)
             self._longest = max(self._longest, event.usage.output_tokens)
 
     def covers(self, plans: Iterable[Plan]) -> bool:
-        """Whether all of these calls fit what is left."""
+        """Whether all of these calls fit what is left of the budget."""
         tokens, usd = self._tokens, self._usd
         for plan in plans:
             provider, model, _ = self._caller.transport(plan.agent).key
@@ -62,7 +73,7 @@ class Spending:
         )
 
     def longest_answer(self, agent: Agent) -> int:
-        """How many tokens an agent's answer may have."""
+        """The most tokens that an agent's answer may have."""
         recipe = self._recipe
         writers = (recipe.aggregator, *recipe.fallbacks)
         answers = not recipe.aggregator or any(agent is writer for writer in writers)
@@ -73,7 +84,7 @@ class Spending:
     def plans(
         self, number: int, layer: Layer, views: Sequence[tuple[Proposer, Sequence[ChatMessage]]]
     ) -> list[Plan]:
-        """All that a layer and then the aggregator will call, at most."""
+        """All calls that a layer and then the aggregator make at most."""
         sent = {id(messages): tokens_of(messages) for _, messages in views}
         plans = [
             Plan(proposer, sent[id(messages)], proposer.samples) for proposer, messages in views
@@ -81,7 +92,8 @@ class Spending:
         behind = max(sent.values()) + sum(
             plan.samples * self.longest_answer(plan.agent) for plan in plans
         )
-        judges = (agent for told in layer.outlook(number) for each in told.rounds for agent in each)
+        outlooks = layer.outlook(number)
+        judges = (agent for outlook in outlooks for each in outlook.rounds for agent in each)
         writer = self._recipe.aggregator
         return [
             *plans,

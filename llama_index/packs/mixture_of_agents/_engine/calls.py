@@ -1,4 +1,4 @@
-"""One call to one agent: its attempts, its endpoint's circuit, its outcome. An LLM's fault never raises here."""
+"""One call to one agent: its attempts, its endpoint's circuit breaker, its outcome. An LLM's fault is never raised."""
 
 import asyncio
 import random
@@ -42,7 +42,11 @@ _SAYS_NOTHING = frozenset(
 
 
 class Caller:
-    """Makes the calls of a recipe. All runs of the recipe share it, and with it what it learns about each model."""
+    """Makes the calls of a recipe. All runs of the recipe share it, and so share what it learns about each model.
+
+    Args:
+        recipe: the recipe.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._begin(recipe)
@@ -69,7 +73,7 @@ class Caller:
         return self._transports.setdefault(id(agent.llm), made)
 
     async def prepare(self, agents: Sequence[Agent]) -> None:
-        """Make what the agents' LLMs are asked with, in a thread: on the loop, each would hold up the next one's start."""
+        """Make the agents' clients, in a thread: on the loop, each would delay the start of the next call."""
         unknown = [agent for agent in agents if id(agent.llm) not in self._transports]
         new = [agent for agent in unknown if has_clients(agent.llm)]
         if new:

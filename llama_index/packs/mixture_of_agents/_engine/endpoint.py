@@ -1,4 +1,4 @@
-"""What all calls to one model endpoint share: its circuit breaker, its slots, how long it usually takes."""
+"""What all calls to one model endpoint share: a circuit breaker, slots, and how long it usually takes."""
 
 import threading
 import time
@@ -13,15 +13,18 @@ Admission: TypeAlias = Literal["closed", "probe", "open"]
 
 
 class CircuitBreaker:
-    """Counts failures in a row; may be asked from any thread.
+    """Keeps calls from an endpoint that fails. It is safe to use from any thread.
 
-    It opens after so many, lets nothing through for a while, then lets one call through as a probe: if that succeeds
-    it closes, and if not, it stays open for as long again.
+    After enough failures in a row it opens and lets no call through for a while. Then it lets one call through as a
+    probe. If the probe succeeds, it closes; if not, it stays open for as long again.
 
     Args:
-        failures: how many in a row open it (0: never).
+        failures: the number of failures in a row that open it (0: it never opens).
         cooldown: seconds until a probe.
-        clock: where it reads the time, in seconds.
+        clock: returns the time in seconds.
+
+    Attributes:
+        reason: the failure that opened it, in words.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class CircuitBreaker:
 
     def admit(self) -> Admission:
         """Whether a call may go through. A probe must be followed by one of the three methods below."""
-        if not self._is_open():  # without a lock, as almost always
+        if not self._is_open():  # the usual case takes no lock
             return "closed"
         with self._lock:
             if not self._is_open():
@@ -51,19 +54,19 @@ class CircuitBreaker:
 
     @property
     def remaining(self) -> float:
-        """Seconds until it lets a probe through; 0 where it does so now."""
+        """Seconds until it lets a probe through; 0 if it does so now."""
         return (
             0.0 if self._opened is None else max(0.0, self._opened + self._cooldown - self._clock())
         )
 
     def succeeded(self) -> None:
-        """A call went well."""
+        """Record a call that succeeded."""
         if self._in_a_row:
             with self._lock:
                 self._in_a_row, self._opened, self._probing = 0, None, False
 
     def failed(self, admission: Admission, reason: str) -> None:
-        """A call failed, and that was the endpoint's fault."""
+        """Record a call that failed through the endpoint's fault."""
         with self._lock:
             self._in_a_row += 1
             if admission == "probe" and self._probing:
@@ -72,7 +75,7 @@ class CircuitBreaker:
                 self._opened, self.reason = self._clock(), reason
 
     def gave_up(self, admission: Admission) -> None:
-        """A call ended in a way that says nothing about the endpoint."""
+        """Record a call whose end says nothing about the endpoint."""
         if admission == "probe":
             with self._lock:
                 self._probing = False
@@ -87,12 +90,12 @@ class UsualTime:
         self._seconds: deque[float] = deque(maxlen=100)
 
     def add(self, seconds: float) -> None:
-        """An answer took so long."""
+        """Record the seconds that an answer took."""
         self._seconds.append(seconds)
 
     @property
     def seconds(self) -> float | None:
-        """Seconds, or None as long as fewer than ten answers are known."""
+        """Seconds; None until ten answers are known."""
         known = sorted(self._seconds)
         return known[int(0.95 * (len(known) - 1))] if len(known) >= self._ENOUGH else None
 
@@ -103,7 +106,7 @@ class Endpoint:
 
     Attributes:
         breaker: its circuit breaker, or None.
-        slots: the slots for calls under way, or None where they are not limited.
+        slots: the slots for calls in flight, or None if they are not limited.
         usual: how long it usually takes.
     """
 

@@ -1,4 +1,4 @@
-"""What is asked of a recipe, and what it gave."""
+"""The input of a run, and its outcome."""
 
 import time
 import uuid
@@ -24,13 +24,14 @@ class Job:
 
     Attributes:
         recipe: the recipe.
-        caller: what makes its calls.
+        caller: makes its calls.
         messages: the conversation; it is not changed.
-        kwargs: parameters of this run; tools among them are for the aggregator alone.
-        stream: whether the final answer is wanted piece by piece.
-        threaded: ask every LLM in a thread, since the caller is sync.
-        listeners: who hears of the run as it happens.
-        context: where the question was asked; a stream is read elsewhere, when its span may have ended.
+        kwargs: the parameters of this run; tools among them are for the aggregator alone.
+        stream: whether to stream the final answer.
+        threaded: whether to ask every LLM in a thread, because the caller is sync.
+        listeners: called with every event of the run.
+        context: the context in which the question was asked. A stream may be read in another one, after its span
+            has ended.
     """
 
     recipe: Recipe
@@ -45,7 +46,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a run gave: its result, and the aggregator's own response where one answered."""
+    """The outcome of a run.
+
+    Attributes:
+        result: its result.
+        response: the aggregator's own response; None if a proposal stands in for an answer.
+    """
 
     result: MixtureResult
     response: ChatResponse | None

@@ -100,7 +100,7 @@ class Layers:
         return references
 
     async def views(self, number: int, layer: Layer, previous: Proposals) -> Views:
-        """What each proposer is sent. Proposers that accept the same kinds of content share one rendering."""
+        """The messages for each proposer. Proposers that accept the same kinds of content share one rendering."""
         references = self.references(number, previous)
         renderings: dict[frozenset[str], Rendering] = {}
         views: Views = []

@@ -1,4 +1,4 @@
-"""Answers that were given before, told again: from a cache, from a trace file."""
+"""Repeats an answer from a cache or a trace file."""
 
 import re
 
@@ -14,22 +14,25 @@ _PIECES = re.compile(r"\s*\S+|\s+\Z")
 async def answer_again(
     request: Request, proposals: tuple[Proposal, ...], message: ChatMessage | None = None
 ) -> ChatResponse:
-    """The response to a request that has been answered before, streamed word by word where that is wanted.
+    """The response to a request that was answered before, streamed word by word if the request asks for a stream.
 
     Args:
         request: the request.
         proposals: what was read from the answer.
-        message: the answer with its tool calls; None where it has none.
+        message: the answer with its tool calls; None if it has none.
+
+    Returns:
+        The response; of a stream, its last chunk.
     """
     text = proposals[0].text if proposals else ""
     if message is None:
         message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
     if request.on_chunk is None:
         return ChatResponse(message=message)
-    said = ""
+    streamed = ""
     for piece in _PIECES.findall(text):
-        said += piece
-        so_far = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=said)])
+        streamed += piece
+        so_far = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=streamed)])
         await request.on_chunk(piece, ChatResponse(message=so_far, delta=piece))
     last = ChatResponse(message=message, delta="")
     await request.on_chunk("", last)

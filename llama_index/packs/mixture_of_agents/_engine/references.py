@@ -1,4 +1,4 @@
-"""The references as the agents of a layer get them: put as the recipe wants, and cut where a model has no room."""
+"""The references in the messages of a layer's agents: placed by the recipe, and cut to each model's context window."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -28,21 +28,21 @@ from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe import Agent, Briefing, Recipe
 
 _ROOM = 4096
-"""Tokens kept for an answer where nobody says how long it may be; at most a quarter of the window."""
+"""Tokens kept for an answer whose length nothing limits; at most a quarter of the context window."""
 
 
 class References:
-    """The references that one layer, or the aggregator, gets. They are nameless.
+    """The references that one layer, or the aggregator, reads. They carry no names.
 
     Args:
         texts: their texts.
-        recipe: how they are put.
-        addition: text to put behind them.
-        place: names this place in the run, for what is drawn by the recipe's seed.
+        recipe: says how they are placed, fenced and shuffled.
+        addition: text that follows them.
+        place: the place in the run. With the recipe's seed it determines what is drawn by chance.
 
     Attributes:
-        order: in which order they are put, as positions from 0. Those with an addition, which may speak of them by
-            number, stay in theirs.
+        order: their order, as positions from 0. They are not shuffled if there is an addition, which may refer to them
+            by number.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class References:
 
     def put(self, messages: Sequence[ChatMessage]) -> Briefing:
         """The conversation with the references in it."""
-        # Roles stand before the references, which would seem to end in them otherwise.
+        # An agent's role stands before the references. Behind them it would read as part of the last one.
         return Briefing(
             self.texts, partial(self._put, messages), lambda role: self.put(inject(messages, role))
         )
@@ -81,7 +81,7 @@ class References:
 
 
 def chance_of(recipe: Recipe, place: object) -> random.Random:
-    """What is drawn by chance at a place of a run: repeatable with a seed, secret without."""
+    """The source of chance at a place of a run: repeatable with a seed, secret without."""
     seeded = random.Random(f"{recipe.seed} {place}")  # noqa: S311  # repeatable
     return random.SystemRandom() if recipe.seed is None else seeded
 
@@ -92,15 +92,15 @@ def draw_tag(chance: random.Random) -> str:
 
 
 class Rendering:
-    """A briefing made once for all whom it suits; again only where its texts must be cut.
+    """A briefing, rendered once for all agents whose models have room for it.
 
     Args:
-        briefing: it; what is not among its texts is never cut.
-        recipe: how long answers may be.
+        briefing: the briefing; only its texts are ever cut.
+        recipe: says how long answers may be.
 
     Attributes:
         whole: the messages with all texts whole.
-        cut: the names of the agents for whom texts were cut.
+        cut: the names of the agents that were given cut texts.
     """
 
     def __init__(self, briefing: Briefing, recipe: Recipe) -> None:
@@ -114,12 +114,15 @@ class Rendering:
     async def for_agent(
         self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any]
     ) -> list[ChatMessage]:
-        """What an agent is sent: with its own system prompt, and with texts that its model has room for.
+        """The messages for an agent: with its own system prompt, and with texts that fit its model.
 
         Args:
             agent: the agent.
-            transport: its LLM as it is asked.
+            transport: the transport of its LLM.
             kwargs: further parameters of the call; tools take room too.
+
+        Returns:
+            The messages to send.
         """
         role, with_role = agent.system_prompt, self._briefing.with_role
         if not role or with_role is None:
@@ -133,7 +136,7 @@ class Rendering:
     async def fitted(
         self, agent: Agent, transport: Transport, kwargs: Mapping[str, Any], role: str = ""
     ) -> list[ChatMessage]:
-        """The messages with room left for tools, and for a role that is not among them yet."""
+        """The messages, with room left for tools and for a role that is not among them yet."""
         messages = self.whole
         if self._briefing.texts and transport.window is not None:
             room = transport.window - answer_room(agent, transport, self._recipe, kwargs)
@@ -144,13 +147,13 @@ class Rendering:
         return messages
 
     def _bound(self) -> int:
-        """The tokens of the whole: at most so many, and told for almost nothing."""
+        """An upper bound for the tokens of the whole, which is cheap to compute."""
         if self._most is None:
             self._most = most_tokens_of(self.whole)
         return self._most
 
     def _within(self, room: int, own: Sequence[str]) -> list[ChatMessage]:
-        # A tenth is kept back: the model's own tokenizer may make more tokens of it than ours.
+        # A tenth is kept back, since the model's own tokenizer may count more tokens than ours.
         room = room * 9 // 10 - sum(map(count_tokens, own))
         if room not in self._fitted:
             briefing = self._briefing
@@ -163,14 +166,14 @@ class Rendering:
 def answer_room(
     agent: Agent, transport: Transport, recipe: Recipe, kwargs: Mapping[str, Any]
 ) -> int:
-    """Tokens to keep for an agent's answer."""
+    """The tokens to keep for an agent's answer."""
     wanted = kwargs.get("max_tokens") or agent.max_tokens or recipe.max_tokens
     known = output_limit(agent.llm, wanted)
     return known or min(_ROOM, (transport.window or 4 * _ROOM) // 4)
 
 
 def reference_text(proposal: Proposal) -> str:
-    """A proposal as the next layer or the aggregator reads it: one that was cut off says so."""
+    """A proposal as the next layer or the aggregator reads it, with a mark if it was cut off."""
     cut = is_cut_off([proposal])
     return f"{proposal.text} [cut off at its token limit]" if cut else proposal.text
 

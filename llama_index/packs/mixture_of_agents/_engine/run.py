@@ -56,8 +56,8 @@ async def run(
 class Happening:
     """An async iterator over the events of a job as they occur, then its ``Finished``.
 
-    Closing it cancels every call in flight. A streamed answer waits until the pieces before have been read. It is not an async generator: a loop that ends would close it at the same
-    time as the generator that reads it.
+    Closing it cancels every call in flight. A streamed answer waits until the pieces before have been read. It is not
+    an async generator: a loop that ends would close it at the same time as the generator that reads it.
 
     Raises:
         RunError: there is no answer.
@@ -188,7 +188,7 @@ class _Run:
 
 
 def _words(error: BaseException) -> str:
-    """Say what ended a run other than a ``RunError``."""
+    """What ended a run, in words, if it was not a ``RunError``."""
     cancelled = isinstance(error, asyncio.CancelledError)
     return "the run was cancelled" if cancelled else redact(f"{type(error).__name__}: {error}")
 
@@ -198,7 +198,7 @@ def _warn(result: MixtureResult) -> None:
     if not _LOG.isEnabledFor(logging.WARNING):
         return
     reasons = Counter(re.sub(r"\blayer \d+", "a layer", reason) for reason in result.degraded)
-    said = [
+    causes = [
         reason if count == 1 else f"{reason} ({count} times)" for reason, count in reasons.items()
     ]
     first = {
@@ -206,12 +206,12 @@ def _warn(result: MixtureResult) -> None:
         for failure in reversed(result.failures)
     }
     calls = Counter((failure.agent, failure.kind, failure.status) for failure in result.failures)
-    for cause, count in calls.items():
-        agent, kind, status = cause
+    for key, count in calls.items():
+        agent, kind, status = key
         what = f"{kind.value} {status}" if status else kind.value
         times = "1 call" if count == 1 else f"{count} calls"
-        said.append(f"{agent}: {what} in {times}: {first[cause].message}")
-    _LOG.warning("the answer of run %s is degraded: %s", result.run_id, "; ".join(said))
+        causes.append(f"{agent}: {what} in {times}: {first[key].message}")
+    _LOG.warning("the answer of run %s is degraded: %s", result.run_id, "; ".join(causes))
 
 
 _LOG = logging.getLogger("llama_index.packs.mixture_of_agents")
@@ -225,7 +225,7 @@ class Listeners:
         self._listeners, self._run = tuple(listeners), run
 
     def tell(self, event: Event) -> None:
-        """Pass an event on."""
+        """Pass an event on to all listeners."""
         for listener in self._listeners:
             try:
                 listener(self._run, event)

@@ -68,8 +68,8 @@ def _chain() -> Iterator[Any]:
 class SpanTracer:
     """A listener that makes a span of each run, layer and call.
 
-    It counts on being told of an event where it happens: a call's beginning and end in the call's own task. So the
-    LLM's own span, in that task or in a thread that it starts, becomes a child of the call's.
+    It must receive each event where it happens: a call's start and end in the call's own task. Then the LLM's own span,
+    in that task or in a thread that it starts, becomes a child of the call's span.
     """
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class _Trace:
             active_span_id.set(self.span.id)
         elif isinstance(event, CallStarted):
             self.calls[event.call] = _Span(
-                f"MixtureOfAgents.{event.role}", self._above(event), *_told(event)
+                f"MixtureOfAgents.{event.role}", self._above(event), *_described(event)
             )
         elif isinstance(event, CallRetried):
             self.calls[event.call].note(
@@ -171,8 +171,8 @@ class _Trace:
         active_span_id.set(self.outside)
 
 
-def _told(call: CallStarted) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a call's span shows as its input, and its attributes."""
+def _described(call: CallStarted) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A call's span: its input, and its attributes."""
     inputs = {"agent": call.agent, "role": call.role, "layer": call.layer, "model": call.model}
     return inputs, {
         "agent.name": call.agent,
