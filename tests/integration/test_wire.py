@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
+from asking import QUESTION
 from hostile import head, hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.mistralai import MistralAI
 from llama_index.llms.openai import OpenAI, OpenAIResponses
@@ -31,7 +31,6 @@ from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.presets import best_of_n
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-QUESTION = [ChatMessage(role="user", content="Why?")]
 TOLD = {"error": {"message": "the model is busy", "code": 429}}
 MB = 2**20
 

@@ -246,8 +246,16 @@ class Attempts:
             answers = (assembled(streamed.text, response, streamed.finish_reason),)
         if request.samples > 1 and len(answers) == 1:
             self.transport.refuse(("n",))  # this server ignores n: it is not sent again
+        self._report_unlimited(sent)
         attempt = self._judged(answers, response and request.reads(response))
         return attempt, usage or await self._estimate(answers)
+
+    def _report_unlimited(self, sent: dict[str, Any]) -> None:
+        """Report a token limit that the budget counts on and that the model refuses."""
+        run = self.run
+        if run.job.recipe.budget and self.parameters.get("max_tokens") and "max_tokens" not in sent:
+            name = self.request.agent.name
+            run.degrade(f"{name} refuses max_tokens, so its answer may exceed the budget")
 
     async def _pass_on(
         self, on_chunk: OnChunk, scope: Any, received: list[str], text: str, chunk: ChatResponse

@@ -116,6 +116,8 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     secrets = tuple(secrets)
     if status is None and (problem := problem_of_environment(chain, secrets)):
         return Fault(FailureKind.CONFIGURATION, problem)
+    if _is_of_an_sdk(error):
+        return Fault(FailureKind.CONFIGURATION, redact(searched, secrets)[:_MESSAGE_LIMIT])
     refused = _refused_parameters(error, status, searched, tuple(sent))
     kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched)
     wait = next((found for one in chain if (found := _retry_after(one)) is not None), None)
@@ -301,6 +303,20 @@ def _refused_parameters(
     refused = sorted((place, name) for name, place in found.items() if place is not None)
     names = tuple(name for _, name in refused)
     return names[1:] if len(names) > 1 and _ONE_OF_THEM.search(body) else names
+
+
+_SDKS = frozenset({"anthropic", "google", "mistralai", "ollama", "openai"})
+
+
+def _is_of_an_sdk(error: BaseException) -> bool:
+    """Whether an LLM class called its SDK with an argument that the SDK does not know; no request was made then."""
+    if not isinstance(error, TypeError) or "unexpected keyword argument" not in str(error):
+        return False
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    module = str(trace.tb_frame.f_globals.get("__name__")) if trace else ""
+    return module.startswith("llama_index.llms.") or module.partition(".")[0] in _SDKS
 
 
 def _refused_roles(status: int | None, text: str) -> list[str]:

@@ -84,7 +84,8 @@ class Transport:
         self._native = _is_own(llm, "achat")
         self._native_stream = _is_own(llm, "astream_chat")
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
-        self._unlimited: Transport | None = None
+        self._limited: Transport | None = None
+        self._most: int | None = None
 
     def prepare(self) -> None:
         """Make the LLM's async client and import what it needs, which takes up to seconds in a new process.
@@ -106,6 +107,8 @@ class Transport:
         """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
         if stream and self._openai:
             wanted = {"stream_options": {"include_usage": True}, **wanted}
+        if self._most and wanted.get("max_tokens"):
+            wanted = {**wanted, "max_tokens": min(self._most, wanted["max_tokens"])}
         sent = {
             name: value
             for name, value in wanted.items()
@@ -114,22 +117,30 @@ class Transport:
         return {**sent, **self._overrides}
 
     def within(self, limit: Any) -> "Transport":
-        """What to ask where a caller wants no more than so many tokens: LlamaIndex's OpenAI class prefers its own limit.
+        """The transport for a caller that sets a token limit: the smaller of that and the LLM's own applies.
 
-        The smaller of both holds: whoever gave the LLM its own may rely on it.
+        LlamaIndex's OpenAI class prefers its own limit to one that is sent, and its class for Responses the one sent.
 
         Args:
-            limit: the caller's; anything but a number says nothing.
+            limit: the caller's limit; anything but a positive integer sets none.
         """
-        own = getattr(self.llm, "max_tokens", None)
-        if not (self._openai and own and isinstance(limit, int) and 0 < limit < own):
+        name = "max_output_tokens" if is_openai_responses(self.llm) else "max_tokens"
+        own = getattr(self.llm, name, None)
+        if not own or not isinstance(limit, int) or limit <= 0:
             return self
-        if self._unlimited is None:
-            unlimited = copy(self)
-            unlimited._unchecked = set(self._unchecked)  # noqa: SLF001  # its own
-            unlimited.llm = self.llm.model_copy(update={"max_tokens": None})
-            self._unlimited = unlimited
-        return self._unlimited
+        if not (limit < own if self._openai else limit > own and name == "max_output_tokens"):
+            return self
+        if self._limited is None:
+            self._limited = copy(self)
+            self._limited._take_limit_from(own)  # noqa: SLF001  # its own kind
+        return self._limited
+
+    def _take_limit_from(self, own: int) -> None:
+        self._unchecked = set(self._unchecked)
+        if self._openai:
+            self.llm = self.llm.model_copy(update={"max_tokens": None})
+        else:
+            self._most = own
 
     def sent_by_itself(self) -> tuple[str, ...]:
         """Optional parameters that the LLM class sends without being told, and the roles of the messages."""
