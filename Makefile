@@ -55,8 +55,9 @@ lint: $(VENV)/.developing ## style, import levels, dependencies, workflows
 	@"$(HERE)/$(VENV)/$(BIN)/zizmor" --offline --quiet .github
 
 .PHONY: types
-types: $(VENV)/.developing ## pyright, strict on the package
+types: $(VENV)/.developing ## pyright, strict on the package; mypy on a user's script
 	@"$(PY)" -m pyright --pythonpath "$(PY)"
+	@"$(PY)" -m mypy
 
 .PHONY: docs-check
 docs-check: $(VENV)/.developing ## run the documents' code, follow their links

@@ -9,6 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult, Recipe
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
+from llama_index.packs.mixture_of_agents._providers.facts import is_openai
 from llama_index.packs.mixture_of_agents.selection import judge_prompts
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
@@ -36,7 +37,8 @@ async def transcript(
     Returns:
         The requests, stage by stage; in each, those with the same messages together. And the run's result.
     """
-    planned = list(recipe.estimate(messages).stages)
+    # the simulated servers give several answers to one request
+    planned = list(recipe.estimate(messages, is_openai).stages)
     if skipped is not None:
         del planned[skipped]
     providers.hold()

@@ -1,6 +1,7 @@
 """What a run will take, told before it begins, and whether it then takes that."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,12 +108,31 @@ def test_the_max_tokens_that_openais_class_holds_goes_before_the_recipes():
 
 
 def test_samples_of_one_request_are_one_call_with_that_many_answers():
-    (asked, _) = (
-        self_moa(OpenAI(model="gpt-4.1-mini", api_key="a-key"), samples=6, max_tokens=10)
-        .estimate()
-        .calls
-    )
+    estimate = self_moa(
+        OpenAI(model="gpt-4.1-mini", api_key="k"), samples=6, max_tokens=10
+    ).estimate()
+    (asked, _) = estimate.calls
     assert asked.received == Span(6, 60)
+    assert estimate.exact
+    assert str(estimate).startswith("2 calls (1, 1 by layer)")
+
+
+@pytest.mark.parametrize("select", [(), "rank", "fold"])
+def test_fences_and_roles_are_counted(select):
+    said = "Sell it. " * 10
+    members = [ScriptedLLM(said, model=name, usage=None) for name in "abcd"]
+    writer = ScriptedLLM("Yes.", model="g", usage=None)
+    judge = ScriptedLLM('{"ranking": [1, 2, 3]}', model="j", usage=None)
+    selection = {"rank": Rank(judge, 3), "fold": Fold(judge, 2)}.get(select, ())
+    recipe = moa(members, Aggregator(writer, system_prompt="Be kind. " * 50), layers=2, max_tokens=30,
+        fence=True, select=selection, prompt="Merge.")  # fmt: skip
+    mixture = MixtureOfAgents(recipe, system_prompt="Be brief. " * 100)
+    question = "What now?"
+    prefix = ChatMessage(role="system", content="Be brief. " * 100)
+    asked = chat(recipe, prefix, ChatMessage(content=question))
+    assert within(asked.usage.input_tokens, mixture.estimate(question).input_tokens)
+    plain = replace(recipe, fence=False).estimate(question).input_tokens
+    assert (recipe.estimate(question).input_tokens.most or 0) > (plain.most or 0)
 
 
 def test_the_shortest_time_is_the_slowest_call_of_each_stage():

@@ -48,6 +48,7 @@ from .errors import RecipeError
 from .events import AnswerDelta, Listener
 from .recipe import (
     Aggregator,
+    Estimate,
     MixtureSettings,
     Proposers,
     Recipe,
@@ -133,6 +134,18 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     def metadata(self) -> LLMMetadata:
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
         return recipe_metadata(self._recipe)
+
+    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
+        """What a run will take; like ``Recipe.estimate``, with the mixture's own system prompt.
+
+        It uses what past runs of this mixture have shown of the servers.
+
+        Args:
+            messages: the conversation, or the question alone.
+        """
+        given = [ChatMessage(content=messages)] if isinstance(messages, str) else list(messages)
+        known = {id(a.llm): self._caller.transport(a).gives_samples for a in self._recipe.agents}
+        return self._recipe.estimate(self._extend_messages(given), lambda llm: known[id(llm)])
 
     def listen(self, listener: Listener) -> ExitStack:
         """Call a listener with every event of every run from now on.

@@ -246,6 +246,8 @@ class Attempts:
             answers = (assembled(streamed.text, response, streamed.finish_reason),)
         if request.samples > 1 and len(answers) == 1:
             self.transport.refuse(("n",))  # this server ignores n: it is not sent again
+        elif request.samples > 1:
+            self.transport.gave_samples = True
         self._report_unlimited(sent)
         attempt = self._judged(answers, response and request.reads(response))
         return attempt, usage or await self._estimate(answers)

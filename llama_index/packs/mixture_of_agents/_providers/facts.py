@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from inspect import signature
 from typing import Any
+from urllib.parse import urlsplit
 
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
@@ -83,6 +84,14 @@ def _derives(kind: type[LLM], integration: str) -> bool:
 def is_openai(llm: LLM) -> bool:
     """Whether it is LlamaIndex's OpenAI class for chats, or derived from it: one request can give several answers."""
     return derives_from(llm, "openai") and not is_openai_responses(llm)
+
+
+def gives_samples(llm: LLM) -> bool | None:
+    """Whether one request can give several answers. None: its class asks for them, but the server is not OpenAI's."""
+    if not is_openai(llm):
+        return False
+    host = urlsplit(str(getattr(llm, "api_base", None) or "")).hostname or ""
+    return True if host == "api.openai.com" else None
 
 
 def is_openai_responses(llm: LLM) -> bool:

@@ -29,6 +29,7 @@ from .facts import (
     context_window,
     derives_from,
     endpoint_key,
+    gives_samples,
     is_openai,
     is_openai_responses,
     provider_name,
@@ -64,6 +65,7 @@ class Transport:
         window: its model's context window in tokens, or None where that is not known.
         limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
         refused: optional parameters that the model has refused; they are not sent again.
+        gave_samples: whether one request has given several answers.
     """
 
     def __init__(self, llm: LLM, *, alone: bool = False, shared: bool = False) -> None:
@@ -79,6 +81,7 @@ class Transport:
         self.window = context_window(llm)
         self.limiter: Any = getattr(llm, "rate_limiter", None)
         self.refused: set[str] = _known_refusals(llm)
+        self.gave_samples = False
         self._openai = is_openai(llm)
         self._overrides: dict[str, Any] = {}
         self._native = _is_own(llm, "achat")
@@ -102,6 +105,13 @@ class Transport:
     def offers_samples(self) -> bool:
         """Whether one request can ask for several answers (``n=``)."""
         return self._openai and "n" not in self.refused
+
+    @property
+    def gives_samples(self) -> bool | None:
+        """Whether one request gives several answers; None until that is known."""
+        if not self.offers_samples:
+            return False
+        return True if self.gave_samples else gives_samples(self.original)
 
     def parameters(self, wanted: dict[str, Any], *, stream: bool) -> dict[str, Any]:
         """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""

@@ -3,6 +3,7 @@
 from llama_index.packs.mixture_of_agents.policies import Breaker, Budget, CallPolicy, Limits
 
 from ._agents import Agent, Aggregator, Proposer, kinds_taken, many
+from ._estimate import Estimate
 from ._patience import patient
 from ._recipe import Layer, OneAggregator, OneProposer, Proposers, Recipe, moa, recipe_metadata
 from ._recipe_prompts import prompts_of, with_prompts
@@ -27,6 +28,7 @@ __all__ = [
     "Briefing",
     "Budget",
     "CallPolicy",
+    "Estimate",
     "Layer",
     "Limits",
     "MixtureSettings",

@@ -1,18 +1,20 @@
-"""What a run will take, told before a cent is spent: calls, tokens, money, the shortest time.
+"""Estimates: the calls, the tokens, the money and the shortest time of a run, before it begins.
 
-Tokens are counted by LlamaIndex's tokenizer; providers count a little differently. Failures, retries, hedges and
-fallbacks are not foreseen, nor are images.
+Tokens are counted by LlamaIndex's tokenizer; providers count a little differently. Failures, retries, hedges, fallbacks
+and images are not counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.llms.llm import LLM
 
+from llama_index.packs.mixture_of_agents._messages.prompts import fence
 from llama_index.packs.mixture_of_agents._providers.facts import (
     endpoint_key,
-    is_openai,
+    gives_samples,
     output_limit,
 )
 from llama_index.packs.mixture_of_agents._providers.usage import estimate_usage
@@ -28,11 +30,16 @@ _JUDGES_INSTRUCTIONS = 200
 """Tokens; more than any of ours have."""
 _TOKENS_OF_A_NUMBER = 4
 """Tokens; a line break and "12. "."""
+_TOKENS_OF_A_DRAW = 8
+"""Tokens that the characters drawn for a fence's tag can have."""
+
+GivesSamples: TypeAlias = Callable[[LLM], bool | None]
+"""Whether one request to an LLM can give several answers; None where that is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From the least to the most; the most is None where there is no bound. Sums with ``+``."""
+    """A range of numbers; ``most`` is None where there is no bound. Sums with ``+``, repeats with ``*``."""
 
     least: int = 0
     most: int | None = 0
@@ -57,12 +64,13 @@ class PlannedCall:
     Attributes:
         layer: the number of its layer, from 1; the aggregator's is one more than the last proposer layer's.
         agent: the agent's name.
-        role: what it is asked as.
+        role: the role in which it is asked.
         provider: the integration's short name.
         model: the model's name.
         sent: tokens in.
         received: tokens out; without a bound where no ``max_tokens`` is set anywhere.
-        sure: whether every run makes it; False behind what may end a run early.
+        sure: whether every run makes it. False after a step that may end a run early.
+        spare: whether it is made only if the server gives one answer to a request for several.
     """
 
     layer: int
@@ -73,32 +81,38 @@ class PlannedCall:
     sent: Span
     received: Span
     sure: bool = True
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take; ``print`` it.
+    """What a run will take. Prints as a short text.
 
     Attributes:
-        stages: the calls, stage by stage: those of a stage are made at the same time, the stages one after the other.
-        exact: whether a run without failures makes exactly these calls; otherwise at most these.
+        stages: the calls, stage by stage. The calls of a stage are made at the same time, the stages one after the other.
+        adaptive: whether a step may end a run early.
         prices: the user's own prices.
     """
 
     stages: tuple[tuple[PlannedCall, ...], ...]
-    exact: bool
+    adaptive: bool
     prices: Mapping[str, tuple[float, float]] = field(
         default_factory=dict[str, tuple[float, float]]
     )
 
     @property
+    def exact(self) -> bool:
+        """Whether a run without failures makes exactly these calls; otherwise it makes at most these."""
+        return not self.adaptive and not any(call.spare for call in self.calls)
+
+    @property
     def calls(self) -> tuple[PlannedCall, ...]:
-        """All of them, in order."""
+        """All calls, in order."""
         return tuple(call for stage in self.stages for call in stage)
 
     @property
     def calls_per_layer(self) -> dict[int, int]:
-        """How many calls each layer makes, by its number; judges' calls are among them."""
+        """The number of calls of each layer, by the layer's number. Judges' calls are among them."""
         numbers = [call.layer for call in self.calls]
         return {number: numbers.count(number) for number in sorted(set(numbers))}
 
@@ -144,12 +158,17 @@ class Estimate:
         """
         return sum(max(seconds[call.model] for call in stage) for stage in self.stages)
 
+    @property
+    def number_of_calls(self) -> str:
+        """The number of calls in words: "7", "at most 7", or "2 or 7" where it depends on the server."""
+        return f"{'at most ' if self.adaptive else ''}{_number(self.calls)} calls"
+
     def __str__(self) -> str:
-        most = "" if self.exact else "at most "
-        per_layer = ", ".join(map(str, self.calls_per_layer.values()))
+        layers = [[c for c in self.calls if c.layer == number] for number in self.calls_per_layer]
+        per_layer = ", ".join(map(_number, layers))
         return "\n".join(
             [
-                f"{most}{len(self.calls)} calls ({per_layer} by layer)",
+                f"{self.number_of_calls} ({per_layer} by layer)",
                 f"tokens in {self.input_tokens}, out {self.output_tokens}",
                 f"cost {self._money()}",
                 f"shortest time {' + '.join(_slowest(stage) for stage in self.stages)}",
@@ -164,22 +183,47 @@ class Estimate:
         return f"{least} to {most or 'any amount'}"
 
 
+def _number(calls: Sequence[PlannedCall]) -> str:
+    """How many calls these are: "7", or "2 or 7" if it depends on the server."""
+    spare = [call for call in calls if call.spare]
+    several = len({(call.layer, call.agent) for call in spare}) > 1
+    least = f"{len(calls) - len(spare)} {'to' if several else 'or'} " if spare else ""
+    return f"{least}{len(calls)}"
+
+
 def _slowest(stage: tuple[PlannedCall, ...]) -> str:
     first = stage[0]
     alone = len({call.model for call in stage}) == 1
     return first.model if alone else f"slowest {first.role} of layer {first.layer}"
 
 
-def estimate(recipe: "Recipe", messages: Sequence[ChatMessage]) -> Estimate:
-    """What a run of a recipe will take; see ``Recipe.estimate``."""
-    return _Planner(recipe, messages).plan()
+def estimate(
+    recipe: "Recipe", messages: Sequence[ChatMessage], together: GivesSamples = gives_samples
+) -> Estimate:
+    """What a run of a recipe will take; see ``Recipe.estimate``.
+
+    Args:
+        recipe: the recipe.
+        messages: the conversation.
+        together: tells of an LLM whether one request can give several answers.
+    """
+    return _Planner(recipe, messages, together).plan()
 
 
 class _Planner:
-    def __init__(self, recipe: "Recipe", messages: Sequence[ChatMessage]) -> None:
-        self.recipe, self.messages = recipe, messages
+    def __init__(
+        self, recipe: "Recipe", messages: Sequence[ChatMessage], together: GivesSamples
+    ) -> None:
+        self.recipe, self.messages, self.together = recipe, messages, together
         self.question = _tokens(messages)
-        self.prompt = _tokens([ChatMessage(content=recipe.prompt)])
+        prompt, (fenced,) = (
+            fence(recipe.prompt, [""], "") if recipe.fence else (recipe.prompt, [""])
+        )
+        tags = 2 * _TOKENS_OF_A_DRAW if recipe.fence else 0
+        self.prompt = _tokens_of(prompt) + tags
+        self.rule = self.prompt - _tokens_of(recipe.prompt)
+        fences = _tokens_of(fenced)
+        self.number = Span(_TOKENS_OF_A_NUMBER + fences, _TOKENS_OF_A_NUMBER + fences + tags)
         self.stages: list[tuple[PlannedCall, ...]] = []
         self.sure = True
 
@@ -192,7 +236,7 @@ class _Planner:
         if recipe.aggregator is not None:
             number = len(recipe.layers) + 1
             self.stage(self.call(number, recipe.aggregator, "aggregator", references))
-        return Estimate(tuple(self.stages), self.sure, recipe.prices)
+        return Estimate(tuple(self.stages), not self.sure, recipe.prices)
 
     def layer(self, number: int, layer: "Layer", references: Span) -> Span:
         """Plan a layer that gets some tokens of references; returns those that it passes on."""
@@ -214,20 +258,21 @@ class _Planner:
         return passed if self.sure else Span(0, passed.most)
 
     def proposals(self, number: int, proposer: Proposer, references: Span) -> list[PlannedCall]:
-        together = proposer.samples > 1 and is_openai(proposer.llm)
-        call = self.call(number, proposer, "proposer", references)
-        if together:
-            return [replace(call, received=call.received * proposer.samples)]
-        return [call] * proposer.samples
+        call, samples = self.call(number, proposer, "proposer", references), proposer.samples
+        together = self.together(proposer.llm) if samples > 1 else False
+        if together is False:
+            return [call] * samples
+        first = replace(call, received=call.received * samples)
+        # The answers are the same ones: the first call already counts their tokens.
+        spare = replace(call, received=Span(), sure=False, spare=True)
+        return [first, *([] if together else [spare] * (samples - 1))]
 
     def call(self, number: int, agent: Agent, role: Role, read: Span) -> PlannedCall:
         """A call that reads the question and that many tokens besides."""
         provider, model, _ = endpoint_key(agent.llm)
-        persona = _tokens([ChatMessage(content=agent.system_prompt or "")])
-        prompt = self.prompt if role != "judge" else _JUDGES_INSTRUCTIONS
-        fixed = Span(
-            self.question + persona, self.question + persona + (prompt if read.most != 0 else 0)
-        )
+        given = self.question + _tokens_of(agent.system_prompt or "")
+        prompt = self.prompt if role != "judge" else _JUDGES_INSTRUCTIONS + self.rule
+        fixed = Span(given, given + (prompt if read.most != 0 else 0))
         received = Span(1, self.limit(agent))
         return PlannedCall(
             number, agent.name, role, provider, model, fixed + read, received, self.sure
@@ -237,8 +282,7 @@ class _Planner:
         self.stages.append(calls)
 
     def references(self, longest: Span, count: int) -> Span:
-        numbers = Span(_TOKENS_OF_A_NUMBER, _TOKENS_OF_A_NUMBER)
-        return (longest + numbers) * count
+        return (longest + self.number) * count
 
     def longest(self, agents: Sequence[Agent]) -> Span:
         limits = [self.limit(agent) for agent in agents]
@@ -248,6 +292,10 @@ class _Planner:
     def limit(self, agent: Agent) -> int | None:
         wanted = self.recipe.max_tokens if agent.max_tokens is None else agent.max_tokens
         return output_limit(agent.llm, wanted)
+
+
+def _tokens_of(text: str) -> int:
+    return _tokens([ChatMessage(content=text)]) if text else 0
 
 
 def _tokens(messages: Sequence[ChatMessage]) -> int:

@@ -17,9 +17,7 @@ _NOT_SHOWN = ("prompt", "system_prompt", "kwargs")
 
 def plan(recipe: "Recipe") -> str:
     """The plan of a recipe."""
-    estimate = recipe.estimate()
-    most = "" if estimate.exact else "at most "
-    lines = [f"{recipe.name}: {most}{len(estimate.calls)} calls"]
+    lines = [f"{recipe.name}: {recipe.estimate().number_of_calls}"]
     for number, layer in enumerate(recipe.layers, 1):
         same = number > 1 and layer == recipe.layers[number - 2]
         lines += [f"layer {number}: {'the same' if same else _proposers(layer)}"]

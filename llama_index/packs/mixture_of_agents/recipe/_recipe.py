@@ -30,6 +30,7 @@ from llama_index.packs.mixture_of_agents._providers.facts import (
     calls_functions,
     context_window,
     endpoint_key,
+    gives_samples,
     output_room,
 )
 from llama_index.packs.mixture_of_agents.events import Usage
@@ -37,7 +38,7 @@ from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy, Lim
 from llama_index.packs.mixture_of_agents.pricing import price_of
 
 from ._agents import Agent, Aggregator, Proposer, check_models, many
-from ._estimate import Estimate, estimate
+from ._estimate import Estimate, GivesSamples, estimate
 from ._plan import plan
 from ._settings import Policies, RecipeSettings, spelled
 from ._step import Arriving, Outlook, Selection, agents_of, outlook_of
@@ -233,14 +234,20 @@ class Recipe:
             unknown = f"the price of {model!r} is not known: put it into prices, or give tokens"
             require(price is not None, "Recipe.budget", self.budget, unknown)
 
-    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
-        """What a run will take, told without asking anybody: calls, tokens, money, the shortest time.
+    def estimate(
+        self, messages: str | Sequence[ChatMessage] = "", together: GivesSamples = gives_samples
+    ) -> Estimate:
+        """What a run will take, without asking any LLM: calls, tokens, money, the shortest time.
+
+        Whether a server gives several answers to one request is known of OpenAI's own. Of others the estimate says both
+        numbers of calls, such as "2 or 7"; ``MixtureOfAgents.estimate`` knows it after the first run.
 
         Args:
             messages: the conversation, or the question alone.
+            together: tells of an LLM whether one request can give several answers; None where that is not known.
         """
         given = [ChatMessage(content=messages)] if isinstance(messages, str) else messages
-        return estimate(self, given)
+        return estimate(self, given, together)
 
     def __str__(self) -> str:
         return plan(self)
