@@ -44,7 +44,6 @@ TESTED_BY = {
     "_engine/playback": "replay",
     "_engine/references": "fitting",
     "_messages/digests": "cache",
-    "_messages/openai_format": "batch",
     "_messages/tokens": "fitting",
     "_providers/batch_wire": "batch_api",
     "_providers/characters": "streams",
@@ -57,8 +56,8 @@ TESTED_BY = {
     "_providers/openai_batch_api": "batch_api",
     "_providers/pickling": "llm",
     "_providers/responses": "structured",
+    "_providers/sdk_clients": "real_classes",
     "_providers/thinking": "streams",
-    "_providers/transport": "calls",
     # plain data
     "errors": "faults",
     "events": "listeners",
