@@ -389,6 +389,12 @@ def test_a_row_says_who_answered_and_what_it_took(tmp_path):
     (row,) = rows(out)
     assert row.pop("seconds") >= 0
     assert row.pop("degraded")[0].startswith("layer 1 has 1 of 2 proposals")
+    calls = row.pop("calls")
+    assert [(call["agent"], call["role"], call["failed"]) for call in calls] == [
+        ("one", "proposer", False), ("two", "proposer", True), ("writer", "aggregator", False),
+    ]  # fmt: skip
+    assert [call["cost_usd"] for call in calls] == [0.000015, 0, 0.00003]
+    assert [call["requests"] for call in calls] == [1, 1, 1]
     assert row == {
         "id": "q1",
         "question": "Why?",

@@ -19,6 +19,7 @@ from llama_index.packs.mixture_of_agents import (
     moa,
 )
 from llama_index.packs.mixture_of_agents.cache import SqliteKVStore, cached
+from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 
@@ -154,3 +155,15 @@ def test_what_is_no_sqlite_file_is_refused(tmp_path: Path):
     file.write_text("not a database, but long enough to look at" * 100)
     with pytest.raises(sqlite3.DatabaseError):
         SqliteKVStore(file)
+
+
+async def test_an_answer_from_the_store_says_what_it_took_when_it_was_made(store: SimpleKVStore):
+    mixture = MixtureOfAgents(
+        moa([ScriptedLLM(model="one")], ScriptedLLM(model="two"), layers=1, prices={"one": (1, 1)})
+    )
+    made = await ask(cached(mixture, store))
+    again = await ask(cached(mixture, store))
+    assert [call.spared for call in again.calls] == [call.usage for call in made.calls]
+    assert [call.spared_seconds for call in again.calls] == [call.elapsed for call in made.calls]
+    assert [call.spared for call in made.calls] == [Usage(), Usage()]
+    assert again.usage == Usage()

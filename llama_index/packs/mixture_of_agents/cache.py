@@ -28,7 +28,7 @@ from llama_index.packs.mixture_of_agents._providers.descriptions import NO_SETTI
 from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents._providers.responses import answer_message
 
-from .events import CallFinished, CallStarted, Proposal
+from .events import CallFinished, CallStarted, Proposal, Usage
 from .llm import MixtureOfAgents
 from .recipe import Agent, Recipe
 
@@ -66,6 +66,8 @@ class _Entry:
 
     proposals: tuple[Proposal, ...]
     message: ChatMessage | None = None
+    usage: Usage = Usage()
+    seconds: float = 0.0
 
 
 _ENTRY = TypeAdapter(_Entry)
@@ -96,9 +98,9 @@ class CachingCaller(Caller):
             return await self._hit(request, run, number, entry)
         finished, response = await super().make(request, run, number)
         if finished.failure is None and finished.proposals and response is not None:
-            await self._put(
-                key, run, _Entry(finished.proposals, _message(request, finished, response))
-            )
+            message = _message(request, finished, response)
+            entry = _Entry(finished.proposals, message, finished.usage, finished.elapsed)
+            await self._put(key, run, entry)
         return finished, response
 
     def _key(self, request: Request, run: RunState) -> str:
@@ -129,6 +131,7 @@ class CachingCaller(Caller):
         finished = CallFinished(
             number, request.layer, agent.name, request.role, model, provider, begun, run.now(), proposals,
             attempts=0, first_token=begun if request.on_chunk else None, cached=True,
+            spared=entry.usage, spared_seconds=entry.seconds,
         )  # fmt: skip
         run.emit(finished)
         return finished, response
@@ -146,6 +149,7 @@ class CachingCaller(Caller):
 
     async def _put(self, key: str, run: RunState, entry: _Entry) -> None:
         value: dict[str, Any] = {"proposals": [asdict(p) for p in entry.proposals]}
+        value |= {"usage": asdict(entry.usage), "seconds": entry.seconds}
         if entry.message:
             value["message"] = entry.message.model_dump(mode="json", exclude={"additional_kwargs"})
         try:

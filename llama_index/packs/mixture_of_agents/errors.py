@@ -138,6 +138,10 @@ class BatchError(MixtureError, ValueError):
     """A batch that cannot begin, or not go on; the message names the file, the line and the remedy."""
 
 
+class EvaluationError(MixtureError, ValueError):
+    """An evaluation that cannot begin; the message says what to give."""
+
+
 class RunError(MixtureError):
     """A run that ended without an answer.
 

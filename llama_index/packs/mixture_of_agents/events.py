@@ -145,6 +145,8 @@ class CallFinished:
         cached: whether the answer came out of the cache, without a request.
         hedged: whether a second request was made because the first one was late.
         replayed: whether the answer came out of a trace file: its tokens are those of then, and nothing was paid.
+        spared: what the answer used when it was asked for, where it came out of the cache.
+        spared_seconds: how long it took then.
     """
 
     call: int
@@ -163,6 +165,8 @@ class CallFinished:
     cached: bool = False
     hedged: bool = False
     replayed: bool = False
+    spared: Usage = Usage()
+    spared_seconds: float = 0.0
     kind: Literal["call_finished"] = "call_finished"
 
     @property

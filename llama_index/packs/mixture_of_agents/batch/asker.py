@@ -18,9 +18,9 @@ from llama_index.packs.mixture_of_agents._providers.usage import (
 )
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import FailureKind, RunError
-from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.pricing import Prices
+from llama_index.packs.mixture_of_agents.pricing import Prices, cost_of
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .outcomes import Answer
@@ -36,7 +36,7 @@ class Asker:
         llm: The LLM; a mixture, or any other.
         system: A system prompt for questions that have none.
         prices: The user's own prices, for an LLM that is no mixture: a mixture has its own.
-        details: Whether answers carry a mixture's proposals.
+        details: Whether answers carry a mixture's proposals and calls.
         waits: Seconds to wait, time after time, for a mixture's provider that has worked and is down now.
         threaded: Ask an LLM that is no mixture in threads, by its sync client: the caller is sync, and has no loop that
             an async client could be bound to.
@@ -120,4 +120,26 @@ class Asker:
             for proposal in call.proposals
         ]
         spent = {"usage": result.usage, "cost": result.cost}
-        return {"degraded": result.degraded, "proposals": proposals, **spent}
+        calls = [_call(call, result.run) for call in result.calls] if self._details else []
+        known = {"degraded": result.degraded, "proposals": proposals, "calls": calls}
+        return {**known, **spent}
+
+
+def _call(call: CallFinished, run: RunStarted) -> dict[str, Any]:
+    """A call as plain data, with what it took when it was made."""
+    usage = call.usage + call.spared
+    cost = cost_of(call.provider, call.model, usage, run.prices, run.time)
+    known = cost.usd is not None and (usage.requests or not call.cached)
+    return {
+        "layer": call.layer,
+        "agent": call.agent,
+        "role": call.role,
+        "model": call.model,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "requests": usage.requests,
+        "cost_usd": float(cost.at_least) if known else None,
+        "seconds": round(call.spared_seconds if call.cached else call.elapsed, 3),
+        "cached": call.cached,
+        "failed": call.failure is not None,
+    }

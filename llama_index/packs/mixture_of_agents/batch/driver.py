@@ -43,7 +43,7 @@ class Settings:
         max_failures: Stop after this many failures in a row; 0 for never.
         system: A system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
-        details: Whether answers carry a mixture's proposals.
+        details: Whether answers carry a mixture's proposals and calls.
         fingerprint: What answers, in words; a batch goes on only with the same one. By default the LLM's class and
             model, and all that decides how a mixture of LlamaIndex's LLM classes answers.
         watch: Called with a report before the first question is asked, and after each question. If it raises, no more

@@ -42,7 +42,7 @@ def answers(
         in_flight: how many are asked at once.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
-        details: whether answers carry a mixture's proposals.
+        details: whether answers carry a mixture's proposals and calls.
 
     Returns:
         An answer for each question, in the order in which they end. A failure is one too: it has a ``kind``. Whatever

@@ -29,6 +29,7 @@ COLUMNS = {
     "cost_usd": "double",
     "seconds": "double",
     "proposals": "string",
+    "calls": "string",
 }
 """The columns of answers in Parquet, and their Arrow types; what is no text or number is there as JSON."""
 
@@ -49,6 +50,8 @@ class Answer:
         kind: what went wrong, where there is no answer.
         error: that in words, without secrets; "" where there is an answer.
         proposals: a mixture's proposals (``layer``, ``agent``, ``text``), where they were asked for.
+        calls: a mixture's calls, where they were asked for: ``layer``, ``agent``, ``role``, ``model``, tokens,
+            ``cost_usd``, ``seconds``, ``cached``. A call that the cache answered has the numbers of when it was made.
     """
 
     question: Question
@@ -62,6 +65,7 @@ class Answer:
     kind: FailureKind | None = None
     error: str = ""
     proposals: Sequence[Mapping[str, Any]] = ()
+    calls: Sequence[Mapping[str, Any]] = ()
 
     def row(self) -> dict[str, Any]:
         """It as plain JSON data, an object of a file of answers."""
@@ -80,6 +84,7 @@ class Answer:
         row |= {"cost_usd": None if self.cost.usd is None else float(self.cost.usd)}
         row |= {"seconds": round(self.seconds, 3)}
         row |= {"proposals": self.proposals} if self.proposals else {}
+        row |= {"calls": self.calls} if self.calls else {}
         return row
 
     def to_json(self) -> bytes:
@@ -143,6 +148,7 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
             kind,
             row.get("message", ""),
             row.get("proposals", ()),
+            row.get("calls", ()),
         )
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"this is no row of a batch's answers ({error!r})") from None

@@ -17,6 +17,7 @@ from typer import Exit, Option
 from llama_index.packs.mixture_of_agents.errors import (
     BatchError,
     ConfigError,
+    EvaluationError,
     FailureKind,
     MixtureError,
     RecipeError,
@@ -79,6 +80,7 @@ Debug = Annotated[bool, Option("--debug", help="Show the traceback of an error."
 _OF_THE_USER = (
     BatchError,
     ConfigError,
+    EvaluationError,
     RecipeError,
     UsageError,
     FileNotFoundError,

@@ -9,6 +9,7 @@ from .batch import batch
 from .chat import chat
 from .demo import demo
 from .estimate import estimate
+from .eval import evaluate
 from .init import init
 from .models import models
 from .pack import pack
@@ -42,5 +43,6 @@ def _of_all(
     pass
 
 
-for one in (demo, ask, chat, serve, batch, estimate, show, replay, models, init, pack):
-    app.command()(one)
+for one in (demo, ask, chat, serve, batch, evaluate, estimate, show, replay, models, init, pack):
+    # "eval" as a Python name would hide the built-in function
+    app.command("eval" if one is evaluate else None)(one)

@@ -1,0 +1,302 @@
+"""An evaluation from its questions to its numbers: each arm is a batch, and all arms share one cache."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_blocking
+from llama_index.packs.mixture_of_agents._messages.digests import digest
+from llama_index.packs.mixture_of_agents.batch import Answer, Question, Report, arun_batch
+from llama_index.packs.mixture_of_agents.batch.input_files import Questions, unique
+from llama_index.packs.mixture_of_agents.batch.outcomes import answer_of
+from llama_index.packs.mixture_of_agents.cache import SqliteKVStore, cached
+from llama_index.packs.mixture_of_agents.errors import EvaluationError
+from llama_index.packs.mixture_of_agents.pricing import Cost, Prices, dollars
+
+from .arms import (
+    Arm,
+    ArmSource,
+    Equal,
+    arms_of,
+    equal_samples,
+    foreseen,
+    self_consistency,
+    self_moa,
+    unpriced_words,
+    with_prices,
+)
+from .comparison import Material, compare, means_of
+from .scorecard import Evaluation
+from .scoring import Scorer, make_scorer
+
+_SAMPLE = 10
+"""Questions that the cost is estimated from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationSettings:
+    """How an evaluation is run.
+
+    Attributes:
+        folder: Where answers and cache are kept, so that an evaluation that was stopped goes on. None: nowhere.
+        equal: What the baselines of a mixture may take: its "cost" or its number of "calls". None: no baselines.
+        ceiling: Ask the members alone.
+        cluster: The column that says which questions belong together; "" where all are independent.
+        failures: "left_out" takes a question without an answer out of this arm's score and pairs; "wrong" counts it as
+            wrong, for every arm.
+        max_cost: US dollars that all arms together may cost, with what was spent before.
+        in_flight: How many questions are asked at once.
+        system: A system prompt for questions that have none.
+        prices: US dollars per million tokens in and out, by model; the recipes' own go first.
+        seed: Makes the bootstrap repeatable.
+        say: Receives lines of text: what it will cost, which arm is asked.
+        watch: Receives an arm's name and how far it is.
+
+    Raises:
+        EvaluationError: A setting makes no sense.
+    """
+
+    folder: str | Path | None = None
+    equal: Equal | None = "cost"
+    ceiling: bool = False
+    cluster: str = ""
+    failures: Literal["left_out", "wrong"] = "left_out"
+    max_cost: float | None = None
+    in_flight: int = 16
+    system: str = ""
+    prices: Prices | None = None
+    seed: int = 0
+    say: Callable[[str], None] = lambda _: None
+    watch: Callable[[str, Report], None] = lambda _, __: None
+
+    def __post_init__(self) -> None:
+        choices: dict[str, tuple[Any, ...]] = {
+            "equal": ("cost", "calls", None),
+            "failures": ("left_out", "wrong"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise EvaluationError(f"{name} = {getattr(self, name)!r}: must be one of {known}")
+
+
+async def aevaluate(
+    arms: ArmSource,
+    questions: Questions,
+    scorer: str | Callable[[Question, str], float] | Scorer = "normalised",
+    **settings: Any,
+) -> Evaluation:
+    """Ask several arms the same questions, score the answers, and compare the arms.
+
+    Calls that arms share are made once: a member's answer alone is also its proposal in the mixture's first layer.
+
+    Args:
+        arms: A mixture, which gives its members alone, its aggregator alone, itself, and the best member asked
+            several times for the same cost; or arms by name.
+        questions: What a batch reads: a file, or questions.
+        scorer: What ``make_scorer`` takes.
+        settings: What ``EvaluationSettings`` takes: folder, max_cost, cluster, ...
+
+    Returns:
+        The evaluation; ``stopped`` says why where it did not come to the end.
+
+    Raises:
+        EvaluationError: The arms, the questions or the settings make no sense; the message says what to do.
+        BatchError: The questions cannot be read, or the folder holds answers of something else.
+    """
+    how = EvaluationSettings(**settings)
+    known = with_prices(arms_of(arms), how.prices)
+    campaign = _Campaign(known, list(unique(questions)), make_scorer(scorer), how)
+    return await campaign.run()
+
+
+def evaluate(
+    arms: ArmSource,
+    questions: Questions,
+    scorer: str | Callable[[Question, str], float] | Scorer = "normalised",
+    **settings: Any,
+) -> Evaluation:
+    """``aevaluate`` for sync code, and for notebooks."""
+
+    async def once() -> AsyncGenerator[Evaluation, None]:
+        yield await aevaluate(arms, questions, scorer, **settings)
+
+    (evaluation,) = iterate_blocking(once)
+    return evaluation
+
+
+class _Campaign:
+    def __init__(
+        self,
+        arms: tuple[Arm, ...],
+        questions: list[Question],
+        scorer: Scorer,
+        how: EvaluationSettings,
+    ) -> None:
+        members = tuple(arm for arm in arms if arm.kind == "member")
+        self.arms = members if how.ceiling else arms
+        self.questions, self.scorer, self.how = questions, scorer, how
+        self.answers: dict[str, dict[str, Answer]] = {}
+        self.asked: list[Arm] = []
+        self.remarks: list[str] = []
+        self.spent, self.stopped = Cost(), ""
+
+    async def run(self) -> Evaluation:
+        self._check()
+        self.how.say(self._outlook())
+        with ExitStack() as stack:
+            folder = Path(self.how.folder or stack.enter_context(TemporaryDirectory()))
+            (folder / "arms").mkdir(parents=True, exist_ok=True)
+            self.store = SqliteKVStore(folder / "cache.sqlite")
+            stack.callback(self.store.close)
+            self.folder = folder
+            await self._ask_all()
+        evaluation = compare(self._material())
+        if self.how.folder:
+            (folder / "evaluation.json").write_text(evaluation.to_json(indent=1), "utf-8")
+        return evaluation
+
+    def _material(self) -> Material:
+        return Material(
+            arms=self.asked, answers=self.answers, questions=self.questions, scorer=self.scorer,
+            cluster=self.how.cluster, wrong=self.how.failures == "wrong", seed=self.how.seed,
+            remarks=self.remarks, stopped=self.stopped,
+            usd=None if self.spent.usd is None else float(self.spent.at_least),
+        )  # fmt: skip
+
+    def _check(self) -> None:
+        if not self.questions:
+            raise EvaluationError("there are no questions")
+        if not self.arms:
+            raise EvaluationError(
+                "a ceiling needs members: give a mixture, or single models by name"
+            )
+        cluster = self.how.cluster
+        for question in self.questions:
+            self.scorer.prepare(question)
+            if cluster and cluster not in question.fields:
+                raise EvaluationError(f"question {question.id}: there is no column {cluster!r}")
+        equal = self.how.equal == "cost" and any(arm.kind == "mixture" for arm in self.arms)
+        if not equal and self.how.max_cost is None:
+            return
+        if any(arm.recipe.estimate("?").least_cost.unpriced for arm in self.arms):
+            remedy = " or compare at equal calls" if self.how.max_cost is None else ""
+            why = "--max-cost" if self.how.max_cost is not None else "equal cost"
+            raise EvaluationError(f"{why}: {unpriced_words(*self.arms)}{remedy}")
+
+    def _outlook(self) -> str:
+        """What each arm will cost, by the first questions."""
+        some = [one.conversation(self.how.system) for one in self.questions[:_SAMPLE]]
+        share = Decimal(len(self.questions)) / len(some)
+        costs_of_some = [foreseen(self.arms, messages) for messages in some]
+        lines = [f"{len(self.questions):,} questions. What the arms will cost at most:"]
+        for arm in self.arms:
+            bounds = [costs[arm.name][1] for costs in costs_of_some]
+            most = sum((bound for bound in bounds if bound), Cost())
+            known = all(bounds) and not most.unpriced
+            money = dollars(most.at_least * share) if known else "unknown"
+            lines.append(f"  {arm.name}: {money}")
+        if self.how.equal and any(arm.kind == "mixture" for arm in self.arms):
+            lines.append(
+                f"  the best member several times: no more than the mixture's {self.how.equal}, twice"
+            )
+        return "\n".join(lines)
+
+    async def _ask_all(self) -> None:
+        for arm in self.arms:
+            await self._ask(arm)
+            if self.stopped:
+                return
+        for arm in self._baselines():
+            await self._ask(arm)
+            if self.stopped:
+                return
+
+    async def _ask(self, arm: Arm) -> None:
+        path = self._path(arm)
+        most = self.how.max_cost
+        if most is not None:
+            left = Decimal(str(most)) - _spent(self.folder / "arms", but=path)
+            most = max(0.0, float(left))
+        report = await arun_batch(
+            cached(arm.recipe, self.store), self.questions, path, in_flight=self.how.in_flight,
+            max_cost=most, system=self.how.system, details=True,
+            watch=partial(self.how.watch, arm.name),
+        )  # fmt: skip
+        self.spent += report.spent
+        self.stopped = f"{arm.name}: {report.stopped}" if report.stopped else ""
+        self.answers[arm.name] = _read(path)
+        self.asked.append(arm)
+
+    def _path(self, arm: Arm) -> Path:
+        plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm.name).strip("-.")[:60]
+        return self.folder / "arms" / f"{plain}-{digest(arm.name)[:6]}.jsonl"
+
+    def _baselines(self) -> list[Arm]:
+        """The best member, asked several times for what the mixture takes."""
+        mixture = next((arm for arm in self.arms if arm.kind == "mixture"), None)
+        if mixture is None or self.how.equal is None:
+            return []
+        means = {arm.name: means_of(self.answers[arm.name].values()) for arm in self.asked}
+        best = self._best_member(means)
+        if best is None or means[mixture.name] is None:
+            self.remarks.append("there are no baselines, since members or mixture have no answers")
+            return []
+        spent, one = means[mixture.name], means[best.name]
+        assert spent
+        assert one
+        votes, merged = equal_samples(self.how.equal, mixture, spent, best, one)
+        arms = [self_consistency(best, votes)] if votes > 2 else []
+        arms += [self_moa(best, mixture.recipe, merged)] if merged > 1 else []
+        if len(arms) < 2:
+            self.remarks.append(
+                f"what the mixture takes is too little for all baselines: {best.name} could be asked {votes} times"
+            )
+        if arms:
+            self.remarks.append(
+                f"{best.name} was chosen as the best member on these same questions, which favours its baselines a little"
+            )
+        return arms
+
+    def _best_member(self, means: Mapping[str, Any]) -> Arm | None:
+        def quality(arm: Arm) -> tuple[float, float]:
+            scores = [
+                self.scorer(answer.question, answer.text)
+                for answer in self.answers[arm.name].values()
+                if answer.kind is None
+            ]
+            return sum(scores) / len(scores), -(means[arm.name].usd or 0.0)
+
+        members = [arm for arm in self.asked if arm.kind == "member" and means[arm.name]]
+        return max(members, key=quality, default=None)
+
+
+def _read(path: Path) -> dict[str, Answer]:
+    """The answers of a batch's files by their question's id; a failure where there is no answer."""
+    found: dict[str, Answer] = {}
+    for file in (path.with_suffix(".failed.jsonl"), path):
+        if file.exists():
+            with file.open("rb") as lines:
+                answers = [answer_of(json.loads(line)) for line in lines]
+            found |= {answer.question.id: answer for answer in answers}
+    return found
+
+
+def _spent(folder: Path, but: Path) -> Decimal:
+    """US dollars that the other arms' batches have cost so far, failures that are gone included."""
+    total = Decimal(0)
+    for file in folder.glob("*.jsonl"):
+        if file not in (but, but.with_suffix(".failed.jsonl")):
+            with file.open("rb") as lines:
+                whole = [line for line in lines if line.endswith(b"\n")]
+            total += sum(answer_of(json.loads(line)).cost.at_least for line in whole)
+    for file in folder.glob("*.batch.json"):
+        if file != but.with_suffix(".batch.json"):
+            total += Decimal(json.loads(file.read_text("utf-8"))["failures_cost"]["usd"])
+    return total

@@ -1,0 +1,222 @@
+"""What an evaluation found, as frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from llama_index.packs.mixture_of_agents.errors import EvaluationError
+
+from .ceiling import Ceiling
+
+_FORMAT = "mixture-of-agents-evaluation/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+    def covers(self, value: float) -> bool:
+        """Whether a value lies in it."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class ArmScore:
+    """One arm's results. Costs, tokens and calls are means for a question, as if the arm had been asked alone.
+
+    Attributes:
+        name: The arm's name.
+        kind: Its part in the comparison; "oracle" for the computed one.
+        questions: How many questions have a score.
+        score: The mean score.
+        interval: Its interval; None where there are too few questions.
+        usd: US dollars a question; None where a price is not known.
+        tokens: Tokens a question, in and out.
+        calls: Calls a question.
+        seconds: The median of the seconds a question took.
+        seconds_95: Their 95th percentile.
+        failures: How many questions have no answer.
+        degraded: How many answers are less than the recipe asked for.
+    """
+
+    name: str
+    kind: str
+    questions: int
+    score: float
+    interval: Interval | None = None
+    usd: float | None = None
+    tokens: float = 0.0
+    calls: float = 0.0
+    seconds: float = 0.0
+    seconds_95: float = 0.0
+    failures: int = 0
+    degraded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two arms on the questions that both answered.
+
+    Attributes:
+        first: One arm's name.
+        second: The other's.
+        questions: How many questions both answered.
+        difference: The first arm's mean score less the second's.
+        interval: The difference's interval; None where there are too few questions.
+        p: McNemar's exact test for right and wrong, else Student's t test.
+        p_holm: The same, adjusted for the number of pairs.
+        wins: Questions on which the first is better.
+        losses: Questions on which the second is better.
+        detectable: The smallest true difference that this many questions would show in 80 % of evaluations.
+        needed: How many questions would show the observed difference in 80 % of evaluations.
+    """
+
+    first: str
+    second: str
+    questions: int
+    difference: float
+    interval: Interval | None
+    p: float
+    p_holm: float
+    wins: int
+    losses: int
+    detectable: float | None
+    needed: int | None
+
+    @property
+    def better(self) -> str:
+        """The arm that is better; "" where the difference may be chance."""
+        chance = self.interval is None or self.interval.covers(0.0) or self.p_holm >= 0.05
+        return "" if chance else (self.first if self.difference > 0 else self.second)
+
+    def seen_from(self, name: str) -> "Pair":
+        """The same pair with this arm as the first."""
+        if name == self.first:
+            return self
+        turned = Interval(-self.interval.high, -self.interval.low) if self.interval else None
+        return Pair(
+            self.second, self.first, self.questions, -self.difference, turned, self.p, self.p_holm,
+            self.losses, self.wins, self.detectable, self.needed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One question with every arm's answer.
+
+    Attributes:
+        id: The question's id.
+        question: Its text.
+        right: The right answer, where there is a column of them.
+        answers: Each arm's answer; a failed one is missing.
+        scores: Each answer's score.
+        proposals: The mixture's proposals: ``layer``, ``agent``, ``text``.
+    """
+
+    id: str
+    question: str
+    right: Any
+    answers: Mapping[str, str]
+    scores: Mapping[str, float]
+    proposals: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; ``print`` it.
+
+    Attributes:
+        scorer: How answers were scored.
+        questions: How many questions there are.
+        arms: The arms, in the order in which they were asked, and the oracle.
+        pairs: Every two arms that were asked.
+        ceiling: What the members can reach together.
+        remarks: What a reader must know besides.
+        usd: US dollars that were paid; None where a price is not known.
+        stopped: Why it ended early; "" where it did not.
+        records: Every question with its answers.
+    """
+
+    scorer: str
+    questions: int
+    arms: tuple[ArmScore, ...]
+    pairs: tuple[Pair, ...] = ()
+    ceiling: Ceiling | None = None
+    remarks: tuple[str, ...] = ()
+    usd: float | None = None
+    stopped: str = ""
+    records: tuple[Record, ...] = field(default=(), repr=False)
+
+    def arm(self, name: str) -> ArmScore:
+        """An arm by its name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return {arm.name: arm for arm in self.arms}[name]
+
+    def pair(self, first: str, second: str) -> Pair:
+        """A pair, seen from its first arm.
+
+        Raises:
+            KeyError: There is none.
+        """
+        pairs = {frozenset((pair.first, pair.second)): pair for pair in self.pairs}
+        return pairs[frozenset((first, second))].seen_from(first)
+
+    @property
+    def conclusion(self) -> str:
+        """What to do, in one sentence."""
+        from .conclusion import conclusion
+
+        return conclusion(self)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """All of it as JSON, without loss."""
+        data: str = (
+            _adapter().dump_json(_Saved(_FORMAT, self.conclusion, self), indent=indent).decode()
+        )
+        return data
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Evaluation":
+        """The evaluation that ``to_json`` wrote.
+
+        Raises:
+            EvaluationError: The text is not such an evaluation.
+        """
+        try:
+            saved: _Saved = _adapter().validate_json(text)
+        except ValueError as error:
+            raise EvaluationError(f"this is no saved evaluation: {error}") from None
+        if saved.format != _FORMAT:
+            raise EvaluationError(f"this is no saved evaluation: its format is {saved.format!r}")
+        return saved.evaluation
+
+    def __str__(self) -> str:
+        from .tables import report
+
+        return report(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    format: str
+    conclusion: str
+    evaluation: Evaluation
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Saved)
