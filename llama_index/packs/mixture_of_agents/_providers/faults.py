@@ -20,8 +20,6 @@ from .redaction import redact
 _MESSAGE_LIMIT = 500
 _SEARCHED = 8_000
 """Characters. Text from outside is cut to this length before it is searched: it may be a body of megabytes."""
-_UNSURE = 2_000
-"""Characters at the end of a text that was cut: a secret that was cut off there would not be recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +115,11 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     if status is None and (problem := problem_of_environment(chain, secrets)):
         return Fault(FailureKind.CONFIGURATION, problem)
     if _is_of_an_sdk(error):
-        return Fault(FailureKind.CONFIGURATION, redact(searched, secrets)[:_MESSAGE_LIMIT])
+        return Fault(FailureKind.CONFIGURATION, redact(text, secrets, _SEARCHED)[:_MESSAGE_LIMIT])
     refused = _refused_parameters(error, status, searched, tuple(sent))
     kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched)
     wait = next((found for one in chain if (found := _retry_after(one)) is not None), None)
-    shown = redact(searched, secrets)
-    if len(text) > _SEARCHED:
-        shown = shown[:-_UNSURE]
+    shown = redact(text, secrets, _SEARCHED)
     hint = _TEMPLATE_HINT if _refused_roles(status, searched) else ""
     return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused)
 

@@ -29,21 +29,32 @@ _LOOKS_SECRET = re.compile(
 )
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
+MOST = 20_000
+"""Characters of a text from outside that are searched; the text may be a body of megabytes."""
+_UNSURE = 2_000
+"""Characters at the end of a text that was cut: a secret that was cut there would not be recognised."""
+
+
+def redact(text: str, secrets: Iterable[str] = (), most: int = MOST) -> str:
     """Take keys, bearer tokens and passwords in URLs out of a text.
 
     Args:
-        text: the text. The time that this takes grows with its length alone, whatever it holds.
+        text: the text.
         secrets: literal secrets. They are also found in base64 (as in ``Basic user:password``), quoted for a URL, and
             escaped as in JSON or in a Python ``repr``.
+        most: characters. The text is cut to this length before it is searched.
 
     Returns:
-        The text with ``***`` in place of each secret.
+        The text with ``***`` in place of each secret; of a text that was cut, without its last 2,000 characters.
     """
+    searched = text[:most]
     known = _pattern(tuple(secrets))
     if known:
-        text = known.sub("***", text)
-    return _LOOKS_SECRET.sub(lambda found: (found["named"] or found["query"] or "") + "***", text)
+        searched = known.sub("***", searched)
+    shown = _LOOKS_SECRET.sub(
+        lambda found: (found["named"] or found["query"] or "") + "***", searched
+    )
+    return shown[:-_UNSURE] if len(text) > most else shown
 
 
 @lru_cache(maxsize=256)  # asked for each failure with the same few keys

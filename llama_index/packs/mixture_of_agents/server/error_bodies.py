@@ -127,9 +127,13 @@ def problem_of(error: BaseException) -> Problem:
     return OURS
 
 
+_LONGEST_TRACE = 100_000
+"""Characters. What went wrong stands at the end of a traceback."""
+
+
 def record(what: str) -> None:
     """Log the error that is being handled, without secrets."""
-    _log.error("%s\n%s", what, redact(traceback.format_exc()))
+    _log.error("%s\n%s", what, redact(traceback.format_exc(), most=_LONGEST_TRACE))
 
 
 def _of_kinds(kinds: Iterable[FailureKind], said: str) -> Problem:
