@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms.llm import LLM
 
+from llama_index.packs.mixture_of_agents._checks import changed
 from llama_index.packs.mixture_of_agents._providers.descriptions import (
     describe_embedding,
     describe_llm,
@@ -35,14 +36,14 @@ def to_data(recipe: Recipe, describe: _Describe = describe_llm) -> dict[str, Any
     Raises:
         ConfigError: A part of the recipe cannot be named in a file.
     """
-    said = _said(recipe, describe)
-    layers: list[dict[str, Any]] = said.pop("layers")
+    data = _plain(recipe, describe)
+    layers: list[dict[str, Any]] = data.pop("layers")
     if all(layer == layers[0] for layer in layers) and set(layers[0]) <= {
         "proposers",
         *EVERY_LAYER,
     }:
-        return {"layers": len(layers), **layers[0], **said}
-    return {**said, "layers": layers}
+        return {"layers": len(layers), **layers[0], **data}
+    return {**data, "layers": layers}
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
@@ -70,8 +71,8 @@ def _path_of(value: object) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _said(value: Any, describe: _Describe) -> Any:
-    """What of a value must be said in a file."""
+def _plain(value: Any, describe: _Describe) -> Any:
+    """A value as plain data, without what is the default anyway."""
     if isinstance(value, Agent):
         named = {} if value.name == value.model else {"name": value.name}
         mixture = getattr(value.llm, "recipe", None)
@@ -80,36 +81,23 @@ def _said(value: Any, describe: _Describe) -> Any:
             if isinstance(mixture, Recipe)
             else describe(value.llm)
         )
-        said = {**llm, **named, **_changed(value, describe, ("llm", "name"))}
-        return said["model"] if set(said) == {"model"} else said
+        data = {**llm, **named, **_changed(value, describe, ("llm", "name"))}
+        return data["model"] if set(data) == {"model"} else data
     if type(value) in SELECTIONS.values():
         name, settings = as_data(value)
-        return {"use": name, **_said(settings, describe)} if settings else name
+        return {"use": name, **_plain(settings, describe)} if settings else name
     if isinstance(value, BaseEmbedding):
         return describe_embedding(value)
     if is_dataclass(value) and not isinstance(value, type):
         return _changed(value, describe)
     if isinstance(value, Mapping):
         kept = {str(name): one for name, one in value.items() if not SECRET.search(str(name))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        return {name: _said(one, describe) for name, one in kept.items()}  # type: ignore[reportUnknownVariableType]
+        return {name: _plain(one, describe) for name, one in kept.items()}  # type: ignore[reportUnknownVariableType]
     if isinstance(value, (list, tuple)):
-        return [_said(one, describe) for one in value]  # type: ignore[reportUnknownVariableType]
+        return [_plain(one, describe) for one in value]  # type: ignore[reportUnknownVariableType]
     return value
 
 
 def _changed(value: Any, describe: _Describe, but: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields of a dataclass that are not what they would be anyway."""
-    named = [(one, getattr(value, one.name)) for one in fields(value) if one.name not in but]
-    return {
-        one.name: _said(held, describe)
-        for one, held in named
-        if _is_required(one) or held != _default(one)
-    }
-
-
-def _is_required(one: Field[Any]) -> bool:
-    return one.default is MISSING and one.default_factory is MISSING
-
-
-def _default(one: Field[Any]) -> Any:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+    """The fields of a dataclass that differ from their defaults, as plain data."""
+    return {name: _plain(held, describe) for name, held in changed(value, but).items()}

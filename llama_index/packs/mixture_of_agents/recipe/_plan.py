@@ -1,7 +1,9 @@
 """A recipe as a short plan to read, a line for each part: no prompts, no keys."""
 
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
+
+from llama_index.packs.mixture_of_agents._checks import changed
 
 from ._agents import Agent, Proposer
 from ._step import Selection, name_of
@@ -50,18 +52,16 @@ def _answer(recipe: "Recipe") -> str:
 
 
 def _settings_of(recipe: "Recipe") -> str:
-    always = [_said(name, getattr(recipe, name)) for name in _ALWAYS]
+    always = [_setting(name, getattr(recipe, name)) for name in _ALWAYS]
     return f"settings: {', '.join([*always, *_changed(recipe, but=(*_SHOWN_ELSEWHERE, *_ALWAYS))])}"
 
 
 def _changed(thing: Any, but: tuple[str, ...] = (), always: tuple[str, ...] = ()) -> list[str]:
-    """The settings that are not the default ones; of prompts and further parameters only that there are any."""
-    named = [(one, getattr(thing, one.name)) for one in fields(thing) if one.name not in but]
-    changed = [(one.name, v) for one, v in named if v != _default(one) or one.name in always]
-    return [_said(name, value) for name, value in changed]
+    """The settings that differ from their defaults. Of prompts and further parameters, only that there are any."""
+    return [_setting(name, value) for name, value in changed(thing, but, always).items()]
 
 
-def _said(name: str, value: Any) -> str:
+def _setting(name: str, value: Any) -> str:
     unit = " s" if name in _SECONDS and isinstance(value, (int, float)) else ""
     return f"own {name}" if name in _NOT_SHOWN else f"{name} {_value(value)}{unit}"
 
@@ -80,7 +80,3 @@ def _value(value: Any) -> str:
 
 def _in_brackets(parts: list[str]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _default(one: Field[Any]) -> Any:
-    return one.default if one.default_factory is MISSING else one.default_factory()

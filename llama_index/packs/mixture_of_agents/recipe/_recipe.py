@@ -104,11 +104,11 @@ class Layer:
 
     def outlook(self, number: int, before: int = 0) -> tuple[Outlook, ...]:
         """What its selections will do at most, as layer ``number``; see ``Selection`` and ``Arriving``."""
-        told: list[Outlook] = []
+        outlooks: list[Outlook] = []
         for selection in self.select:
-            count = told[-1].references if told else self.samples
-            told.append(outlook_of(selection, Arriving(number, self.proposers, count, before)))
-        return tuple(told)
+            count = outlooks[-1].references if outlooks else self.samples
+            outlooks.append(outlook_of(selection, Arriving(number, self.proposers, count, before)))
+        return tuple(outlooks)
 
 
 def _named(proposers: Sequence[Proposer]) -> tuple[Proposer, ...]:
@@ -265,8 +265,8 @@ class Recipe:
         nothing = "may pass nothing on, and there is no aggregator to answer"
         last = self.layers[-1]
         require(last.quorum > 0, "Layer.quorum", last.quorum, f"the last layer {nothing}")
-        for selection, told in zip(last.select, last.outlook(len(self.layers)), strict=True):
-            passes = told.references > 0 and not told.afresh
+        for selection, outlook in zip(last.select, last.outlook(len(self.layers)), strict=True):
+            passes = outlook.references > 0 and not outlook.afresh
             require(passes, "Layer.select", type(selection).__name__, nothing)
 
     @property

@@ -116,7 +116,7 @@ class Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a selection will do at most, told without asking anybody.
+    """What a selection will do at most, without asking any LLM.
 
     Attributes:
         references: how many references it passes on.

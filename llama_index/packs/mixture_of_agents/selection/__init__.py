@@ -3,9 +3,9 @@
 A selection is any ``async (Step) -> Selected``; see ``step.Selection`` for writing one.
 """
 
-from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from llama_index.packs.mixture_of_agents._checks import changed
 from llama_index.packs.mixture_of_agents.errors import RecipeError
 from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Selection
 
@@ -64,11 +64,4 @@ def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:
     known = [name for name, kind in SELECTIONS.items() if kind is type(selection)]
     if not known:
         raise RecipeError("select", type(selection).__name__, "has no name in selection.SELECTIONS")
-    values = {one.name: (one, getattr(selection, one.name)) for one in fields(SELECTIONS[known[0]])}
-    return known[0], {
-        name: value for name, (one, value) in values.items() if value != _default(one)
-    }
-
-
-def _default(one: Field[Any]) -> Any:
-    return one.default if one.default_factory is MISSING else one.default_factory()
+    return known[0], changed(selection)

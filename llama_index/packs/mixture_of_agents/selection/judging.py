@@ -1,4 +1,4 @@
-"""Selections in which an LLM judges: rank, rate, vote, pick, gate, and the ranking of peers."""
+"""Selections with a judge: rank, rate, vote, pick, gate, and the ranking of peers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from llama_index.packs.mixture_of_agents.recipe import Agent, Arriving, Outlook,
 
 from . import judge_prompts
 from ._likeness import same_answers
-from .verdicts import as_judge, briefing, number_in, order_in, truth_in
+from .verdicts import Judged, as_judge, briefing, number_in, order_in, truth_in
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class Rank(Judged):
     """The k best, best first, by one comparison of all (arXiv 2406.04692, section 3.3, "LLM-Ranker").
 
     Attributes:
@@ -26,34 +26,31 @@ class Rank:
         prompt: its instructions.
     """
 
-    judge: Agent | LLM
     k: int = 1
     prompt: str = judge_prompts.RANK
 
     def __post_init__(self) -> None:
         whole("Rank", 1, k=self.k)
-        object.__setattr__(self, "judge", as_judge(self.judge))
+        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) < 2:
             return Selected(step.proposals)
-        judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
-        order = order_in(_text(said), "ranking", len(step.proposals))
+        verdict = await self.verdict(step, briefing(self.prompt, step, step.proposals))
+        order = order_in(verdict, "ranking", len(step.proposals))
         ranked = tuple(step.proposals[one] for one in order)
         left = tuple(p for p in step.proposals if p not in ranked)
-        note = {"judge": judge.name, "ranking": _names(ranked)}
-        problem = "" if ranked else _unread(step, judge, "ranking")
+        note = {"judge": self.agent.name, "ranking": _names(ranked)}
+        problem = "" if ranked else self.unread(step, "ranking")
         return Selected((*ranked, *left)[: self.k], topic="ranking", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        return Outlook(
-            min(self.k, arriving.count), _one_call(self.judge) if arriving.count > 1 else ()
-        )
+        rounds = ((self.agent,),) if arriving.count > 1 else ()
+        return Outlook(min(self.k, arriving.count), rounds)
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Judged):
     """The k best, best first, each rated by itself: a verifier's scores (arXiv 2110.14168, section 4).
 
     Attributes:
@@ -62,30 +59,28 @@ class Rate:
         prompt: its instructions.
     """
 
-    judge: Agent | LLM
     k: int = 1
     prompt: str = judge_prompts.RATE
 
     def __post_init__(self) -> None:
         whole("Rate", 1, k=self.k)
-        object.__setattr__(self, "judge", as_judge(self.judge))
+        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) < 2:
             return Selected(step.proposals)
-        judge = as_judge(self.judge)
         briefings = [briefing(self.prompt, step, [p]) for p in step.proposals]
-        said = await asyncio.gather(*(step.ask(judge, messages) for messages in briefings))
-        ratings = [number_in(_text(verdict), "rating") for verdict in said]
+        verdicts = await asyncio.gather(*(self.verdict(step, read) for read in briefings))
+        ratings = [number_in(verdict, "rating") for verdict in verdicts]
         known = [float("-inf") if rating is None else rating for rating in ratings]
         order = sorted(range(len(known)), key=lambda one: -known[one])
         best = [{"agent": step.proposals[one].agent, "rating": ratings[one]} for one in order]
-        problem = _unread(step, judge, "rating") if None in ratings else ""
+        problem = self.unread(step, "rating") if None in ratings else ""
         references = tuple(step.proposals[one] for one in order[: self.k])
         return Selected(references, topic="ratings", note={"ratings": best}, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        calls = _one_call(self.judge)[0] * arriving.count
+        calls = (self.agent,) * arriving.count
         return Outlook(min(self.k, arriving.count), (calls,) if arriving.count > 1 else (), reads=1)
 
 
@@ -116,13 +111,13 @@ class Vote:
             return self._elected(step, found, "majority", found[0][0])
         if self.judge is None:
             return self._elected(step, found, "first of those that lead", found[0][0])
-        judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
-        order = order_in(_text(said), "most_consistent", len(step.proposals))
+        judge = Judged(self.judge)
+        verdict = await judge.verdict(step, briefing(self.prompt, step, step.proposals))
+        order = order_in(verdict, "most_consistent", len(step.proposals))
         if len(order) != 1:
-            problem = _unread(step, judge, "vote")
+            problem = judge.unread(step, "vote")
             return self._elected(step, found, "first of those that lead", found[0][0], problem)
-        return self._elected(step, found, judge.name, order[0])
+        return self._elected(step, found, judge.agent.name, order[0])
 
     def _elected(
         self, step: Step, found: list[list[int]], by: str, winner: int, problem: str = ""
@@ -133,9 +128,9 @@ class Vote:
         return Selected(elected, topic="vote", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        asked = self.judge is not None and arriving.count > 1
-        rounds = _one_call(self.judge) if self.judge is not None and asked else ()
-        return Outlook(min(1, arriving.count), rounds, adaptive=asked)
+        judges = [] if self.judge is None or arriving.count < 2 else [as_judge(self.judge)]
+        rounds = tuple((judge,) for judge in judges)
+        return Outlook(min(1, arriving.count), rounds, adaptive=bool(judges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +150,16 @@ class PeerRanking:
         count = len(step.proposals)
         if count < 2:
             return Selected(step.proposals)
-        messages = briefing(self.prompt, step, step.proposals)
-        said = await asyncio.gather(*(step.ask(agent, messages) for agent in step.agents))
-        orders = [order_in(_text(verdict), "ranking", count) for verdict in said]
-        read = [order for order in orders if order]
-        if not read:
+        read = briefing(self.prompt, step, step.proposals)
+        members = [Judged(agent) for agent in step.agents]
+        verdicts = await asyncio.gather(*(member.verdict(step, read) for member in members))
+        orders = [order_in(verdict, "ranking", count) for verdict in verdicts]
+        known = [order for order in orders if order]
+        if not known:
             return Selected(
                 step.proposals, degraded=f"layer {step.layer}: no member gave a ranking"
             )
-        means = [fmean(_rank(order, one, count) for order in read) for one in range(count)]
+        means = [fmean(_rank(order, one, count) for order in known) for one in range(count)]
         best = sorted(range(count), key=lambda one: means[one])
         ranked = tuple(step.proposals[one] for one in best)
         by = {
@@ -175,8 +171,8 @@ class PeerRanking:
             "by": by,
         }
         lines = [f"{place}. mean rank {means[one]:.2f}" for place, one in enumerate(best, 1)]
-        heading = f"Mean ranks of these responses, given by {len(read)} reviewers who did not know their authors:"
-        lost = len(orders) - len(read)
+        heading = f"Mean ranks of these responses, given by {len(known)} reviewers who did not know their authors:"
+        lost = len(orders) - len(known)
         problem = (
             f"layer {step.layer}: {lost} of {len(orders)} members gave no ranking" if lost else ""
         )
@@ -194,7 +190,7 @@ class PeerRanking:
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(Judged):
     """The k, or fewer, that a judge picks; and as moderator it ends the layers when the responses agree.
 
     SMoA (arXiv 2411.03284), response selection and early stopping: as in its reference code, one call decides both.
@@ -206,26 +202,24 @@ class Pick:
         prompt: its instructions.
     """
 
-    judge: Agent | LLM
     k: int = 2
     moderate: bool = True
     prompt: str = judge_prompts.PICK
 
     def __post_init__(self) -> None:
         whole("Pick", 1, k=self.k)
-        object.__setattr__(self, "judge", as_judge(self.judge))
+        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) <= (0 if self.moderate else self.k):
             return Selected(step.proposals)
-        judge = as_judge(self.judge)
         task = f"Choose the {self.k} best."
-        said = await step.ask(judge, briefing(self.prompt, step, step.proposals, task))
-        chosen = order_in(_text(said), "chosen", len(step.proposals))[: self.k]
+        verdict = await self.verdict(step, briefing(self.prompt, step, step.proposals, task))
+        chosen = order_in(verdict, "chosen", len(step.proposals))[: self.k]
         picked = tuple(step.proposals[one] for one in sorted(chosen))
-        end = self.moderate and truth_in(_text(said), "end") is True
-        problem = "" if picked else _unread(step, judge, "choice")
-        note = {"judge": judge.name, "chosen": _names(picked), "end": end}
+        end = self.moderate and truth_in(verdict, "end") is True
+        problem = "" if picked else self.unread(step, "choice")
+        note = {"judge": self.agent.name, "chosen": _names(picked), "end": end}
         return Selected(
             picked or step.proposals[: self.k],
             stop=end,
@@ -236,12 +230,12 @@ class Pick:
 
     def outlook(self, arriving: Arriving) -> Outlook:
         asked = arriving.count > (0 if self.moderate else self.k)
-        rounds = _one_call(self.judge) if asked else ()
+        rounds = ((self.agent,),) if asked else ()
         return Outlook(min(self.k, arriving.count), rounds, adaptive=asked)
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Judged):
     """Answers with the first proposal when a judge finds it good enough: for questions that are easy.
 
     Attributes:
@@ -250,44 +244,27 @@ class Gate:
         prompt: its instructions.
     """
 
-    judge: Agent | LLM
     afresh: bool = False
     prompt: str = judge_prompts.GATE
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "judge", as_judge(self.judge))
 
     async def __call__(self, step: Step) -> Selected:
         if not step.proposals:
             return Selected(step.proposals)
-        judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step, step.proposals[:1]))
-        enough = truth_in(_text(said), "good_enough")
-        problem = _unread(step, judge, "decision") if enough is None else ""
+        verdict = await self.verdict(step, briefing(self.prompt, step, step.proposals[:1]))
+        enough = truth_in(verdict, "good_enough")
+        problem = self.unread(step, "decision") if enough is None else ""
         references = () if self.afresh and not enough else step.proposals
-        note = {"judge": judge.name, "good_enough": enough}
+        note = {"judge": self.agent.name, "good_enough": enough}
         return Selected(references, final=bool(enough), topic="gate", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        rounds = _one_call(self.judge) if arriving.count else ()
+        rounds = ((self.agent,),) if arriving.count else ()
         count = 0 if self.afresh else arriving.count
         return Outlook(count, rounds, adaptive=True, afresh=self.afresh, reads=1)
 
 
-def _text(said: Sequence[Proposal]) -> str:
-    return said[0].text if said else ""
-
-
 def _names(proposals: Sequence[Proposal]) -> list[str]:
     return [proposal.agent for proposal in proposals]
-
-
-def _one_call(judge: Agent | LLM) -> tuple[tuple[Agent, ...], ...]:
-    return ((as_judge(judge),),)
-
-
-def _unread(step: Step, judge: Agent, what: str) -> str:
-    return f"layer {step.layer}: {judge.name} gave no {what} that could be read"
 
 
 def _rank(order: list[int], one: int, count: int) -> float:

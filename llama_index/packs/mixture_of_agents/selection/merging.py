@@ -12,7 +12,7 @@ from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe import Agent, Arriving, Outlook, Selected, Step
 
 from . import judge_prompts
-from .verdicts import as_agent, as_judge, briefing, object_in
+from .verdicts import Judged, as_agent, as_judge, briefing, lacking, object_in
 
 _FINDINGS = {
     "consensus": "What the responses agree on",
@@ -45,11 +45,11 @@ class Fold:
     async def __call__(self, step: Step) -> Selected:
         left = step.proposals
         while len(left) > self.window:
-            said = await step.ask(as_agent(self.agent), step.with_references(left[: self.window]))
-            if not said:
-                problem = f"layer {step.layer}: {as_agent(self.agent).name} gave no synthesis"
-                return Selected(left, degraded=problem)
-            left = (said[0], *left[self.window :])
+            agent = as_agent(self.agent)
+            synthesis = await step.ask(agent, step.with_references(left[: self.window]))
+            if not synthesis:
+                return Selected(left, degraded=lacking(step, agent, "synthesis"))
+            left = (synthesis[0], *left[self.window :])
         return Selected(left)
 
     def outlook(self, arriving: Arriving) -> Outlook:
@@ -59,7 +59,7 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Judged):
     """All, with a judge's analysis behind them: consensus, contradictions, coverage, insights, blind spots.
 
     After OpenRouter's Fusion (openrouter.ai/docs/guides/routing/routers/fusion-router). The analysis is a note of
@@ -70,26 +70,20 @@ class Analysis:
         prompt: its instructions.
     """
 
-    judge: Agent | LLM
     prompt: str = judge_prompts.ANALYSIS
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "judge", as_judge(self.judge))
 
     async def __call__(self, step: Step) -> Selected:
         if not step.proposals:
             return Selected(step.proposals)
-        judge = as_judge(self.judge)
-        said = await step.ask(judge, briefing(self.prompt, step, step.proposals))
-        found = object_in(said[0].text, *_FINDINGS) if said else None
+        verdict = await self.verdict(step, briefing(self.prompt, step, step.proposals))
+        found = object_in(verdict, *_FINDINGS)
         if found is None:
-            problem = f"layer {step.layer}: {judge.name} gave no analysis that could be read"
-            return Selected(step.proposals, degraded=problem)
+            return Selected(step.proposals, degraded=self.unread(step, "analysis"))
         note = {name: _sentences(found.get(name)) for name in _FINDINGS}
         return Selected(step.proposals, topic="analysis", note=note, addition=_report(note))
 
     def outlook(self, arriving: Arriving) -> Outlook:
-        rounds = ((as_judge(self.judge),),) if arriving.count else ()
+        rounds = ((self.agent,),) if arriving.count else ()
         return Outlook(arriving.count, rounds, adds=True)
 
 
@@ -132,13 +126,12 @@ class Residuals:
         step.memory[f"residuals.{step.layer}"] = step.proposals
         if not before or not step.proposals:
             return Selected(step.proposals)
-        agent = as_judge(self.extractor)
-        said = await step.ask(agent, briefing(self.prompt, step, before, latest=step.proposals))
-        if not said:
-            return Selected(
-                step.proposals, degraded=f"layer {step.layer}: {agent.name} gave no residual"
-            )
-        return self._decide(step, before, said[0].text)
+        extractor = Judged(self.extractor)
+        read = briefing(self.prompt, step, before, latest=step.proposals)
+        residual = await extractor.verdict(step, read)
+        if not residual:
+            return Selected(step.proposals, degraded=lacking(step, extractor.agent, "residual"))
+        return self._decide(step, before, residual)
 
     def _decide(self, step: Step, before: tuple[Proposal, ...], residual: str) -> Selected:
         words = re.findall(r"\w+", residual.lower())

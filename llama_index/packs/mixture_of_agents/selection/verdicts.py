@@ -1,10 +1,10 @@
-"""What a judge reads, and what its verdict says. Pure; texts are joined, never formatted."""
+"""What a judge reads, and what its verdict says. Texts are joined, never formatted."""
 
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -50,7 +50,7 @@ def as_agent(given: Agent | LLM) -> Agent:
 
 
 def as_judge(given: Agent | LLM) -> Agent:
-    """A plain LLM as a judge: at temperature 0, since the same answers deserve the same verdict."""
+    """A judge. A plain LLM is asked at temperature 0, since the same answers deserve the same verdict."""
     return as_agent(given if isinstance(given, Agent) else Agent(given, temperature=0.0))
 
 
@@ -61,21 +61,21 @@ def briefing(
     task: str = "",
     latest: Sequence[Proposal] = (),
 ) -> Briefing:
-    """A judge's instructions, and what it is to judge: the conversation and the responses, without their authors.
+    """What a judge reads: its instructions, the conversation, and the responses without their authors.
 
     Args:
         prompt: the instructions.
         step: where the run stands.
         proposals: the responses, numbered from 1.
-        task: what is asked this time, behind the responses.
+        task: what is asked this time; it follows the responses.
         latest: responses of a later round, numbered anew.
     """
 
     def put(texts: Sequence[str]) -> list[ChatMessage]:
-        # Each keeps its number, though nothing of it may be left: the verdict speaks of numbers.
-        told, shown = prompt, [text or MARK.strip() for text in texts]
+        # A response of which nothing is left keeps its number: the verdict names numbers.
+        instructions, shown = prompt, [text or MARK.strip() for text in texts]
         if step.tag:
-            told, shown = fence(prompt, shown, step.tag)
+            instructions, shown = fence(prompt, shown, step.tag)
         responses, later = shown[: len(proposals)], shown[len(proposals) :]
         parts = ["# Conversation", *map(_turn, step.messages)]
         parts += ["# Responses", *_numbered("Response", responses)]
@@ -83,11 +83,45 @@ def briefing(
             parts += ["# The latest round", *_numbered("Latest response", later)]
         parts += [task] if task else []
         return [
-            ChatMessage(role=MessageRole.SYSTEM, content=told),
+            ChatMessage(role=MessageRole.SYSTEM, content=instructions),
             ChatMessage(role=MessageRole.USER, content="\n\n".join(parts)),
         ]
 
     return Briefing([proposal.text for proposal in (*proposals, *latest)], put)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The base of selections with a judge, and a judge on its own.
+
+    Attributes:
+        judge: the LLM that judges.
+    """
+
+    judge: Agent | LLM
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judge", as_judge(self.judge))
+
+    @property
+    def agent(self) -> Agent:
+        """The judge as the agent that it has become."""
+        assert isinstance(self.judge, Agent)
+        return self.judge
+
+    async def verdict(self, step: Step, read: Briefing) -> str:
+        """The judge's answer to what it reads; "" if the call failed."""
+        answers = await step.ask(self.agent, read)
+        return answers[0].text if answers else ""
+
+    def unread(self, step: Step, what: str) -> str:
+        """Say that the judge's verdict could not be read."""
+        return lacking(step, self.agent, f"{what} that could be read")
+
+
+def lacking(step: Step, agent: Agent, what: str) -> str:
+    """Say what an agent did not give to a selection."""
+    return f"layer {step.layer}: {agent.name} gave no {what}"
 
 
 def _turn(message: ChatMessage) -> str:
