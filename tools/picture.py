@@ -14,7 +14,7 @@ from llama_index.packs.mixture_of_agents.events import AnswerDelta, Event, RunSt
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 TARGET = Path(__file__).parent.parent / "docs" / "run.svg"
-FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # whoever looks at it should fetch none
+FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # a viewer should not fetch fonts
 
 
 def main(target: Path = TARGET) -> None:

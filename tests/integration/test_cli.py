@@ -122,6 +122,17 @@ def test_an_empty_question_is_bad_usage(moa, arguments):
     assert moa(*arguments, code=2).stderr == "The question is empty.\n"
 
 
+@pytest.mark.parametrize("command", ["ask", "estimate", "demo", "replay nowhere.jsonl"])
+def test_a_question_without_quotes_says_that_it_needs_some(moa, command):
+    said = moa(*command.split(), "Why", "is", "it", "blue?", code=2).stderr
+    assert said == 'Put the question in quotes: "Why is it blue?"\n'
+
+
+def test_a_model_that_is_only_a_providers_name_gets_an_example_that_works(moa):
+    said = moa("ask", QUESTION, "-p", "openai", "-a", "openai:gpt-4.1", code=2).stderr
+    assert said.endswith('is written "provider:name", such as "openai:gpt-4.1-mini"\n')
+
+
 def test_moa_knows_its_version(moa):
     assert moa("--version").stdout == "1.0.0\n"
 

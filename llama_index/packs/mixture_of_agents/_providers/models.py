@@ -99,7 +99,8 @@ class ModelSpec:
     def _unknown_provider(self, name: str) -> str:
         if not name:
             likely = "mistral" if "mistral" in self.model else "openai"
-            return f'a model is written "provider:name", such as "{likely}:{self.model or "gpt-4.1-mini"}"'
+            name = "gpt-4.1-mini" if self.model in ("", *PROVIDERS) else self.model
+            return f'a model is written "provider:name", such as "{likely}:{name}"'
         near = get_close_matches(name.lower(), PROVIDERS, 1)
         if near:
             return f'there is no provider "{name}"; did you mean "{near[0]}"?'

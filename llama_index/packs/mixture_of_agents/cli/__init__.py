@@ -1,6 +1,6 @@
 """``moa``: the mixture in a terminal. Needs the extra ``cli``.
 
-What a command needs is imported when it runs: ``moa --help`` must not wait for LlamaIndex.
+Each command imports what it needs when it runs, so that ``moa --help`` does not wait for LlamaIndex.
 """
 
 import atexit
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """The command ``moa``."""
+    """Run the command ``moa`` with the arguments of this process."""
     if not all(map(find_spec, ("platformdirs", "pydantic_settings", "rich", "typer"))):
         sys.exit('moa needs more: pip install "llama-index-packs-mixture-of-agents[cli]"')
     _calm_the_collector()
@@ -35,10 +35,10 @@ def _set_up_stream(name: str, errors: str) -> None:
 
 
 def _calm_the_collector() -> None:
-    """Search for garbage seldom, as there is next to none.
+    """Let the garbage collector run seldom: runs leave next to no garbage.
 
-    What LlamaIndex imports stays to the end, and searching it takes a third of a short command's CPU. Runs leave nothing
-    to be found, but a thousand of them at once are a million objects to search: a fifth of a call's CPU.
+    Searching what LlamaIndex imports, which stays to the end, takes a third of a short command's CPU. A thousand runs
+    at once are a million objects, and searching these takes a fifth of a call's CPU.
     """
     gc.set_threshold(500_000, 5, 10)
     atexit.register(gc.freeze)

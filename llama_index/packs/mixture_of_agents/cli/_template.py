@@ -1,4 +1,4 @@
-"""The package's own source as a folder to change: laid down, and compared with the version that is installed."""
+"""The package's source as a folder to change: written, and compared with the installed version."""
 
 import difflib
 import hashlib
@@ -16,23 +16,23 @@ from llama_index.packs.mixture_of_agents.errors import ConfigError
 NAME = "llama-index-packs-mixture-of-agents"
 PACKAGE = Path(__file__).parents[1]
 INSIDE = Path(*__name__.split(".")[:-2])
-"""Where a template has the package: llama_index/packs/mixture_of_agents."""
+"""The package's folder in a template: llama_index/packs/mixture_of_agents."""
 _RECORD = ".moa-pack.json"
-"""The file in which a template keeps what it was laid down as."""
+"""The file that holds a template's version and the hashes of its files."""
 
 
 def lay_down(folder: Path, *, replace: bool = False) -> int:
     """Write the package's source with a pyproject.toml and a README into a folder.
 
     Args:
-        folder: the folder; it is made where there is none.
-        replace: whether what was changed there may be replaced.
+        folder: The folder; it is made if it does not exist.
+        replace: Whether to replace files that differ.
 
     Returns:
-        How many files were written.
+        The number of files.
 
     Raises:
-        ConfigError: a file is there already, and differs.
+        ConfigError: A file exists already and differs.
     """
     files = _files()
     if not replace:
@@ -52,14 +52,14 @@ def lay_down(folder: Path, *, replace: bool = False) -> int:
 
 @dataclass(frozen=True)
 class Difference:
-    """A file of a template that is not as it was laid down, or not as in the installed version.
+    """A file of a template that was changed since it was written, or that differs from the installed version.
 
     Attributes:
-        name: the file.
-        yours: "changed", "added" or "removed" since it was laid down; "" where it is as it was.
-        theirs: the same of the installed version.
-        before: its text in the installed version, or None.
-        after: its text in the template, or None.
+        name: The file.
+        yours: "changed", "added" or "removed" since it was written; "" if it was not changed.
+        theirs: The same for the installed version.
+        before: Its text in the installed version, or None.
+        after: Its text in the template, or None.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Difference:
         return f"{self.name}: {', '.join(changes)}"
 
     def lines(self) -> Iterator[str]:
-        """The difference, line by line."""
+        """Yield the lines of a unified diff."""
         before = (self.before or "").splitlines(keepends=True)
         after = (self.after or "").splitlines(keepends=True)
         return difflib.unified_diff(before, after, f"installed/{self.name}", f"yours/{self.name}")
@@ -85,9 +85,9 @@ class Comparison:
     """How a template differs.
 
     Attributes:
-        version: the version that was laid down.
-        installed: the version that is installed; "" where that is the template itself.
-        differences: the files that differ.
+        version: The version that was written.
+        installed: The version that is installed; "" if that is the template itself.
+        differences: The files that differ.
     """
 
     version: str
@@ -96,10 +96,16 @@ class Comparison:
 
 
 def compare(folder: Path) -> Comparison:
-    """How a template differs from what was laid down, and from the installed version.
+    """Compare a template with what was written, and with the installed version.
+
+    Args:
+        folder: The template.
+
+    Returns:
+        The differences.
 
     Raises:
-        ConfigError: the folder is not a template.
+        ConfigError: The folder is not a template.
     """
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
@@ -130,14 +136,14 @@ def _difference(
 
 
 def _change(before: str | None, text: str | None) -> str:
-    """What became of a file with that hash: "changed", "added", "removed" or ""."""
+    """How a file's text differs from a hash: "changed", "added", "removed" or ""."""
     if before is None or text is None:
         return "" if before is text is None else "added" if before is None else "removed"
     return "" if before == _hash(text) else "changed"
 
 
 def _files() -> dict[str, str]:
-    """A template's files: name -> text."""
+    """A template's files by name, with their texts."""
     project = _project()
     readme = (
         (PACKAGE / "cli" / "template.md")
@@ -161,7 +167,7 @@ def _sources(package: Path, root: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> str | None:
-    """A file's text, None where there is no file; whatever a user has put there, it can be compared."""
+    """A file's text, or None if it does not exist. Bytes that are not UTF-8 are replaced: it is only compared."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
@@ -170,7 +176,7 @@ def _hash(text: str) -> str:
 
 
 def _project() -> dict[str, Any]:
-    """The ``[project]`` of the installed package, or of the checkout that is used without being installed."""
+    """The ``[project]`` table of the installed package, or of a checkout that is not installed."""
     try:
         known = metadata.distribution(NAME)
     except metadata.PackageNotFoundError:
@@ -202,7 +208,7 @@ def _project() -> dict[str, Any]:
 
 
 def version() -> str:
-    """The version of the package."""
+    """The package's version."""
     return _project()["version"]
 
 
@@ -223,7 +229,7 @@ def _pyproject(project: Mapping[str, Any]) -> str:
 
 
 def _licence() -> str | None:
-    """The licence's text, which must go wherever the source goes."""
+    """The licence's text; it must accompany the source."""
     try:
         installed = [one for one in metadata.files(NAME) or [] if one.name == "LICENSE"]
     except metadata.PackageNotFoundError:

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 
+Question = Annotated[
+    list[str] | None,
+    Argument(
+        help="The question; without it, standard input is read.",
+        show_default=False,
+    ),
+]
+
+
 @command
 def ask(
     models: Flags,
-    question: Annotated[
-        str | None,
-        Argument(help="The question; without it, standard input is read.", show_default=False),
-    ] = None,
+    question: Question = None,
     system: Annotated[str | None, Option("--system", "-s", help="A system prompt.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print the whole result as JSON.")] = False,
     trace: Trace = None,
@@ -69,18 +75,42 @@ def _print_json(result: "MixtureResult", recipe: "Recipe") -> None:
     print(text)
 
 
-def read_question(question: str | None) -> str:
-    """The question of the command line, or of standard input.
+def read_question(words: list[str] | None) -> str:
+    """Take the question from the command line or from standard input.
+
+    Args:
+        words: The arguments; none or "-" reads standard input.
+
+    Returns:
+        The question's text.
 
     Raises:
-        UsageError: there is none.
+        UsageError: There is no question, or it has no quotes around it.
     """
+    question = in_quotes(words)
     if question is None and sys.stdin.isatty():
         raise UsageError('There is no question. Ask one: moa ask "What is LlamaIndex?"')
     if question in (None, "-"):
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    else:  # what is not UTF-8 in an argument arrives as lone surrogates, which no request can carry
+    else:  # bytes of an argument that are not UTF-8 arrive as lone surrogates, which no request can carry
         text = str(question).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not text.strip():
         raise UsageError("The question is empty.")
     return text
+
+
+def in_quotes(words: list[str] | None) -> str | None:
+    """Require that a question is one argument.
+
+    Args:
+        words: The arguments.
+
+    Returns:
+        The question; None if there is none.
+
+    Raises:
+        UsageError: There are several arguments.
+    """
+    if words and len(words) > 1:
+        raise UsageError(f'Put the question in quotes: "{" ".join(words)}"')
+    return words[0] if words else None

@@ -23,7 +23,7 @@ def chat(
 ) -> None:
     """Hold a conversation.
 
-    Where standard input is no terminal, each of its lines is a question.
+    If standard input is not a terminal, each of its lines is a question.
     """
     from .loop import Loop
     from .sources import find
@@ -35,11 +35,15 @@ def chat(
         say(f"{talk.recipe}\nModels from {source.origin}. {WELCOME}")
         going = True
         while going and (question := read()) is not None:
-            going = talk.hear(question)
+            going = talk.handle(question)
 
 
 def read() -> str | None:
-    """What the user says next: a line, or the lines between two of three quotes; None when there is no more."""
+    """Read the user's next input.
+
+    Returns:
+        A line, or the lines between two lines of three quotes; None at the end.
+    """
     line = _line(PROMPT)
     if line is None or line.strip() != LONG:
         return line
@@ -53,10 +57,8 @@ def _line(prompt: str) -> str | None:
     if not sys.stdin.isatty():
         data = sys.stdin.buffer.readline()
         return data.decode("utf-8", "replace").rstrip("\n") if data else None
-    with suppress(
-        ImportError
-    ):  # it lets input() edit a line and recall those before; Windows has none
-        import_module("readline")
+    with suppress(ImportError):  # Windows has none
+        import_module("readline")  # lets input() edit a line and recall earlier ones
     if not sys.stdout.isatty():  # input() would put its prompt there
         print(prompt, end="", file=sys.stderr, flush=True)
         prompt = ""

@@ -1,4 +1,4 @@
-"""What all commands share: how they end, what they say when something is wrong, and the options that name models."""
+"""What all commands share: exit codes, errors in words, and the options that name models."""
 
 import os
 import shutil
@@ -30,12 +30,12 @@ MODELS = "Which models"
 
 
 class UsageError(Exception):
-    """What the user asked for makes no sense; the message says what does."""
+    """The user asked for something that makes no sense; the message says what does."""
 
 
 @dataclass(frozen=True)
 class Flags:
-    """The options that say which models to ask; None where the environment or the file decides."""
+    """The options that name the models; None if the environment or the file decides."""
 
     config: Annotated[
         Path | None,
@@ -92,9 +92,14 @@ _OF_THE_USER = (
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
-    """A function as a command: its exit code is what it returns, and its errors are told in a few words.
+    """Make a function a command, whose errors are printed in a few words.
 
-    A parameter of type ``Flags`` becomes that many options.
+    Args:
+        function: Does the work and returns the exit code, or None for 0. A parameter of type ``Flags`` becomes the
+            options that name models.
+
+    Returns:
+        The function for Typer.
     """
     own = list(signature(function, eval_str=True).parameters.values())
     takes_flags = next((one.name for one in own if one.annotation is Flags), None)
@@ -126,14 +131,14 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def _ending(work: Callable[[], int | None], debug: bool) -> int:
-    """Do the work; the exit code."""
+    """Do the work, and return the exit code."""
     try:
         code = work() or ANSWERED
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Python would flush standard output once more when it ends, and complain
+        # Python flushes standard output once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
@@ -156,7 +161,11 @@ def _in_words(error: Exception) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the user something: a paragraph to standard error, in whole words."""
+    """Print a text to standard error, with lines broken between words in a terminal.
+
+    Args:
+        text: The text.
+    """
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
     for line in text.splitlines() or [""]:
         indent = line[: len(line) - len(line.lstrip())]
@@ -177,7 +186,14 @@ _ADVICE = {
 
 
 def explain(error: RunError) -> str:
-    """The error with what to do about it."""
+    """Put an error into words, with advice.
+
+    Args:
+        error: The error.
+
+    Returns:
+        The text, of several lines.
+    """
     kinds = dict.fromkeys(failure.kind for failure in error.failures)
     advice = [_ADVICE[kind] for kind in kinds if kind in _ADVICE]
     return "\n".join([f"No answer: {error}", *advice[:2]])
@@ -192,10 +208,17 @@ Trace = Annotated[
 
 
 def tracing(mixture: "MixtureOfAgents", path: Path | None) -> AbstractContextManager[Any]:
-    """While this context is open, a mixture's runs are appended to a file, where there is one.
+    """Append a mixture's runs to a file while the context is open.
+
+    Args:
+        mixture: The mixture.
+        path: The file; None for none.
+
+    Returns:
+        The context manager.
 
     Raises:
-        OSError: the file cannot be written to.
+        OSError: The file cannot be written to.
     """
     if path is None:
         return nullcontext()

@@ -1,6 +1,6 @@
-"""``moa demo``: a mixture answers, live; no key and no network needed."""
+"""``moa demo``: a mixture answers, live, without a key or a network."""
 
-# The code that is shown should not have to say this.
+# Not in make_pack, whose source is printed.
 # pyright: reportMissingTypeStubs=false
 
 import json
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents import MixtureOfAgentsPack
     from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
+QUESTION = "What is LlamaIndex?"
 KEYS = ("OPENAI_API_KEY", "MISTRAL_API_KEY")
 REAL = "The models are real: OpenAI and Mistral charge a little for these seven calls."
 SIMULATED = (
@@ -33,11 +34,17 @@ NEXT = (
 
 @command
 def demo(
-    question: Annotated[str, Argument(help="The question.")] = "What is LlamaIndex?",
+    question: Annotated[
+        list[str] | None,
+        Argument(
+            help='The question; else "What is LlamaIndex?"',
+            show_default=False,
+        ),
+    ] = None,
     real: Annotated[bool, Option("--real", help="Ask the real models, with your keys.")] = False,
 ) -> None:
     """Watch a mixture answer; no key and no network needed."""
-    question = read_question(question)
+    asked = read_question(question or [QUESTION])
     import inspect
 
     from llama_index.core.base.llms.types import ChatMessage
@@ -54,14 +61,14 @@ def demo(
     with ExitStack() as running:
         if not real:
             use(running.enter_context(SimulatedProviders()))
-        say(f"{REAL if real else SIMULATED}\n")
-        asked = json.dumps(question, ensure_ascii=False)  # also a text of Python's
-        code = f"{inspect.getsource(make_pack)}\n\nmake_pack().run({asked})\n"
+        say(f"{REAL if real else SIMULATED}\n\n")
+        text = json.dumps(asked, ensure_ascii=False)  # a string of Python's too
+        code = f"{inspect.getsource(make_pack)}\n\nmake_pack().run({text})\n"
         print(code, file=sys.stderr)
         mixture, screen = make_pack().llm, Screen()
         running.enter_context(mixture.listen(screen.show_beginnings))
         loop = running.enter_context(Loop())
-        result = loop.run(answer(mixture, [ChatMessage(role="user", content=question)], screen))
+        result = loop.run(answer(mixture, [ChatMessage(role="user", content=asked)], screen))
         say("")
         screen.show(result)
         say(f"\n{NEXT}")
@@ -84,7 +91,11 @@ def make_pack() -> "MixtureOfAgentsPack":
 
 
 def use(providers: "SimulatedProviders") -> None:
-    """Have LlamaIndex's classes talk to the simulated providers, which take about as long as real ones."""
+    """Point LlamaIndex's classes at simulated providers, which take about as long as real ones.
+
+    Args:
+        providers: The simulated providers.
+    """
     os.environ.update(providers.environment, NO_PROXY="127.0.0.1")
     providers.configure("gpt-4.1-mini", latency=0.5, latency_sigma=0.3)
     providers.configure("mistral-small-latest", latency=0.8, latency_sigma=0.3)

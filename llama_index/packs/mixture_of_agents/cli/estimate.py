@@ -1,27 +1,24 @@
-"""``moa estimate``: what a question will take, before it is asked."""
+"""``moa estimate``: the calls, tokens and money that a question would take."""
 
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from .ask import read_question
+from .ask import Question, read_question
 from .command import Flags, command
 
 
 @command
 def estimate(
     models: Flags,
-    question: Annotated[
-        str | None,
-        Argument(help="The question; without it, standard input is read.", show_default=False),
-    ] = None,
+    question: Question = None,
     via: Annotated[
         str, Option("--via", help='"batch-api": say too what batch APIs would cost.')
     ] = "direct",
 ) -> None:
     """Say what a question would take: calls, tokens, money.
 
-    Nobody is asked, and no key is needed.
+    No model is asked, and no key is needed.
     """
     text = read_question(question)
     from .command import say

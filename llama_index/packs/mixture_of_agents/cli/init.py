@@ -35,7 +35,7 @@ def init(
     text = EXAMPLE.read_text(encoding="utf-8").replace("#: ", "# ")
     try:
         source = from_environment()
-    except ConfigError:  # nothing is there yet
+    except ConfigError:  # there is no key yet
         about = "Set the keys that it needs, and try:"
     else:
         from llama_index.packs.mixture_of_agents.config import toml_value

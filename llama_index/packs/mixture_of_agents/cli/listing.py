@@ -1,4 +1,4 @@
-"""Rows of texts on standard output: a table where the terminal is wide enough, else a paragraph for each row."""
+"""Rows of texts on standard output: a table if the terminal is wide enough, else a paragraph for each row."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,12 @@ _GAP = 2
 
 
 def print_listing(titles: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
-    """Print rows. A file or a pipe gets a table of any width."""
+    """Print rows. A file or a pipe gets a table of any width.
+
+    Args:
+        titles: The columns' titles.
+        rows: The rows, each with a text for each column.
+    """
     console = make_console()
     lengths = zip(map(Text, titles), *rows, strict=True)
     width = sum(max(text.cell_len for text in column) + _GAP for column in lengths)

@@ -1,4 +1,4 @@
-"""Running things on one event loop, so that Ctrl-C stops them and the process goes on."""
+"""One event loop for a process, on which Ctrl-C stops the work and not the process."""
 
 import asyncio
 import signal
@@ -13,12 +13,12 @@ _A_MOMENT = 1.0
 
 
 class Loop:
-    """One event loop for all that a process asks: LLM classes bind their clients to the first one they see.
+    """One event loop for everything a process asks. A context manager.
 
-    Use it as a context manager.
+    LLM classes bind their clients to the first loop that they see.
 
     Args:
-        fast: uvloop's, where it is installed (extra ``fast``): for thousands of requests, since importing it takes time.
+        fast: Use uvloop if it is installed (extra ``fast``). Importing it takes time, so it is for thousands of requests.
     """
 
     def __init__(self, *, fast: bool = False) -> None:
@@ -33,10 +33,16 @@ class Loop:
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work to its end.
+        """Do some work to its end.
+
+        Args:
+            work: A coroutine.
+
+        Returns:
+            What the coroutine returns.
 
         Raises:
-            KeyboardInterrupt: the user pressed Ctrl-C. The work was cancelled, and with it every request in flight.
+            KeyboardInterrupt: The user pressed Ctrl-C. The work was cancelled, and with it every request in flight.
         """
         task = self._loop.create_task(work)
         pressed = 0
@@ -44,7 +50,9 @@ class Loop:
         def stop(*_: object) -> None:
             nonlocal pressed
             pressed += 1
-            if pressed > 1:  # once for stopping in good order, twice for stopping
+            if (
+                pressed > 1
+            ):  # the first time the work is cancelled; the second time the process stops at once
                 raise KeyboardInterrupt
             self._loop.call_soon_threadsafe(task.cancel)
 
@@ -58,7 +66,7 @@ class Loop:
             self._settle()
 
     def _settle(self) -> None:
-        """Let come to their end what the work has left behind: streams that close, once it has dropped them."""
+        """Wait for what the work has left behind: streams close after the work has dropped them."""
         tasks = asyncio.all_tasks(self._loop)
         if tasks:
             self._loop.run_until_complete(asyncio.wait(tasks, timeout=_A_MOMENT))

@@ -1,4 +1,4 @@
-"""A mixture's answer to a conversation, shown as it comes."""
+"""A mixture's answer to a conversation, printed as it arrives."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ from .screen import Screen
 
 
 def conversation(system: str | None, question: str) -> list[ChatMessage]:
-    """A question with its system prompt, where there is one."""
+    """Make the messages of a question, with a system prompt if there is one."""
     before = [ChatMessage(role="system", content=system)] if system else []
     return [*before, ChatMessage(role="user", content=question)]
 
@@ -29,19 +29,22 @@ async def answer(
     screen: Screen,
     *,
     write: bool = True,
-    hear: Callable[[str], object] = lambda _: None,
+    on_piece: Callable[[str], object] = lambda _: None,
 ) -> MixtureResult:
-    """Ask; the answer's pieces go to standard output as they come.
+    """Ask a mixture, and print its answer to standard output piece by piece.
 
     Args:
-        mixture: whom to ask.
-        messages: the conversation.
-        screen: where the run is shown.
-        write: whether to write the answer.
-        hear: told each piece of the answer.
+        mixture: The mixture.
+        messages: The conversation.
+        screen: Shows the run.
+        write: Whether to print the answer.
+        on_piece: Receives each piece of the answer.
+
+    Returns:
+        The run's result.
 
     Raises:
-        RunError: there is no answer.
+        RunError: There is no answer.
     """
     result: MixtureResult | None = None
     with Writer() as writer, screen.watching(mixture), _degradation_shown_here():
@@ -51,7 +54,7 @@ async def answer(
                 carried: Any = chunk.additional_kwargs  # type: ignore[reportUnknownMemberType]
                 result = carried.get(RESULT_KEY, result)
                 if chunk.delta:
-                    hear(chunk.delta)
+                    on_piece(chunk.delta)
                     if write:
                         screen.clear()
                         writer.write(chunk.delta)
@@ -79,10 +82,10 @@ _PARTS = re.compile(r"\n|[^\S\n]+|\S+")
 
 
 class Writer:
-    """Writes the pieces of an answer as they come, and ends the last line. A context manager.
+    """Prints the pieces of an answer as they arrive, and ends the last line. A context manager.
 
-    A terminal gets them without control characters, since what a model says must not steer it, and with lines broken
-    between words, but for code. Anything else gets them as they are.
+    A terminal gets them without control characters, so that a model cannot steer it, and with lines broken between
+    words except in code. A file or a pipe gets them unchanged.
     """
 
     def __init__(self) -> None:
@@ -101,7 +104,11 @@ class Writer:
             print(file=self._out, flush=True)
 
     def write(self, text: str) -> None:
-        """Write a piece at once."""
+        """Print a piece of the answer at once.
+
+        Args:
+            text: The piece.
+        """
         parts = (
             _PARTS.findall(_CONTROL.sub("", text))
             if self._terminal
@@ -113,7 +120,14 @@ class Writer:
         self._out.flush()
 
     def _broken(self, part: str) -> str:
-        """A word, a space or a line's end; with a line's end before a word that has no room, in place of a space."""
+        """Break the line at a word, a space or a line's end that has no room.
+
+        Args:
+            part: The word, the spaces or the line's end.
+
+        Returns:
+            The part, with a line's end before a word, or a line's end in place of spaces.
+        """
         if part == "\n":
             self._in_code ^= self._line.lstrip().startswith("```")
             self._column = 0
@@ -123,12 +137,11 @@ class Writer:
             if part.isspace():  # it would begin the next line
                 self._column = 0
                 return "\n"
-            begins = self._line[
-                -1:
-            ].isspace()  # what goes on with a word is not broken from its beginning
+            # The rest of a word whose beginning is already printed stays beside it.
+            begins = self._line[-1:].isspace()
             if begins and length <= self._width:
                 self._column = length
                 return f"\n{part}"
-        # a line that is just full ends only with what follows
+        # A line that is exactly full ends when the next part comes.
         self._column = (self._column + length - 1) % self._width + 1
         return part

@@ -1,4 +1,4 @@
-"""How far a batch is, on standard error."""
+"""The progress of a batch, on standard error."""
 
 import sys
 import time
@@ -14,11 +14,11 @@ from llama_index.packs.mixture_of_agents.recipe import Recipe
 from .command import say
 
 _SAMPLE = 10
-"""Questions that an estimate for all is made from."""
+"""Questions from which the estimate for all is made."""
 
 
 class Progress:
-    """Says what a batch begins with, then shows how far it is where there is a terminal. A context manager.
+    """Prints what a batch begins with, then shows its progress in a terminal. A context manager.
 
     Args:
         questions: The file of the questions.
@@ -42,7 +42,11 @@ class Progress:
         self.close()
 
     def __call__(self, report: Report) -> None:
-        """Hear how far it is."""
+        """Show a report.
+
+        Args:
+            report: How far the batch is.
+        """
         if self.last is None:
             self._begin(report)
         self.last = report
@@ -53,7 +57,7 @@ class Progress:
             self._bar.update(report.skipped + report.answered + report.failed - self._bar.n)
 
     def close(self) -> None:
-        """Leave what is shown as it is."""
+        """End the progress bar, which stays on the screen."""
         if self._bar is not None:
             self._bar.close()
 
@@ -72,7 +76,7 @@ class Progress:
             )
 
     def _outlook(self, left: int, spent: Decimal) -> str:
-        """What the questions that are left will cost, by the first ones of all; and whether the bound allows that."""
+        """Estimate what the remaining questions will cost, from the file's first ones, and whether the bound allows that."""
         some = list(islice(read_questions(self._questions), _SAMPLE))
         estimates = [self._recipe.estimate(one.conversation()) for one in some]
         least = sum((one.least_cost for one in estimates), Cost())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from .ask import in_quotes
 from .command import Flags, UsageError, command
 from .show import Run, Trace, place_of, saved
 
@@ -19,8 +20,11 @@ def replay(
     models: Flags,
     trace: Trace,
     question: Annotated[
-        str | None,
-        Argument(help="The question; by default that of the run.", show_default=False),
+        list[str] | None,
+        Argument(
+            help="The question; by default that of the run.",
+            show_default=False,
+        ),
     ] = None,
     system: Annotated[
         str | None, Option("--system", "-s", help="The system prompt that it had.")
@@ -38,15 +42,16 @@ def replay(
     from .printing import answer, conversation
     from .screen import Screen
 
+    text = in_quotes(question)
     runs = saved(trace)
     place = place_of(run, runs, trace)
-    if question is not None:
-        asked = [number for number, one in enumerate(runs) if one.question == question]
-        place = asked[-1] if asked else place
+    if text is not None:
+        same = [number for number, one in enumerate(runs) if one.question == text]
+        place = same[-1] if same else place
     recipe = _source(models, runs[place], trace).recipe(need_keys=False)
-    mixture = answered_from(recipe, trace, place if question is None else None)
+    mixture = answered_from(recipe, trace, place if text is None else None)
     screen = Screen()
-    messages = conversation(system, runs[place].question if question is None else question)
+    messages = conversation(system, runs[place].question if text is None else text)
     with Loop() as loop:
         result = loop.run(answer(mixture, messages, screen))
     screen.show(result)

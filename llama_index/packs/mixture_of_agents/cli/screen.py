@@ -1,4 +1,4 @@
-"""How a run looks, while it goes on and after: on standard error, so that answers can be piped."""
+"""Shows a run while it goes on and afterwards: on standard error, so that answers can be piped."""
 
 import textwrap
 from collections.abc import Generator, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Where a command's models come from: options, environment, file, or whatever keys there are."""
+"""Where a command's models come from: options, environment variables, a file, or the keys that are set."""
 
 import json
 import os
@@ -42,7 +42,7 @@ class NoModelsError(ConfigError):
 
 
 class Settings(BaseSettings):
-    """What options and environment variables (MOA_AGGREGATOR, ...) say; the file says the rest."""
+    """The settings of options and environment variables (MOA_AGGREGATOR, ...); the file has the rest."""
 
     model_config = SettingsConfigDict(env_prefix="MOA_")
 
@@ -66,15 +66,22 @@ class Source:
     """A recipe's data and where it comes from.
 
     Attributes:
-        document: the data.
-        origin: where most of it comes from, in words.
+        document: The data.
+        origin: Where most of it comes from, in words.
     """
 
     document: Document
     origin: str
 
     def recipe(self, *, need_keys: bool = True) -> Recipe:
-        """The recipe; see ``config.load``."""
+        """Make the recipe; see ``config.load``.
+
+        Args:
+            need_keys: Whether a missing key is an error.
+
+        Raises:
+            ConfigError: The data makes no sense.
+        """
         return from_document(self.document, need_keys=need_keys)
 
 
@@ -83,7 +90,10 @@ def find(flags: Flags, recorded: Source | None = None) -> Source:
 
     Args:
         flags: The options.
-        recorded: What counts as the file if no option names one.
+        recorded: The data that counts as the file if no option names one.
+
+    Returns:
+        The data.
 
     Raises:
         ConfigError: The recipe cannot be read, or there is none.
@@ -94,20 +104,21 @@ def find(flags: Flags, recorded: Source | None = None) -> Source:
         settings = Settings(**given)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise ConfigError(f"{_said_by(str(wrong['loc'][0]), given)}: {wrong['msg']}") from error
-    said = settings.model_dump(exclude={"config"}, exclude_none=True)
-    origins = {name: _said_by(name, given) for name in said} | dict.fromkeys(values, "--set")
-    named = {"proposers", "aggregator"} & set(said)
-    enough = len(named) == 2 or ("proposers" in named and _asks_proposers_alone(said.get("recipe")))
+        raise ConfigError(f"{_name_of(str(wrong['loc'][0]), given)}: {wrong['msg']}") from error
+    changes = settings.model_dump(exclude={"config"}, exclude_none=True)
+    origins = {name: _name_of(name, given) for name in changes} | dict.fromkeys(values, "--set")
+    named = {"proposers", "aggregator"} & set(changes)
+    alone = _needs_proposers_alone(changes.get("recipe"))
+    enough = len(named) == 2 or ("proposers" in named and alone)
     try:
         source = recorded if recorded and not settings.config else _base(settings.config, enough)
     except NoModelsError as error:
         raise ConfigError(_missing(*named) if len(named) == 1 else str(error)) from None
-    return Source(_with(source.document, said | values, origins), source.origin)
+    return Source(_with(source.document, changes | values, origins), source.origin)
 
 
 def _values(assignments: Sequence[str]) -> dict[str, Any]:
-    """What ``--set NAME=VALUE`` says; values are written as in TOML, or are texts."""
+    """Read ``--set NAME=VALUE``. A value that is not TOML is a text."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -121,22 +132,23 @@ def _values(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def user_file() -> Path:
-    """The recipe file for all folders."""
+    """The path of the recipe file for all folders."""
     return user_config_path("moa", appauthor=False) / "moa.toml"
 
 
-def _said_by(name: str, given: Mapping[str, Any]) -> str:
+def _name_of(name: str, given: Mapping[str, Any]) -> str:
+    """The option that set a value, or the variable that did."""
     option = "--proposer" if name == "proposers" else f"--{name.replace('_', '-')}"
     return option if name in given else f"MOA_{name.upper()}"
 
 
-def _asks_proposers_alone(recipe: str | None) -> bool:
+def _needs_proposers_alone(recipe: str | None) -> bool:
     """Whether a preset needs no model but its proposers."""
     return recipe in PRESETS and len(required_by(PRESETS[recipe])) == 1
 
 
 def _missing(named: str) -> str:
-    """What to name beside the aggregator alone, or the proposers alone."""
+    """The error for an aggregator without proposers, or for proposers without an aggregator."""
     if named == "aggregator":
         return (
             "There is an aggregator but no proposer. Name one or more: -p openai:gpt-4.1-mini "
@@ -160,14 +172,14 @@ def _base(config: Path | None, enough: bool) -> Source:
     return from_environment()
 
 
-def _with(document: Document, said: Mapping[str, Any], origins: Mapping[str, str]) -> Document:
-    """A document with what options and environment variables say in place of what it says."""
-    data = {**document.data, **said}
+def _with(document: Document, changes: Mapping[str, Any], origins: Mapping[str, str]) -> Document:
+    """Replace values of a document by those of options and environment variables."""
+    data = {**document.data, **changes}
     layers = document.data.get("layers")
-    if isinstance(layers, list) and {"proposers", "recipe"} & set(said):
-        data["layers"] = said.get("layers", len(layers))  # type: ignore[reportUnknownArgumentType]
-    if "recipe" in said:
-        data = _fitted(data, str(said["recipe"]), explicit=set(said))
+    if isinstance(layers, list) and {"proposers", "recipe"} & set(changes):
+        data["layers"] = changes.get("layers", len(layers))  # type: ignore[reportUnknownArgumentType]
+    if "recipe" in changes:
+        data = _fitted(data, str(changes["recipe"]), explicit=set(changes))
     return Document(data, document.name, document.text, document.format, origins)
 
 
@@ -175,12 +187,12 @@ def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> 
     """The data for another preset: an aggregator as its judge if it has one; without layers if it has none.
 
     Args:
-        data: proposers, aggregator and the rest.
-        recipe: the preset's name.
-        explicit: what was said together with that name, and so must not be left out.
+        data: Proposers, aggregator and the rest.
+        recipe: The preset's name.
+        explicit: Names of values that were given together with the preset, and so must not be left out.
     """
     if recipe not in PRESETS:
-        return dict(data)  # which is told when the recipe is read
+        return dict(data)  # the error comes when the recipe is made
     rest = {name: value for name, value in data.items() if name not in ("proposers", "aggregator")}
     proposers, aggregator = data.get("proposers", []), data.get("aggregator")
     wanted, known = required_by(PRESETS[recipe]), parameters_of(PRESETS[recipe])
@@ -203,10 +215,13 @@ _ONE_MODEL = ("self_moa", "self_moa_seq", "best_of_n")
 
 
 def from_environment() -> Source:
-    """The mixture that the keys in the environment allow, or that a running Ollama allows where there is none.
+    """Make a mixture of the models that the keys in the environment pay for, or else of those of a running Ollama.
+
+    Returns:
+        Its data.
 
     Raises:
-        ConfigError: there is neither.
+        NoModelsError: There is no key and no Ollama.
     """
     keys = [key for key in _OFFERS if os.environ.get(key)]
     keys = [key for key in keys if is_installed(ModelSpec(_OFFERS[key][1]))] or keys[:1]
@@ -229,11 +244,11 @@ _OFFERS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "ANTHROPIC_API_KEY": (("anthropic:claude-haiku-4-5",), "anthropic:claude-sonnet-4-5"),
     "MISTRAL_API_KEY": (("mistral:mistral-small-latest",), "mistral:mistral-large-latest"),
 }
-"""For each key the proposers that it pays for, and the aggregator where it is the first key that there is."""
+"""For each key its proposers, and the aggregator if it is the first key that is set."""
 
 
 def _ollama_models() -> list[str]:
-    """The models of a running Ollama that can chat; none where there is no Ollama."""
+    """The models of a running Ollama that can chat; none without Ollama."""
     try:
         names = [one["name"] for one in _ollama("tags")["models"]]
         return [name for name in names if _can_chat(name)]
@@ -242,7 +257,7 @@ def _ollama_models() -> list[str]:
 
 
 def _can_chat(name: str) -> bool:
-    """Whether a model of Ollama's is no embedding model. An older Ollama does not say, nor does one that is busy."""
+    """Whether an Ollama model is not an embedding model. If Ollama does not say (an older one, or a busy one), it can."""
     try:
         capabilities: list[str] | None = _ollama("show", model=name).get("capabilities")
     except (OSError, ValueError):

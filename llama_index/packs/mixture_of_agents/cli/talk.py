@@ -1,4 +1,4 @@
-"""A conversation with a mixture, and the commands that can be given in it."""
+"""A conversation with a mixture, and the commands in it."""
 
 import shlex
 from collections.abc import Callable
@@ -24,10 +24,10 @@ class Talk:
     """A conversation.
 
     Args:
-        recipe: what answers.
-        loop: where its answers run.
-        system: a system prompt.
-        trace: a file to append each run to.
+        recipe: The recipe that answers.
+        loop: The event loop.
+        system: A system prompt.
+        trace: A file to append each run to.
     """
 
     def __init__(
@@ -41,11 +41,18 @@ class Talk:
 
     @property
     def recipe(self) -> Recipe:
-        """What answers."""
+        """The recipe that answers."""
         return self.mixture.recipe
 
-    def hear(self, line: str) -> bool:
-        """Do what a line says: answer it, or obey it. Returns whether the conversation goes on."""
+    def handle(self, line: str) -> bool:
+        """Answer a question, or carry out a command.
+
+        Args:
+            line: The user's input; a command begins with "/".
+
+        Returns:
+            Whether the conversation goes on.
+        """
         if not line.strip():
             return True
         if not line.startswith("/"):
@@ -54,8 +61,8 @@ class Talk:
         name, *words = _words(line[1:])
         if name in LEAVE:
             return False
-        obey = COMMANDS.get(name)
-        if obey is None:
+        run = COMMANDS.get(name)
+        if run is None:
             near = get_close_matches(name, [*COMMANDS, *LEAVE], 1)
             say(
                 f"There is no /{name}. "
@@ -63,19 +70,23 @@ class Talk:
             )
         else:
             try:
-                obey(self, words)
+                run(self, words)
             except (ConfigError, OSError) as error:
                 say(str(error))
         return True
 
     def ask(self, question: str) -> None:
-        """Answer a question. What is stopped stays as far as it came; what fails leaves no trace."""
+        """Answer a question. An answer that is stopped stays in the conversation; a question that fails does not.
+
+        Args:
+            question: The question.
+        """
         self.messages.append(ChatMessage(role="user", content=question))
-        heard: list[str] = []
+        pieces: list[str] = []
         try:
             with tracing(self.mixture, self.trace):
                 result = self.loop.run(
-                    answer(self.mixture, self.messages, self.screen, hear=heard.append)
+                    answer(self.mixture, self.messages, self.screen, on_piece=pieces.append)
                 )
         except RunError as error:
             self.messages.pop()
@@ -83,8 +94,8 @@ class Talk:
             return
         except KeyboardInterrupt:
             say("Stopped.")
-            if heard:
-                self.messages.append(ChatMessage(role="assistant", content="".join(heard)))
+            if pieces:
+                self.messages.append(ChatMessage(role="assistant", content="".join(pieces)))
             else:
                 self.messages.pop()
             return
@@ -93,7 +104,7 @@ class Talk:
         self.screen.sum_up([result])
 
     def layers(self, words: list[str]) -> None:
-        """/layers: who said what, layer by layer, in the last answer."""
+        """/layers: show the last answer's proposals, layer by layer."""
         del words
         if self.results:
             self.screen.show_proposals(self.results[-1])
@@ -101,7 +112,7 @@ class Talk:
             say("Nothing has been answered yet.")
 
     def cost(self, words: list[str]) -> None:
-        """/cost: what the conversation has taken so far."""
+        """/cost: show what the conversation has taken so far."""
         del words
         if self.results:
             self.screen.sum_up(self.results)
@@ -109,32 +120,32 @@ class Talk:
             say("Nothing has been answered yet.")
 
     def save(self, words: list[str]) -> None:
-        """/save FILE: write the conversation down, as Markdown."""
+        """/save FILE: save the conversation as Markdown."""
         path = Path(words[0] if words else "conversation.md").expanduser()
         if path.exists():
-            say(f"{path} exists already; say another name: /save FILE")
+            say(f"{path} exists already; choose another name: /save FILE")
             return
         parts = [f"## {m.role.value}\n\n{m.content}\n" for m in self.messages]
         path.write_text("\n".join(parts), encoding="utf-8")
         say(f"Written to {path}.")
 
     def model(self, words: list[str]) -> None:
-        """/model [MODEL]: who answers; with a model, let that one write the answers from now on."""
+        """/model [MODEL]: show the models; with a model, let that one write the answers from now on."""
         if words:
             llm = model_of(words[0])
             self.mixture = MixtureOfAgents(replace(self.recipe, aggregator=Aggregator(llm)))
         say(str(self.recipe))
 
     def new(self, words: list[str]) -> None:
-        """/new: begin anew; what was said is forgotten."""
+        """/new: forget the conversation and begin anew."""
         del words
         self.messages = list(self.system)
         say("Forgotten.")
 
     def help(self, words: list[str]) -> None:
-        """/help: this list."""
+        """/help: show this list."""
         del words
-        lines = [str(obey.__doc__) for obey in COMMANDS.values()]
+        lines = [str(run.__doc__) for run in COMMANDS.values()]
         say(
             "\n".join(
                 [
@@ -149,7 +160,7 @@ class Talk:
 def _words(text: str) -> list[str]:
     try:
         return shlex.split(text) or [""]
-    except ValueError:  # a quote that nothing closes
+    except ValueError:  # an unclosed quote
         return text.split() or [""]
 
 

@@ -9,7 +9,14 @@ if TYPE_CHECKING:
 
 
 def mermaid(recipe: "Recipe") -> str:
-    """The text of a flowchart: the question, the layers with what becomes of their proposals, the answer."""
+    """Draw a recipe as a flowchart: the question, the layers with their selections, the answer.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        The flowchart's text.
+    """
     return "\n".join(["flowchart TB", *(f"    {line}" for line in _lines(recipe))]) + "\n"
 
 
@@ -63,7 +70,7 @@ def _name(agent: "Agent") -> str:
 
 
 def _text(*lines: str) -> str:
-    """A quoted label; what Mermaid would read as syntax becomes an entity."""
+    """A quoted label, with entities for the characters that are syntax in Mermaid."""
     safe = (
         "".join(c if c.isalnum() or c in " .:_/-(),=" else f"#{ord(c)};" for c in line)
         for line in lines

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _DARK = "--ink:#e6e6e6;--soft:#a8a8a8;--line:#4a4a4a;--back:#1e1e1e;--panel:#2a2a2a;--bad:#ff8a65;--mark:#ffb74d"
 _LIGHT = "--ink:#1f1f1f;--soft:#606060;--line:#d0d0d0;--back:#ffffff;--panel:#f5f5f5;--bad:#b3400e;--mark:#8a5300"
-# JupyterLab and VS Code tell their theme by attributes; elsewhere the browser's own setting counts.
+# JupyterLab and VS Code set attributes for their theme; elsewhere the browser's own setting counts.
 _STYLE = f"""
 .moa-result{{{_LIGHT};color:var(--ink);background:var(--back);border:1px solid var(--line);border-radius:6px;
 padding:12px 16px;font:14px/1.5 system-ui,sans-serif;max-width:60em;text-align:left}}
@@ -29,7 +29,7 @@ padding:4px 10px}}
 .moa-result summary{{cursor:pointer}}
 .moa-result h4{{margin:12px 0 4px;font-size:13px;color:var(--soft);font-weight:600}}
 .moa-result .scroll{{overflow-x:auto}}
-/* Jupyter has rules of its own for tables: these must be more specific. */
+/* More specific than Jupyter's own rules for tables. */
 .moa-result .scroll table{{border-collapse:collapse;margin:4px 0;font-size:13px;color:var(--ink);background:none}}
 .moa-result .scroll table tr{{background:none}}
 .moa-result .scroll th,.moa-result .scroll td{{padding:2px 10px;text-align:left;white-space:nowrap;border:0;
@@ -112,7 +112,7 @@ def _number(column: int) -> str:
 
 
 def _call(call: CallFinished) -> str:
-    """A call to unfold: its proposals, or what went wrong."""
+    """A call to unfold: its proposals, or its failure."""
     facts = ", ".join(filter(None, (f"{call.elapsed:.2f} s", remark(call))))
     head = f"<summary>{escape(name_of(call))} <span class='soft'>{escape(facts)}</span></summary>"
     if call.failure:

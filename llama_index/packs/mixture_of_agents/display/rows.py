@@ -1,4 +1,4 @@
-"""What a table of a result says, whatever draws the table."""
+"""The texts of a result's table, for every kind of table."""
 
 import re
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ class Row:
         place: "layer 1", where the layer's first call stands; "aggregator"; "total".
         seconds: of a proposer, from its layer's start, so that its layer's calls can be compared; of others, from
             their own.
-        failed: whether the call gave nothing of use.
-        critical: whether the call held its layer up.
-        remark: what is out of the ordinary about it.
+        failed: Whether the call failed.
+        critical: Whether the call held its layer up.
+        remark: What is out of the ordinary about it.
     """
 
     place: str
@@ -57,7 +57,7 @@ class Row:
 
 
 def printable(text: str) -> str:
-    """A text without control characters: what a model says must not steer the terminal."""
+    """Remove control characters from a text, so that a model cannot steer the terminal."""
     return _CONTROL.sub("", text)
 
 
@@ -68,7 +68,7 @@ def one_line(text: str, length: int) -> str:
 
 
 def rows(result: "MixtureResult") -> Iterator[Row]:
-    """A row for each call, layer by layer, and the total."""
+    """Yield a row for each call, layer by layer, and the total."""
     critical = {call.call for call in held_up(result)}
     for layer in result.layers:
         places = {"proposer": f"layer {layer.layer}", "aggregator": "aggregator", "judge": "judge"}
@@ -107,18 +107,18 @@ def _total(result: "MixtureResult") -> Row:
 
 
 def name_of(call: CallFinished) -> str:
-    """The agent, with its model where that is not its name."""
+    """The agent's name, with its model if the name does not begin with it."""
     return call.agent if call.agent.startswith(call.model) else f"{call.agent} ({call.model})"
 
 
 def tokens(usage: Usage) -> tuple[str, str]:
-    """Tokens in and out; "~" before what no provider reported."""
+    """Tokens in and out; "~" before tokens that no provider reported."""
     about = "~" if usage.estimated else ""
     return f"{about}{usage.input_tokens:,}", f"{about}{usage.output_tokens:,}"
 
 
 def money(cost: Cost) -> str:
-    """A short price: "?" where it is not known, "~" where tokens were estimated."""
+    """A short price: "?" if it is not known, "~" before it if tokens were estimated."""
     about = "~" if cost.estimated else ""
     return "?" if cost.usd is None else f"{about}{_amount(cost.usd)}"
 
@@ -146,7 +146,7 @@ def remark(call: CallFinished) -> str:
 
 
 def problems(result: "MixtureResult") -> Iterator[str]:
-    """What a reader must know before all else."""
+    """Yield what a reader must know first: why there is no answer, or why it is degraded."""
     if result.error:
         yield f"{'Broken off' if result.answer else 'No answer'}: {result.error}"
     for reason in result.degraded:
@@ -154,7 +154,7 @@ def problems(result: "MixtureResult") -> Iterator[str]:
 
 
 def footnotes(result: "MixtureResult") -> Iterator[str]:
-    """Sentences below the table."""
+    """Yield the sentences below the table."""
     if result.answered_by:
         first = result.time_to_first_token
         after = "" if first is None else f", the first token after {first:.2f} s"

@@ -1,4 +1,4 @@
-"""A result in a terminal, and a run while it happens (extra ``display``: rich)."""
+"""A result, and a run while it happens, in a terminal (extra ``display``: rich)."""
 
 import time
 from collections.abc import Generator
@@ -44,17 +44,24 @@ if TYPE_CHECKING:
 _DIM, _GOOD, _BAD = "dim", "green", "red"
 _AGENT, _TOKENS_IN, _TOKENS_OUT, _COST, _REMARK = 1, 3, 4, 5, 6
 _LEFT_OUT = (_TOKENS_IN, _TOKENS_OUT, _COST)
-"""Columns that a narrow screen does without, the first one first."""
+"""Columns that are left out on a narrow screen, in this order."""
 _FOLDED = 10
-"""Characters a line that a folded text has at least."""
+"""The least width of a folded column, in characters."""
 _NARROW = 72
-"""Characters a line that the live view needs to tell tokens."""
+"""The least width of a screen on which the live view shows tokens, in characters."""
 _FRAME = 8
-"""Lines of the screen that the streaming answer leaves to the rest."""
+"""Lines of the screen that are left free below a streaming answer."""
 
 
 def table(result: "MixtureResult") -> RenderableType:
-    """The table of ``MixtureResult.summary`` for rich, with its footnotes."""
+    """Draw the table of ``MixtureResult.summary`` for rich, with its footnotes.
+
+    Args:
+        result: The result.
+
+    Returns:
+        An object that rich prints.
+    """
     warnings = [Text(printable(problem), style=_BAD) for problem in problems(result)]
     notes = [Text(printable(note), style=_DIM) for note in footnotes(result)]
     return Group(_Calls(list(rows(result))), Text(), *warnings, *notes)
@@ -62,7 +69,7 @@ def table(result: "MixtureResult") -> RenderableType:
 
 @dataclass
 class _Calls:
-    """A table of calls that leaves out what a narrow screen has no room for, and cuts no number."""
+    """A table of calls. On a narrow screen it leaves columns out; it never cuts a number."""
 
     rows: list[Row]
 
@@ -91,13 +98,20 @@ class _Calls:
 
 
 def whole(result: "MixtureResult") -> RenderableType:
-    """The answer, then the table."""
+    """Draw the answer, then the table.
+
+    Args:
+        result: The result.
+
+    Returns:
+        An object that rich prints.
+    """
     return Group(Text(printable(result.answer)), Rule(style=_DIM), table(result))
 
 
 @dataclass
 class _Seen:
-    """What has been seen of one run."""
+    """The events of one run so far."""
 
     run: RunStarted
     begun: float = field(default_factory=time.perf_counter)
@@ -107,7 +121,7 @@ class _Seen:
     pieces: list[str] = field(default_factory=list[str])
     end: RunFinished | None = None
 
-    def hear(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         if isinstance(event, CallStarted):
             self.started[event.call] = event
         elif isinstance(event, CallRetried):
@@ -125,12 +139,12 @@ class _Seen:
 
 
 class LiveView:
-    """A listener that shows runs in a terminal as they happen; a context manager, to be entered first.
+    """A listener that shows runs in a terminal as they happen. A context manager, to be entered first.
 
     Args:
-        console: where to; by default a rich console on standard output.
-        answer: whether to show the answers too.
-        transient: whether what was shown goes away when this context is closed.
+        console: The console; by default a rich console on standard output.
+        answer: Whether to show the answers too.
+        transient: Whether to clear the view when this context is closed.
     """
 
     def __init__(
@@ -151,10 +165,10 @@ class LiveView:
     def __call__(self, run: RunStarted, event: Event) -> None:
         with self._lock:
             seen = self._runs.setdefault(run.run_id, _Seen(run))
-            seen.hear(event)
+            seen.add(event)
             if seen.end:
                 del self._runs[run.run_id]
-        if seen.end:  # what is over stays, above what goes on
+        if seen.end:  # a finished run stays on the screen, above those that go on
             self._live.refresh()
             self._console.print(Group(*self._of_run(seen)))
 
@@ -196,9 +210,9 @@ class LiveView:
         good, bad = ("\u2713", "\u2717") if self._unicode else ("+", "x")
         done, retried = seen.finished.get(call.call), seen.retried.get(call.call)
         if done is None:
-            said = f"{retried.failure.kind.value}, trying again" if retried else ""
+            state = f"{retried.failure.kind.value}, trying again" if retried else ""
             seconds = f"{max(0.0, seen.elapsed - call.at):.1f} s"
-            return self._spinner, _line(call.agent), seconds, "", _line(said, _DIM)
+            return self._spinner, _line(call.agent), seconds, "", _line(state, _DIM)
         style = _BAD if done.failure else _GOOD
         mark = Text(bad if done.failure else good, style=style)
         sent, received = tokens(done.usage)
@@ -211,14 +225,14 @@ class LiveView:
         yield Rule(style=_DIM)
         if seen.end:
             yield Text(text)
-        else:  # as much of its end as the screen has room for
+        else:  # the last lines, as many as the screen has room for
             room = max(4, self._console.height - len(seen.started) - _FRAME)
             lines = Text(text).wrap(self._console, self._console.width)
             yield Group(*lines[-room:])
 
 
 def _line(text: str, style: str = "") -> Text:
-    """A text that is cut where it has no room: each call has one line, so that the answer keeps its place."""
+    """A text that is cut to one line: each call has one, so that the answer keeps its place."""
     return Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -229,9 +243,12 @@ def live(
     """Show a mixture's runs in the terminal while this context is open.
 
     Args:
-        mixture: a ``MixtureOfAgents``, or a pack.
-        console: where to; by default a rich console on standard output.
-        answer: whether to show the answers too.
+        mixture: A ``MixtureOfAgents``, or a pack.
+        console: The console; by default a rich console on standard output.
+        answer: Whether to show the answers too.
+
+    Yields:
+        The view.
     """
     llm = getattr(mixture, "llm", mixture)
     with LiveView(console, answer=answer) as view, llm.listen(view):

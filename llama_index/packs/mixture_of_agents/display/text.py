@@ -11,7 +11,14 @@ _LONGEST_NAME = 32
 
 
 def summary(result: "MixtureResult") -> str:
-    """A table of all calls with their seconds, tokens and money, and what there is to say about the run."""
+    """Draw a table of all calls with their seconds, tokens and money, and with remarks about the run.
+
+    Args:
+        result: The run.
+
+    Returns:
+        The table.
+    """
     lines = [COLUMNS, *(_short(row.cells) for row in rows(result))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     drawn = [_line(line, widths) for line in lines]
