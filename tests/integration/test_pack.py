@@ -42,6 +42,7 @@ from llama_index.packs.mixture_of_agents.presets import (
     self_moa,
     self_moa_seq,
 )
+from llama_index.packs.mixture_of_agents.recipe import Agent
 from llama_index.packs.mixture_of_agents.recipe._recipe import DEFAULT_LAYERS
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -227,6 +228,20 @@ def test_none_sends_nothing_of_its_own(providers: SimulatedProviders) -> None:
     for record in providers.log():
         assert "max_tokens" not in record.body
         assert record.body["temperature"] == providers.openai("gpt-4o").temperature
+
+
+def test_without_a_temperature_the_classes_send_their_own_and_judges_are_asked_at_0(
+    providers: SimulatedProviders,
+) -> None:
+    openai, mistral = providers.openai("gpt-4o"), providers.mistral("mistral-small-latest")
+    warm = OpenAI("gpt-4.1-nano", temperature=0.9, api_base=providers.openai_base, api_key="k")
+    judge = providers.openai("gpt-4.1")
+    MixtureOfAgents(rank([openai, mistral, warm], judge, temperature=None)).complete("hi")
+    sent = {record.model: record.body.get("temperature") for record in providers.log()}
+    assert sent == {"gpt-4o": 0.1, "mistral-small-latest": 0.1, "gpt-4.1-nano": 0.9, "gpt-4.1": 0.0}
+    providers.reset()
+    MixtureOfAgents(rank([openai, mistral], Agent(judge, temperature=0.3))).complete("hi")
+    assert [record.body["temperature"] for record in providers.log("gpt-4.1")] == [0.3]
 
 
 def test_default_sampling_is_never_sent_to_a_model_known_to_refuse_it(

@@ -1,4 +1,4 @@
-"""Checks of what a user gives: each raises a RecipeError that says what is wrong."""
+"""Checks of a user's input. Each raises a ``RecipeError`` that says what is wrong."""
 
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
@@ -17,22 +17,22 @@ def require(holds: bool, field_name: str, value: object, problem: str) -> None:
 
 
 def is_a(kind: type[Any], value: object) -> bool:
-    """``isinstance`` for what may be anything at all, whatever its annotation says."""
+    """``isinstance`` for a value that may be of any type in spite of its annotation."""
     return isinstance(value, kind)
 
 
 def of_kind(field_name: str, value: object, kind: type[Any], example: str) -> None:
-    """Raise a RecipeError for what is not of a kind."""
+    """Raise a RecipeError unless a value is an instance of a class."""
     require(is_a(kind, value), field_name, shown(value), f"is no {kind.__name__}: say {example}")
 
 
 def shown(value: object) -> object:
-    """A value as an error may show it: of an object, which may hold a key, only its class."""
+    """A value as an error may show it. Of an object only the class: it may contain a key."""
     return value if isinstance(value, (str, int, float)) or value is None else type(value).__name__
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a number, numpy's among them; not one that stands in a text."""
+    """Whether a value is a number, numpy's included. A number in a string is not."""
     return isinstance(value, (Real, Decimal))
 
 
@@ -68,7 +68,7 @@ def _not_too_large(field_name: str, value: float | None, most: int) -> None:
 
 
 def bound(owner: str, **values: int | None) -> None:
-    """Raise a RecipeError for what is not a whole number from 1 on; None is no bound."""
+    """Raise a RecipeError for a value that is not a whole number of at least 1. None passes: no bound."""
     for name, value in values.items():
         if value is not None:
             whole(owner, 1, **{name: value})

@@ -1,4 +1,12 @@
-"""Everything that goes wrong: a record of each call that failed, and what this library raises of its own accord."""
+"""Records of failed calls, and the exceptions that this library raises.
+
+MixtureError
+RecipeError (a ValueError)       a recipe, or a setting, makes no sense
+ConfigError (a ValueError)       a configuration file makes no sense
+BatchError (a ValueError)        a batch cannot begin or go on
+RunError                         a run ended without an answer
+QuorumNotMet, AggregatorFailed, DeadlineExceeded, BudgetExceeded, ReplayMiss
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +15,7 @@ from typing import Any
 
 
 class FailureKind(str, Enum):
-    """Why a call gave no usable answer. docs/failures.md says of each what the user gets."""
+    """The reason why a call gave no usable answer. docs/failures.md describes what each one means for the user."""
 
     TIMEOUT = "timeout"
     RATE_LIMITED = "rate_limited"
@@ -42,7 +50,7 @@ RETRYABLE = frozenset(
         FailureKind.ONLY_THINKING,
     }
 )
-"""Kinds that another attempt may cure. A 408 counts as CONNECTION, a 409 as SERVER_ERROR."""
+"""Kinds that are retried. A 408 counts as CONNECTION, a 409 as SERVER_ERROR."""
 
 OF_THE_ENDPOINT = frozenset(
     {
@@ -56,7 +64,7 @@ OF_THE_ENDPOINT = frozenset(
         FailureKind.NOT_FOUND,
     }
 )
-"""Kinds that speak against the model endpoint, not against the question: these open its circuit."""
+"""Kinds that lie in the model's endpoint, not in the question: these open its circuit."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,14 @@ class Failure:
     Attributes:
         agent: the agent's name in the recipe.
         model: the model's name.
-        layer: number of the layer, from 1; the aggregator's is one more than the last proposer layer's.
-        kind: what went wrong.
+        layer: the number of the layer, from 1; the aggregator's is one more than the last proposer layer's.
+        kind: the reason.
         message: the error in words, shortened, without secrets.
-        status: the HTTP status, where there was one.
-        attempts: how many requests were made for this call.
+        status: the HTTP status, or None.
+        attempts: the number of requests that were made.
         elapsed: seconds from the start of the call to its end.
-        exception: what the LLM raised, without its traceback. Only the process that saw it has it: it is no part of
-            pickles, JSON and trace files. It may hold a key; ``message`` never does.
+        exception: what the LLM raised, without its traceback. Only the process that caught it has it; pickles, JSON and
+            trace files leave it out. It may contain a key; ``message`` never does.
     """
 
     agent: str
@@ -112,12 +120,12 @@ class MixtureError(Exception):
 
 
 class RecipeError(MixtureError, ValueError):
-    """A recipe that makes no sense.
+    """A recipe or a setting that makes no sense.
 
     Args:
-        field: the field that is wrong, as it is written in Python or in a configuration file.
-        value: what it held.
-        problem: what is wrong with that, and what to do.
+        field: the name of the wrong field, in Python or in a configuration file.
+        value: its value.
+        problem: what is wrong with the value, and what to do.
     """
 
     def __init__(self, field: str, value: object, problem: str) -> None:
@@ -131,11 +139,11 @@ class RecipeError(MixtureError, ValueError):
 
 
 class ConfigError(MixtureError, ValueError):
-    """A configuration file that makes no sense; the message names the file, the line and the remedy."""
+    """A configuration file that makes no sense. The message has the file, the line and what to do."""
 
 
 class BatchError(MixtureError, ValueError):
-    """A batch that cannot begin, or not go on; the message names the file, the line and the remedy."""
+    """A batch that cannot begin or go on. The message has the file, the line and what to do."""
 
 
 class EvaluationError(MixtureError, ValueError):
@@ -146,9 +154,9 @@ class RunError(MixtureError):
     """A run that ended without an answer.
 
     Attributes:
-        failures: a record of every call that failed in the run.
-        result: the ``MixtureResult`` of the run as far as it came, or None.
-        __cause__: the LLM's exception, if all calls failed for one reason and its text holds no secret.
+        failures: a record of every failed call of the run.
+        result: the ``MixtureResult`` of the run until it ended, or None.
+        __cause__: the LLM's exception, if all calls failed for one reason and its text contains no secret.
     """
 
     def __init__(self, problem: str, failures: Sequence[Failure] = ()) -> None:
@@ -181,7 +189,7 @@ def _common_cause(failures: Sequence[Failure]) -> BaseException | None:
 
 
 class QuorumNotMet(RunError):
-    """A layer got too few proposals. The message lists every proposer with what happened to it."""
+    """A layer got too few proposals. The message lists every failed proposer with its reason."""
 
 
 class AggregatorFailed(RunError):

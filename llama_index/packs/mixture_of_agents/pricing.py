@@ -1,7 +1,7 @@
-"""Tokens into US dollars, or "unknown"; never a made-up 0.
+"""The price of tokens in US dollars. A price that is not known is "unknown", never 0.
 
-Prices come from the user (``Recipe.prices``) or else from the package genai-prices (extra ``cost``), whose data are
-bundled with it: nothing is fetched.
+Prices come from the user (``Recipe.prices``), or else from the package genai-prices (extra ``cost``). Its data are part
+of the package: nothing is fetched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ _SHOP = {
     "together": "together",
     "vertex": "google",
 }
-"""LlamaIndex integration -> who sells it, by genai-prices' names. An OpenAI-like server may be anybody's: no price."""
+"""LlamaIndex integration -> its seller's name in genai-prices. An OpenAI-like server can be anybody's: it has no price."""
 
 BATCH_PRICES = {"mistralai": 0.5, "openai": 0.5}
 """LlamaIndex integration -> the part of the usual price that its batch API costs."""
@@ -48,12 +48,12 @@ BATCH_PRICES = {"mistralai": 0.5, "openai": 0.5}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Money. Sums with ``+``; ``str`` never shows an unknown price as 0.
+    """An amount of money of which parts may be unknown. Sums with ``+``; ``str`` never shows an unknown price as 0.
 
     Attributes:
-        at_least: US dollars of all parts whose price is known.
-        unpriced: the models, in alphabetical order, that were used and whose price is not known.
-        estimated: whether tokens that no provider reported are a part of it.
+        at_least: US dollars of all parts with a known price.
+        unpriced: the models without a known price, in alphabetical order.
+        estimated: whether it includes tokens that no provider reported.
     """
 
     at_least: Decimal = Decimal(0)
@@ -62,7 +62,7 @@ class Cost:
 
     @property
     def usd(self) -> Decimal | None:
-        """US dollars; None where a part of it is unknown."""
+        """US dollars, or None if a part is unknown."""
         return None if self.unpriced else self.at_least
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -85,7 +85,7 @@ class Cost:
 
 
 def dollars(amount: Decimal) -> str:
-    """An amount to read: two digits behind the point, or as many as show its two leading ones."""
+    """An amount as text, with at least two decimal places and at least two significant digits."""
     digits = 2 if not amount else max(2, 1 - amount.adjusted())
     return f"${amount:,.{digits}f}"
 
@@ -93,17 +93,17 @@ def dollars(amount: Decimal) -> str:
 def price_of(
     provider: str, model: str, usage: Usage, prices: Prices | None = None, when: float | None = None
 ) -> Decimal | None:
-    """What some tokens cost.
+    """The price of some tokens.
 
     Args:
-        provider: the LlamaIndex integration's short name, as ``CallFinished.provider`` has it.
+        provider: the LlamaIndex integration's short name, as in ``CallFinished.provider``.
         model: the model's name.
         usage: the tokens.
-        prices: the user's own prices; they go before all others.
-        when: seconds since the epoch, since prices change; None is now.
+        prices: the user's own prices; they take precedence.
+        when: the time of the prices, in seconds since the epoch. None: now.
 
     Returns:
-        US dollars, or None where the price is not known.
+        US dollars, or None if the price is not known.
     """
     if not usage.total_tokens:
         return Decimal(0)
@@ -168,10 +168,10 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
     moment = None if when is None else datetime.fromtimestamp(when, timezone.utc)
     try:
         found = calc_price(tokens, model, provider_id=shop, genai_request_timestamp=moment)
-    # Not listed; or a usage that makes no sense, such as more tokens cached than sent.
+    # The model is not listed, or the usage makes no sense, such as more cached tokens than input tokens.
     except (LookupError, ValueError):
         return None
-    # Models that it lists without a price would come out as free.
+    # A model that is listed without a price would be free.
     price: Any = found.model_price
     return None if price.input_mtok is None or price.output_mtok is None else found.total_price
 

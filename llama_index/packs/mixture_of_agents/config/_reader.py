@@ -56,7 +56,7 @@ def from_data(data: Mapping[str, Any], *, need_keys: bool = True) -> Recipe:
 
 
 def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
-    """A recipe as text that ``loads`` reads. What is as it would be anyway is not said; keys never are.
+    """A recipe as text that ``loads`` reads, without defaults and without keys.
 
     Raises:
         ConfigError: a part of it cannot be named in a file, such as an LLM of a class of your own.
@@ -131,7 +131,7 @@ class _Reader:
         return {name: self.value(hint, data[name], (*place, name)) for name, hint in known.items()}
 
     def preset(self, data: Mapping[str, Any], place: Place) -> Callable[..., Recipe]:
-        """What makes the recipe out of its values: the preset that it names."""
+        """The preset that the data name."""
         name: str = self.value(str, data.get("recipe", "moa"), (*place, "recipe"))
         if name not in PRESETS:
             raise self.error(
@@ -156,7 +156,7 @@ class _Reader:
                 )
 
     def value(self, hint: Any, value: Any, place: Place) -> Any:
-        """A value of the file as the type that is wanted there."""
+        """A value of the file as the type that its field has."""
         kinds = kinds_of(hint)
         several = next((one for one in kinds if get_origin(one) in (tuple, Sequence)), None)
         if (
@@ -203,7 +203,7 @@ class _Reader:
         return self.made(place, cls, self.given(hints, data, place, required_by(cls)))
 
     def agent(self, cls: Any, value: Any, place: Place, *, plain: bool) -> Any:
-        """An agent; the LLM alone where that does and nothing else is said."""
+        """An agent, or the LLM alone where an LLM is enough and nothing else is given."""
         data = self.table(value, place)
         hints = {name: hint for name, hint in parameters_of(cls).items() if name != "llm"}
         self.check_names(place, data, [*hints, *_MODEL_FIELDS, "mixture"])

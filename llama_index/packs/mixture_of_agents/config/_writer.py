@@ -1,4 +1,4 @@
-"""What a configuration file would say of a recipe: plain data, without what is so anyway, and without keys."""
+"""Recipes as plain data for a configuration file, without defaults and without keys."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

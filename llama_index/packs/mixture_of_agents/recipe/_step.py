@@ -1,4 +1,4 @@
-"""The seam between the runner and whatever decides what becomes of a layer's proposals."""
+"""The interface between a run and the selections that decide what a layer passes on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -12,12 +12,13 @@ from ._agents import Agent
 
 
 class Briefing(list[ChatMessage]):
-    """Messages that hold texts of others, which are cut where an LLM has no room for them.
+    """Messages that contain answers of other LLMs. These texts are cut where an LLM's window is too small.
 
     Args:
-        texts: those texts.
-        put: the messages with these texts in them, or with shorter ones; "" where one has no room at all.
-        with_role: the briefing for an agent with this system prompt, put before the texts; None: it follows them.
+        texts: the texts.
+        put: makes the messages from the texts, or from shorter ones. A text without any room is "".
+        with_role: makes the briefing for an agent with a system prompt, which then stands before the texts. None: the
+            system prompt follows them.
     """
 
     def __init__(
@@ -31,11 +32,11 @@ class Briefing(list[ChatMessage]):
 
 
 class Ask(Protocol):
-    """Ask an agent something in the course of a selection; the call is part of the run like any other.
+    """Asks an agent for a selection. The call is part of the run like any other.
 
-    The texts in a ``Briefing`` are cut where they do not fit the context window of the agent's LLM.
+    The texts of a ``Briefing`` are cut to the context window of the agent's LLM.
 
-    Returns its proposal; nothing where the call failed (the failure is recorded in the result).
+    Returns the agent's proposal, or an empty tuple if the call failed. The failure is recorded in the result.
     """
 
     async def __call__(
@@ -45,19 +46,19 @@ class Ask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where a run stands when a selection is asked.
+    """The state of a run when a selection is asked.
 
     Attributes:
-        messages: the conversation as the user gave it (tools and images already rendered for proposers).
+        messages: the user's conversation, with tools and images as text.
         layer: the layer's number, from 1.
         agents: the layer's proposers.
-        proposals: what the layer (or the selection before) gives, in the order of its proposers.
-        previous: the references that the layer before had passed on.
-        ask: how to ask an LLM.
-        with_references: the conversation with references in it, as the recipe puts them before an aggregator.
-        seed: the recipe's seed, for whatever is drawn by chance.
-        tag: fences the proposals in a judge's prompt, see ``prompts.fence``; "" for no fence.
-        memory: what the selections of this run want to remember from layer to layer; empty when it starts.
+        proposals: the proposals of the layer or of the selection before, in the order of the proposers.
+        previous: the references that the layer before passed on.
+        ask: asks an LLM.
+        with_references: makes the conversation with references in it, as an aggregator reads it.
+        seed: the recipe's seed, for random choices.
+        tag: the tag that fences the proposals in a judge's prompt, see ``prompts.fence``; "" for no fence.
+        memory: what the selections of this run keep from layer to layer; empty at the start of a run.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -77,15 +78,15 @@ class Selected:
     """What a selection decided.
 
     Attributes:
-        references: what goes on to the next layer or the aggregator, in order; the best first where it ranks. None at
-            all has the next layer start anew from the question alone.
-        stop: skip the remaining layers.
-        final: the first reference is the answer: skip the selections behind, and the aggregator too. (Where the run may
-            call tools, the aggregator is asked all the same: only it can.)
-        topic: what its finding is called in the result ("" for nothing to tell).
-        note: its finding, as plain JSON data.
-        addition: text put behind the references in the next prompt (a ranking, an analysis).
-        degraded: why it did less than the recipe asked for ("" where it did all of it).
+        references: the references for the next layer or the aggregator, in order; the best first if it ranks. With an
+            empty tuple the next layer starts from the question alone.
+        stop: whether to skip the remaining layers.
+        final: whether the first reference is the answer. The selections after this one and the aggregator are then
+            skipped. If the run may call tools, the aggregator is asked all the same: only it can call them.
+        topic: the name of its note in the result; "" for no note.
+        note: what it found, as plain JSON data.
+        addition: a text that follows the references in the next prompt (a ranking, an analysis).
+        degraded: why it did less than the recipe asked for; "" if it did all.
     """
 
     references: tuple[Proposal, ...]
@@ -99,13 +100,13 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Arriving:
-    """What a selection has to do with when nothing fails.
+    """What a selection receives when nothing fails.
 
     Attributes:
         layer: the layer's number, from 1.
         agents: the layer's proposers.
-        count: how many proposals arrive.
-        before: how many proposals the largest of the layers before has.
+        count: the number of proposals.
+        before: the number of proposals of the largest layer before.
     """
 
     layer: int
@@ -119,13 +120,13 @@ class Outlook:
     """What a selection will do at most, without asking any LLM.
 
     Attributes:
-        references: how many references it passes on.
-        rounds: the agents it asks, round by round; the calls of a round are made at the same time.
-        adaptive: whether a run may turn out shorter than this.
-        afresh: whether it may pass on nothing at all.
-        reads: how many proposals each call reads; None for all that arrive.
-        adds: whether what is answered goes into the next prompt, behind the references.
-        writes: whether what is answered may itself be a reference.
+        references: the number of references that it passes on.
+        rounds: the agents that it asks, round by round. The calls of a round are made at the same time.
+        adaptive: whether a run may be shorter than this.
+        afresh: whether it may pass on nothing.
+        reads: the number of proposals that each call reads; None for all that arrive.
+        adds: whether the answers follow the references in the next prompt.
+        writes: whether an answer may be a reference itself.
     """
 
     references: int
@@ -138,10 +139,11 @@ class Outlook:
 
 
 class Selection(Protocol):
-    """What a layer passes on: chooses, orders, merges or judges its proposals. A frozen dataclass, usually.
+    """Decides what a layer passes on: it chooses, orders, merges or judges the proposals. Usually a frozen dataclass.
 
-    One that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(arriving: Arriving) ->
-    Outlook``, for estimates; without it, an estimate takes it to ask each of its agents once and to pass on all.
+    A selection that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(arriving:
+    Arriving) -> Outlook`` for estimates. Without it, an estimate assumes that it asks each of its agents once and passes
+    on all proposals.
     """
 
     async def __call__(self, step: Step) -> Selected: ...

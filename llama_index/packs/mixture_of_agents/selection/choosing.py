@@ -39,10 +39,10 @@ class Shuffle:
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Leaves proposals out by chance, never all.
+    """Leaves out proposals at random, but never all.
 
     Attributes:
-        rate: how likely each is left out, from 0 to below 1.
+        rate: the probability that a proposal is left out, at least 0 and below 1.
         seed: makes it repeatable; by default the recipe's.
     """
 
@@ -107,10 +107,12 @@ class Diverse(Packable):
 
 @dataclass(frozen=True, slots=True)
 class Cluster(Packable):
-    """The largest group of proposals that are alike, against one bad proposer. Two groups of that size: all.
+    """The largest group of proposals that are alike: a protection against one bad proposer.
+
+    If two groups are the largest, it passes on all proposals.
 
     Attributes:
-        alike: from which similarity on two proposals belong together, from 0 to 1.
+        alike: the similarity from which two proposals belong together, from 0 to 1.
         embedding: compares them by meaning; None by the words that they have in common.
     """
 
@@ -135,16 +137,16 @@ class Cluster(Packable):
 
 @dataclass(frozen=True, slots=True)
 class Agreed(Packable):
-    """Skips what comes behind when the proposals agree: no judge, no further call.
+    """Skips the rest of the run if the proposals agree. It asks no judge.
 
-    They agree when enough of them have the same normalised final answer, or are alike. One alone never agrees.
+    Proposals agree if enough of them have the same normalised final answer, or are alike. One alone never agrees.
 
     Attributes:
-        share: how many of them must agree, from above 0 to 1.
-        alike: from which similarity on two proposals agree, from 0 to 1; None where only equal answers do.
-        embedding: compares them by meaning; None by the words that they have in common.
-        final: what they agree on is the answer; without it only the remaining layers are skipped.
-        afresh: when they do not agree, what comes behind starts anew from the question alone.
+        share: the part of the proposals that must agree, above 0 and at most 1.
+        alike: the similarity from which two proposals agree, from 0 to 1. None: only equal answers agree.
+        embedding: compares proposals by meaning. None: by the words that they have in common.
+        final: whether the agreed answer is the answer of the run. False: only the remaining layers are skipped.
+        afresh: whether the next step starts from the question alone if the proposals do not agree.
     """
 
     share: float = 1.0

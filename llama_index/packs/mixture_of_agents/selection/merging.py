@@ -1,4 +1,4 @@
-"""Selections that write: a synthesis of many, an analysis of all, what has changed since the round before."""
+"""Selections that write: a synthesis, an analysis, the changes since the layer before."""
 
 import re
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ _FINDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Folds many into a window: the first ones become one synthesis, which leads the next window, and so on.
+    """Folds many proposals into one window: the first ones become one synthesis, which begins the next window.
 
-    Self-MoA-Seq (arXiv 2502.00674): a sliding window over the samples, so that their number is not bound by the
-    context window. What is left in the last window goes on to the aggregator, whose answer is the last synthesis.
+    Self-MoA-Seq (arXiv 2502.00674): a sliding window over the samples, so that the context window does not limit their
+    number. The last window goes on to the aggregator, whose answer is the last synthesis.
 
     Attributes:
         agent: the LLM that writes the syntheses, with the recipe's aggregate-and-synthesize prompt.
-        window: how many proposals it reads at once.
+        window: the number of proposals that it reads at once.
     """
 
     agent: Agent | LLM
@@ -102,14 +102,14 @@ def _report(note: Mapping[str, list[Any]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """What has changed since the layer before, behind that layer's proposals; no change ends the layers.
+    """The proposals of the layer before, followed by what has changed since; no change ends the layers.
 
-    RMoA (arXiv 2505.24442), residual extraction and adaptive termination: from the second layer on, what goes on is
-    the proposals of the layer before and the residual. The first layer's proposals go on as they are.
+    RMoA (arXiv 2505.24442), residual extraction and adaptive termination. The first layer passes on its proposals as
+    they are. Each later layer passes on the proposals of the layer before and the residual.
 
     Attributes:
-        extractor: the LLM that finds what has changed.
-        patience: how many layers in a row without a change end the layers.
+        extractor: the LLM that finds the changes.
+        patience: the number of layers in a row without a change that end the layers.
         prompt: its instructions; it replies "NO UPDATE" where nothing has changed.
     """
 
