@@ -1,6 +1,8 @@
 """A batch of real LLM classes, over HTTP."""
 
 import asyncio
+import gc
+import tracemalloc
 
 import pytest
 
@@ -9,6 +11,7 @@ from llama_index.packs.mixture_of_agents.batch import (
     run_batch,
 )
 from llama_index.packs.mixture_of_agents.simulation import failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 
 @pytest.mark.parametrize("ways", [(run_batch, run_batch), (arun_batch, arun_batch)])
@@ -34,3 +37,24 @@ def test_an_llm_that_is_no_mixture_retries_by_itself(providers, tmp_path):
     llm = providers.openai("gpt-4.1", max_retries=1)
     assert run_batch(llm, ["one"], tmp_path / "answers.jsonl").answered == 1
     assert len(providers.log()) == 2
+
+
+async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
+    def reply(_):
+        llm._asked.clear()
+        return "an answer"
+
+    llm, sizes = ScriptedLLM(reply), {}
+
+    def watch(report):
+        if report.answered in (1000, 3000):  # by then SQLite's and Python's own stores are full
+            gc.collect()
+            sizes[report.answered] = tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        questions = (f"question {number}" for number in range(3000))
+        await arun_batch(llm, questions, tmp_path / "answers.jsonl", watch=watch)
+    finally:
+        tracemalloc.stop()
+    assert sizes[3000] - sizes[1000] < 50_000  # 25 bytes a question

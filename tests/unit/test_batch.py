@@ -1,13 +1,11 @@
 """Many questions to an LLM: so many at a time, and a file that they go on with."""
 
 import asyncio
-import gc
 import json
 import re
 import resource
 import sqlite3
 import threading
-import tracemalloc
 from contextlib import aclosing, closing
 from decimal import Decimal
 from itertools import count, cycle
@@ -331,27 +329,6 @@ async def test_messages_that_make_no_sense_fail_alone():
     failed, fine = [one async for one in answers(ScriptedLLM(echo), asked, in_flight=1)]
     assert failed.error.startswith("BatchError: a message has the role 'me'")
     assert fine.text == "fine!"
-
-
-async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
-    def reply(_):
-        llm._asked.clear()
-        return "an answer"
-
-    llm, sizes = ScriptedLLM(reply), {}
-
-    def watch(report):
-        if report.answered in (1000, 3000):  # by then SQLite's and Python's own stores are full
-            gc.collect()
-            sizes[report.answered] = tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        questions = (f"question {number}" for number in range(3000))
-        await arun_batch(llm, questions, tmp_path / "answers.jsonl", watch=watch)
-    finally:
-        tracemalloc.stop()
-    assert sizes[3000] - sizes[1000] < 50_000  # 25 bytes a question
 
 
 # --- with a file -------------------------------------------------------------------------------------------------

@@ -46,10 +46,13 @@ def test_every_exception_of_the_clients_has_a_kind(kind: type[Exception]) -> Non
     assert diagnose(error).kind != FailureKind.ERROR
 
 
+CLIENT = openai.OpenAI(api_key="k")
+
+
 def status_error(status: int, body: Any = None, headers: dict[str, str] | None = None) -> Exception:
     """What the OpenAI SDK raises for a response."""
     response = httpx.Response(status, json=body, headers=headers, request=REQUEST)
-    return openai.OpenAI(api_key="k")._make_status_error_from_response(response)
+    return CLIENT._make_status_error_from_response(response)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +254,7 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126))
 BODIES = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["error", "message", "code", "param"]), inner),
+    max_leaves=10,
 )  # fmt: skip
 
 
