@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetad
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback
 from members import (
+    AT_ONCE,
     forever,
     one_proposer,
 )
@@ -259,5 +260,5 @@ async def test_an_exception_that_holds_a_secret_is_no_cause_that_a_traceback_wou
 async def test_failures_for_different_reasons_have_no_common_cause() -> None:
     llms = [ScriptedLLM(ValueError("no")), ScriptedLLM(KeyError("other"))]
     with pytest.raises(RunError) as raised:
-        await MixtureOfAgents(moa(llms, None, layers=1)).achat(QUESTION)
+        await MixtureOfAgents(moa(llms, None, layers=1, call=AT_ONCE)).achat(QUESTION)
     assert raised.value.__cause__ is None

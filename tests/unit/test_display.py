@@ -6,6 +6,7 @@ from io import StringIO
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from members import AT_ONCE
 from rich.console import Console
 
 from llama_index.packs.mixture_of_agents import (
@@ -89,7 +90,7 @@ def test_html_is_light_or_dark_as_its_surroundings(hostile: MixtureResult):
 
 def test_the_live_view_tells_why_there_is_no_answer():
     screen = StringIO()
-    llm = MixtureOfAgents(moa([ScriptedLLM(ValueError("no"))], ScriptedLLM()))
+    llm = MixtureOfAgents(moa([ScriptedLLM(ValueError("no"))], ScriptedLLM(), call=AT_ONCE))
     with (
         live(llm, Console(file=screen, width=100)),
         pytest.raises(Exception, match="needed 1 of 1"),

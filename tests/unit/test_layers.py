@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from asking import ask
-from members import Closed, forever, settle
+from members import AT_ONCE, Closed, forever, settle
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -82,7 +82,7 @@ async def test_one_good_proposal_is_enough_and_the_others_are_on_record() -> Non
 
 
 async def test_too_few_proposals_raise_an_error_that_lists_every_proposer() -> None:
-    mixture, aggregator = one_layer(*named(a=Closed("no"), b="B", c=""), quorum=2)
+    mixture, aggregator = one_layer(*named(a=Closed("no"), b="B", c=""), quorum=2, call=AT_ONCE)
     with pytest.raises(QuorumNotMet) as raised:
         await ask(mixture)
     message = str(raised.value)

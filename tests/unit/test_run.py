@@ -76,28 +76,6 @@ async def heard(recipe: Recipe) -> tuple[list[Event], BaseException | None]:
     return events, None
 
 
-async def streamed(recipe: Recipe, **kwargs: Any) -> MixtureResult:
-    chunks = [one async for one in await MixtureOfAgents(recipe).astream_chat(QUESTION, **kwargs)]
-    return chunks[-1].additional_kwargs["mixture"]
-
-
-async def in_threads(recipe: Recipe, **kwargs: Any) -> MixtureResult:
-    return MixtureOfAgents(recipe).chat(QUESTION, **kwargs).additional_kwargs["mixture"]
-
-
-async def streamed_in_threads(recipe: Recipe, **kwargs: Any) -> MixtureResult:
-    *_, last = MixtureOfAgents(recipe).stream_chat(QUESTION, **kwargs)
-    return last.additional_kwargs["mixture"]
-
-
-WAYS = {
-    "chat": in_threads,
-    "achat": ask,
-    "stream_chat": streamed_in_threads,
-    "astream_chat": streamed,
-}
-
-
 def check_order(events: list[Event]) -> None:
     """What holds for the events of every run."""
     assert isinstance(events[0], RunStarted)
@@ -509,7 +487,7 @@ RAISED = [asyncio.CancelledError, PanicException, UnspeakableError, StopIteratio
 
 
 @pytest.mark.parametrize("error", RAISED)
-@pytest.mark.parametrize("way", list(WAYS))
+@in_every_way
 async def test_what_an_llm_raises_ends_its_call_alone(way: str, error: type[BaseException]) -> None:
     recipe = moa(
         [ScriptedLLM(error("gone")), ScriptedLLM("good")],
@@ -517,13 +495,13 @@ async def test_what_an_llm_raises_ends_its_call_alone(way: str, error: type[Base
         layers=1,
         fallbacks=[Aggregator(ScriptedLLM("the end"), name="second")],
     )
-    result = await WAYS[way](recipe)
+    result = await ask(recipe, way)
     assert result.answer == "the end"
     assert [call.role for call in result.calls if call.failure] == ["proposer", "aggregator"]
 
 
 @pytest.mark.parametrize("error", RAISED)
-@pytest.mark.parametrize("way", list(WAYS))
+@in_every_way
 async def test_what_a_judge_raises_ends_its_call_alone(
     way: str, error: type[BaseException]
 ) -> None:
@@ -531,7 +509,7 @@ async def test_what_a_judge_raises_ends_its_call_alone(
     recipe = moa(
         [ScriptedLLM("a"), ScriptedLLM("b")], ScriptedLLM("the end"), layers=1, select=Pick(judge)
     )
-    result = await WAYS[way](recipe)
+    result = await ask(recipe, way)
     assert result.answer == "the end"
     assert [call.role for call in result.calls if call.failure] == ["judge"]
 
@@ -563,7 +541,7 @@ def look_up(word: str) -> str:
     return word
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+@in_every_way
 async def test_tool_calls_that_cannot_be_read_end_the_aggregators_call_alone(way: str) -> None:
     first = ToolsInAnotherShape("calls")  # pyright: ignore[reportCallIssue]
     fallback = ScriptedLLM("the end")
@@ -572,9 +550,10 @@ async def test_tool_calls_that_cannot_be_read_end_the_aggregators_call_alone(way
         Aggregator(first, name="first"),
         layers=1,
         fallbacks=[Aggregator(fallback, name="second")],
+        call=ONCE,
     )
     tools = Tools([FunctionTool.from_defaults(look_up)])
-    result = await WAYS[way](recipe, tools=tools)
+    result = await ask(recipe, way, tools=tools)
     assert (result.answer, result.answered_by) == ("the end", "second")
     assert [(one.agent, "no attribute" in one.message) for one in result.failures] == [
         ("first", True)
@@ -587,7 +566,7 @@ class NoBlock:
     block_type, tool_name, tool_kwargs = "tool_call", "look_up", "{}"
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+@in_every_way
 async def test_an_answer_that_is_no_message_ends_the_aggregators_call_alone(way: str) -> None:
     message = ChatMessage.model_construct(
         role=MessageRole.ASSISTANT, blocks=[TextBlock(text="x"), NoBlock()], additional_kwargs={}
@@ -596,8 +575,14 @@ async def test_an_answer_that_is_no_message_ends_the_aggregators_call_alone(way:
         message=message, delta=None, raw=None, logprobs=None, additional_kwargs={}
     )
     fallback = Aggregator(ScriptedLLM("the end"), name="second")
-    recipe = moa([ScriptedLLM("a")], ScriptedLLM(lambda _: strange), layers=1, fallbacks=[fallback])
-    assert (await WAYS[way](recipe)).answered_by == "second"
+    recipe = moa(
+        [ScriptedLLM("a")],
+        ScriptedLLM(lambda _: strange),
+        layers=1,
+        fallbacks=[fallback],
+        call=ONCE,
+    )
+    assert (await ask(recipe, way)).answered_by == "second"
 
 
 JSON = st.recursive(
@@ -709,7 +694,7 @@ def test_whatever_llms_say_a_run_ends_in_an_answer_or_in_an_error_of_ours(
         call=ONCE,
     )
     try:
-        result = asyncio.run(WAYS[way](recipe))
+        result = asyncio.run(ask(recipe, way))
     except RunError as error:
         result = error.result
         assert way == "astream_chat", "a whole answer falls back"
