@@ -65,6 +65,28 @@ def test_without_its_extra_moa_says_in_one_line_what_to_install():
     )
 
 
+def test_a_mixture_of_the_file_is_asked_by_its_name(moa, providers):
+    (moa.folder / "moa.toml").write_text("""
+[mixtures.fast]
+proposers = ["openai:gpt-4.1-mini"]
+aggregator = "openai:gpt-4.1"
+layers = 1
+[mixtures.other]
+proposers = ["mistral:mistral-small-latest"]
+aggregator = "mistral:mistral-large-latest"
+layers = 1
+""")
+    for model in ("gpt-4.1", "mistral-large-latest"):
+        providers.configure(model, reply=model)
+    assert moa("ask", "-q", "--mixture", "other", QUESTION).stdout == "mistral-large-latest\n"
+    assert moa("ask", "-q", QUESTION, MOA_MIXTURE="fast").stdout == "gpt-4.1\n"
+    (moa.folder / "q.txt").write_text("Why?\n")
+    moa("batch", "q.txt", "-o", "a.jsonl", "-m", "fast")
+    assert json.loads((moa.folder / "a.jsonl").read_text())["answer"] == "gpt-4.1"
+    said = moa("ask", QUESTION, code=2).stderr
+    assert "moa.toml has several mixtures: name one with --mixture (fast, other)" in said
+
+
 def test_the_answer_goes_to_standard_output_and_everything_else_to_standard_error(moa, providers):
     providers.configure("gpt-4.1", reply="An answer\nof two lines.")
     done = moa("ask", QUESTION, "--system", "Be brief.", *MODELS)

@@ -31,9 +31,9 @@ def accepts(host, port) -> bool:
 
 
 @contextmanager
-def serving(providers, *arguments: str, **environment: str) -> Iterator[Any]:
+def serving(providers, *arguments: str, models=MODELS, **environment: str) -> Iterator[Any]:
     """A running ``moa serve``, and the words of the curl line that it says."""
-    command = [sys.executable, "-m", MODULE, "serve", *MODELS, "--port", "0", *arguments]
+    command = [sys.executable, "-m", MODULE, "serve", *models, "--port", "0", *arguments]
     env = {**os.environ, **providers.environment, **environment}
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr
@@ -75,6 +75,33 @@ def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
         assert process.stderr.read() == ""
     run = MixtureResult.load(trace, 0)
     assert run.run_id == answer.json()["mixture"]["run_id"]
+
+
+def test_all_mixtures_of_a_file_are_served_by_their_names(providers, tmp_path):
+    file, trace = tmp_path / "moa.toml", tmp_path / "runs.jsonl"
+    file.write_text("""
+[models.small]
+model = "openai:gpt-4.1-mini"
+[mixtures.fast]
+proposers = ["small"]
+aggregator = "openai:gpt-4.1"
+layers = 1
+[mixtures.deep]
+proposers = ["small", "mistral:mistral-small-latest"]
+aggregator = "openai:gpt-4.1"
+""")
+    providers.configure("gpt-4.1", reply="42")
+    providers.configure("gpt-4.1-mini", reply="41")
+    arguments = ["-c", str(file), "--members", "--trace", str(trace)]
+    with serving(providers, *arguments, models=()) as (_, said, curl):
+        address = curl[1].removesuffix("/chat/completions")
+        listed = [one["id"] for one in httpx.get(f"{address}/models").json()["data"]]
+        assert listed == ["fast", "deep", "small", "openai:gpt-4.1", "mistral:mistral-small-latest"]
+        assert f"models {', '.join(listed)}" in said
+        answers = [httpx.post(curl[1], json={**BODY, "model": name}) for name in listed[:3]]
+    told = [one.json()["choices"][0]["message"]["content"] for one in answers]
+    assert told == ["42", "42", "41"]
+    assert [len(MixtureResult.load(trace, place).calls) for place in (0, 1)] == [2, 5]
 
 
 def test_ctrl_c_lets_a_run_in_flight_finish(providers):

@@ -41,6 +41,9 @@ class Flags:
         Path | None,
         Option("--config", "-c", help="A recipe file: TOML, YAML or JSON.", show_default=False),
     ] = None
+    mixture: Annotated[
+        str | None, Option("--mixture", "-m", help="A mixture of the file, by its name.")
+    ] = None
     recipe: Annotated[
         str | None, Option("--recipe", "-r", help="A recipe by its name, such as self_moa or vote.")
     ] = None

@@ -2,13 +2,22 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from .command import Flags, Trace, UsageError, command, say, tracing
+
+if TYPE_CHECKING:
+    from llama_index.core.llms.llm import LLM
+
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+
+    from .sources import Source
 
 KEYS = "MOA_SERVER_KEYS"
 _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
@@ -19,6 +28,7 @@ Port = Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.
 Name = Annotated[
     str | None, Option("--name", help="What clients call the model; else the recipe's name.")
 ]
+Members = Annotated[bool, Option("--members", help="Serve the single models of the file too.")]
 InFlight = Annotated[
     int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
 ]
@@ -38,13 +48,14 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     name: Name = None,
+    members: Members = False,
     in_flight: InFlight = None,
     grace: Grace = 10,
     origins: Origins = None,
     no_keys: NoKeys = False,
     trace: Trace = None,
 ) -> None:
-    """Serve the mixture as an OpenAI-compatible API.
+    """Serve the mixture as an OpenAI-compatible API, or all mixtures of a file.
 
     The keys in MOA_SERVER_KEYS, comma separated, say who may ask. Without
     them, everybody on this machine may.
@@ -53,20 +64,45 @@ def serve(
     import gc
 
     from llama_index.packs.mixture_of_agents import server
-    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
-    from .sources import find
+    from .sources import find_all
 
-    source = find(models)
-    mixture = MixtureOfAgents(source.recipe())
-    model = name or mixture.recipe.name
-    app = server.create_app({model: mixture}, keys=keys, in_flight=in_flight, origins=origins or ())
-    models_line = f"{mixture.recipe}\nModels from {source.origin}."
-    ready = partial(_announce, models_line, model, bool(keys))
-    with tracing(mixture, trace):
+    mixtures, singles, origin = _served(find_all(models), name)
+    served = {**mixtures, **singles, **mixtures} if members else mixtures
+    app = server.create_app(served, keys=keys, in_flight=in_flight, origins=origins or ())
+    plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
+    ready = partial(_announce, f"{plans}\nModels from {origin}.", list(served), bool(keys))
+    with ExitStack() as stack:
+        for mixture in mixtures.values():
+            stack.enter_context(tracing(mixture, trace))
         gc.collect()
         gc.freeze()  # what is imported stays until the process ends
         server.serve(app, host=host, port=port, grace=grace, ready=ready)
+
+
+def _served(
+    sources: "Mapping[str, Source]", name: str | None
+) -> "tuple[dict[str, MixtureOfAgents], dict[str, LLM], str]":
+    """The mixtures by the names that clients use, their single models, and where they come from.
+
+    Raises:
+        ConfigError: A recipe makes no sense.
+        UsageError: Two mixtures would have one name, or --name is given where names are there.
+    """
+    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+
+    if name and "" not in sources:
+        raise UsageError("--name: the mixtures of the file have names")
+    mixtures: dict[str, MixtureOfAgents] = {}
+    models: dict[str, LLM] = {}
+    for label, source in sources.items():
+        recipe, found = source.with_models()
+        called = label or name or recipe.name
+        if called in mixtures:
+            raise UsageError(f"two mixtures are called {called}; name the first one with --name")
+        mixtures[called] = MixtureOfAgents(recipe)
+        models = {**found, **models}
+    return mixtures, models, next(iter(sources.values())).origin
 
 
 def _keys(host: str, *, no_keys: bool) -> list[str]:
@@ -96,14 +132,15 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
     )
 
 
-def _announce(recipe: str, model: str, keys: bool, address: str) -> None:
+def _announce(recipe: str, models: Sequence[str], keys: bool, address: str) -> None:
     """Say what is served, where, and how to ask."""
     import json
     import shlex
 
-    say(f"{recipe}\nListening at {address}/v1, model {model}. Ctrl-C ends it. Ask it:")
+    served = f"model {models[0]}" if len(models) == 1 else f"models {', '.join(models)}"
+    say(f"{recipe}\nListening at {address}/v1, {served}. Ctrl-C ends it. Ask it:")
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Why?"}]})
+    body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "Why?"}]})
     kind = "-H 'Content-Type: application/json'"
     # Not wrapped to the terminal's width, so that it can be copied.
     print(f"curl {address}/v1/chat/completions {kind}{key} -d {shlex.quote(body)}", file=sys.stderr)

@@ -4,10 +4,12 @@ import json
 import os
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
+from llama_index.core.llms.llm import LLM
 from platformdirs import user_config_path
 from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,9 +19,12 @@ from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, is_
 from llama_index.packs.mixture_of_agents.config import (
     Document,
     from_document,
+    mixture_in,
+    mixture_names,
     parameters_of,
     read_file,
     read_text,
+    read_with_models,
     required_by,
 )
 from llama_index.packs.mixture_of_agents.errors import ConfigError
@@ -47,6 +52,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MOA_")
 
     config: Path | None = None
+    mixture: str | None = None
     recipe: str | None = None
     proposers: Annotated[list[str] | None, NoDecode] = None
     aggregator: str | None = None
@@ -84,6 +90,10 @@ class Source:
         """
         return from_document(self.document, need_keys=need_keys)
 
+    def with_models(self) -> tuple[Recipe, dict[str, LLM]]:
+        """The recipe, and the models of its file by their names there; see ``config.read_with_models``."""
+        return read_with_models(self.document)
+
 
 def find(flags: Flags, recorded: Source | None = None) -> Source:
     """Find the recipe's data. Options override environment variables, and these override the file.
@@ -96,7 +106,21 @@ def find(flags: Flags, recorded: Source | None = None) -> Source:
         The data.
 
     Raises:
-        ConfigError: The recipe cannot be read, or there is none.
+        ConfigError: The recipe cannot be read, there is none, or there are several and none is named.
+    """
+    sources = find_all(flags, recorded)
+    if "" not in sources and len(sources) > 1:
+        origin = next(iter(sources.values())).document.name
+        names = ", ".join(sources)
+        raise ConfigError(f"{origin} has several mixtures: name one with --mixture ({names})")
+    return next(iter(sources.values()))
+
+
+def find_all(flags: Flags, recorded: Source | None = None) -> dict[str, Source]:
+    """Find every mixture that the options leave to choose from, as ``find`` finds one.
+
+    Returns:
+        The file's mixtures by their names, after the recipe at its top, which is named "".
     """
     given = {name: value for name, value in asdict(flags).items() if value is not None}
     values = _values(given.pop("values", []))
@@ -105,16 +129,34 @@ def find(flags: Flags, recorded: Source | None = None) -> Source:
     except ValidationError as error:
         wrong = error.errors()[0]
         raise ConfigError(f"{_name_of(str(wrong['loc'][0]), given)}: {wrong['msg']}") from error
-    changes = settings.model_dump(exclude={"config"}, exclude_none=True)
+    changes = settings.model_dump(exclude={"config", "mixture"}, exclude_none=True)
     origins = {name: _name_of(name, given) for name in changes} | dict.fromkeys(values, "--set")
     named = {"proposers", "aggregator"} & set(changes)
     alone = _needs_proposers_alone(changes.get("recipe"))
     enough = len(named) == 2 or ("proposers" in named and alone)
     try:
-        source = recorded if recorded and not settings.config else _base(settings.config, enough)
+        file = recorded if recorded and not settings.config else _base(settings.config, enough)
     except NoModelsError as error:
         raise ConfigError(_missing(*named) if len(named) == 1 else str(error)) from None
-    return Source(_with(source.document, changes | values, origins), source.origin)
+    return {
+        name: Source(_with(part, changes | values, origins), file.origin)
+        for name, part in _parts(file.document, settings.mixture).items()
+    }
+
+
+def _parts(document: Document, wanted: str | None) -> dict[str, Document]:
+    """The recipe at the top of a document, named "", and its mixtures; or the wanted one alone."""
+    names = mixture_names(document)
+    if wanted is not None:
+        if wanted not in names:
+            near = get_close_matches(wanted, names, 1, 0.5)
+            meant = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(names)}"
+            advice = meant if names else f"write a table [mixtures.{wanted}]"
+            raise ConfigError(f'{document.name} has no mixture "{wanted}"; {advice}')
+        names = [wanted]
+    has_own = wanted is None and (not names or bool(document.data.keys() - {"models", "mixtures"}))
+    top = {"": document} if has_own else {}
+    return {**top, **{name: mixture_in(document, name) for name in names}}
 
 
 def _values(assignments: Sequence[str]) -> dict[str, Any]:
@@ -180,7 +222,7 @@ def _with(document: Document, changes: Mapping[str, Any], origins: Mapping[str, 
         data["layers"] = changes.get("layers", len(layers))  # type: ignore[reportUnknownArgumentType]
     if "recipe" in changes:
         data = _fitted(data, str(changes["recipe"]), explicit=set(changes))
-    return Document(data, document.name, document.text, document.format, origins)
+    return replace(document, data=data, origins=origins)
 
 
 def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> dict[str, Any]:

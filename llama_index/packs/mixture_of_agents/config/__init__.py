@@ -1,8 +1,24 @@
 """A TOML, YAML or JSON file to a ``Recipe`` and back: models by name and settings, never by their keys."""
 
-from ._documents import Document, read_file, read_text, toml_value, write
+from ._documents import (
+    Document,
+    mixture_in,
+    mixture_names,
+    read_file,
+    read_text,
+    toml_value,
+    write,
+)
 from ._parameters import parameters_of, required_by
-from ._reader import dumps, from_data, from_document, load, loads, model_of
+from ._reader import (
+    dumps,
+    from_data,
+    from_document,
+    load,
+    loads,
+    model_of,
+    read_with_models,
+)
 from ._writer import identity, to_data
 
 __all__ = [
@@ -13,10 +29,13 @@ __all__ = [
     "identity",
     "load",
     "loads",
+    "mixture_in",
+    "mixture_names",
     "model_of",
     "parameters_of",
     "read_file",
     "read_text",
+    "read_with_models",
     "required_by",
     "to_data",
     "toml_value",

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -38,6 +38,7 @@ class Document:
         text: the text.
         format: how it is written; JSON is read as the YAML that it is.
         origins: what said a value where the text did not: name -> "--temperature".
+        root: where the data stands in the text, if it is a part of it.
     """
 
     data: Mapping[str, Any]
@@ -45,13 +46,42 @@ class Document:
     text: str = ""
     format: Format = "toml"
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    root: Place = ()
 
     def where(self, place: Place) -> str:
         """``moa.toml:7`` for the line where a value stands, or just the name where it stands nowhere."""
         if place and place[0] in self.origins:
             return self.origins[str(place[0])]
+        place = place if place[:1] == ("models",) else (*self.root, *place)
         line = _line_of(self.text, self.format, place) if self.text else None
         return f"{self.name}:{line}" if line else self.name
+
+
+def mixture_names(document: Document) -> list[str]:
+    """The names of a document's ``[mixtures.NAME]`` tables.
+
+    Raises:
+        ConfigError: ``mixtures`` is something else.
+    """
+    tables = document.data.get("mixtures", {})
+    if not isinstance(tables, Mapping):
+        where = document.where(("mixtures",))
+        raise ConfigError(f"{where}: mixtures: tables are expected, such as [mixtures.fast]")
+    return [str(name) for name in cast("Mapping[Any, Any]", tables)]
+
+
+def mixture_in(document: Document, name: str) -> Document:
+    """One of a document's ``[mixtures.NAME]`` tables, with the models of the document.
+
+    Raises:
+        ConfigError: It is no table.
+    """
+    table, place = document.data["mixtures"][name], ("mixtures", name)
+    if not isinstance(table, Mapping):
+        problem = f"mixtures.{name}: names with values are expected"
+        raise ConfigError(f"{document.where(place)}: {problem}")
+    models = {"models": document.data["models"]} if "models" in document.data else {}
+    return replace(document, data={**models, **cast("Mapping[str, Any]", table)}, root=place)
 
 
 def read_file(path: str | Path) -> Document:

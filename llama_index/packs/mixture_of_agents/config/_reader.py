@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
@@ -75,15 +76,26 @@ def model_of(name: str) -> LLM:
 
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
     """The recipe in a document; like ``load``."""
+    return _Reader(document, need_keys).whole()
+
+
+def read_with_models(
+    document: Document, *, need_keys: bool = True
+) -> tuple[Recipe, dict[str, LLM]]:
+    """The recipe in a document and its models by the names that the document gives them.
+
+    Models that the recipe does not use are there too, unless they cannot be had (a key may be missing).
+
+    Raises:
+        ConfigError: The recipe makes no sense.
+    """
     reader = _Reader(document, need_keys)
-    try:
-        recipe = reader.recipe(document.data)
-    except ConfigError as error:
-        # what stands in for a refused model may be why
-        raise reader.refusal() or error from error.__cause__
-    if refusal := reader.refusal():
-        raise refusal
-    return recipe
+    recipe = reader.whole()
+    for name in document.data.get("models", {}):
+        with suppress(ConfigError):
+            reader.llm({"model": name}, ("models", name))
+    had = {name: llm for name, llm in reader.named.items() if not isinstance(llm, MockLLM)}
+    return recipe, had
 
 
 class _Reader:
@@ -93,6 +105,7 @@ class _Reader:
 
         self.document, self.need_keys = document, need_keys
         self.llms: dict[str, LLM] = {}
+        self.named: dict[str, LLM] = {}
         self.clients = SharedClients()
         self.refused: list[ConfigError] = []
 
@@ -102,6 +115,19 @@ class _Reader:
     def refusal(self) -> ConfigError | None:
         """All models that cannot be had, in one error; None if all can."""
         return ConfigError("\n".join(map(str, self.refused))) if self.refused else None
+
+    def whole(self) -> Recipe:
+        """The document's recipe. A table [mixtures.NAME] is called by its name, unless it says another."""
+        document = self.document
+        try:
+            recipe = self.recipe(document.data)
+        except ConfigError as error:
+            # what stands in for a refused model may be why
+            raise self.refusal() or error from error.__cause__
+        if refusal := self.refusal():
+            raise refusal
+        unnamed = document.root and "name" not in document.data
+        return replace(recipe, name=str(document.root[-1])) if unnamed else recipe
 
     def recipe(self, data: Mapping[str, Any], place: Place = ()) -> Recipe:
         layered = isinstance(data.get("layers"), list)
@@ -113,7 +139,9 @@ class _Reader:
         except RecipeError as error:
             raise self.error((*place, error.field), str(error)) from error
         hints = parameters_of(make)
-        self.check_names(place, data, [*hints, "recipe", *(() if place else ("models",))])
+        self.check_names(
+            place, data, [*hints, "recipe", *(() if place else ("models", "mixtures"))]
+        )
         return self.made(place, make, self.given(hints, data, place, required_by(make)))
 
     def given(
@@ -253,6 +281,8 @@ class _Reader:
                 self.refused += [self.error((*place, "model"), f"{spec.model}: {error}")]
                 llm = MockLLM()
             self.llms[key] = self.clients.given_to(llm) if self.need_keys else llm
+        if isinstance(data.get("model"), str):
+            self.named.setdefault(data["model"], self.llms[key])
         return self.llms[key]
 
     def spec(self, data: Mapping[str, Any], place: Place) -> ModelSpec:
