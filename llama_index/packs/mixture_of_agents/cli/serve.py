@@ -101,7 +101,8 @@ def _served(
         if called in mixtures:
             raise UsageError(f"two mixtures are called {called}; name the first one with --name")
         mixtures[called] = MixtureOfAgents(recipe)
-        models = {**found, **models}
+        for each, llm in found.items():
+            models.setdefault(each, llm)
     return mixtures, models, next(iter(sources.values())).origin
 
 

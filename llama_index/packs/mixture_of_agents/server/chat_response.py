@@ -36,7 +36,7 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .chat_request import arguments_of
+from .answer_forms import arguments_of
 from .served_model import Answer
 
 Reason = Literal["stop", "length", "tool_calls", "content_filter"]

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.redaction import redact
 from llama_index.packs.mixture_of_agents.errors import (
@@ -73,6 +75,28 @@ class Problem:
         param = self.param and self.param.encode(errors="replace").decode()
         told = {"message": said, "type": kind, "param": param, "code": self.code}
         return {"error": told}
+
+
+class ErrorDetails(BaseModel):
+    """What is wrong with a request, or with its answer."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetails
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody}
+    for status in (400, 401, 402, 404, 408, 413, 429, 500, 502, 503, 504)
+}
+"""The errors of a path that asks models, for the OpenAPI description."""
 
 
 class Refused(Exception):

@@ -1,7 +1,7 @@
 """An LLM as the server asks it, and what it answered."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,16 +16,8 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
-from .chat_request import (
-    OfferedTools,
-    WantedSchema,
-    arguments_of,
-    forms_of,
-    messages_of,
-    parameters_of,
-)
-from .chat_schema import ChatRequest
-from .error_bodies import LLMFailed, Refused, invalid
+from .answer_forms import OfferedTools, WantedSchema, arguments_of
+from .error_bodies import LLMFailed, Problem, Refused, invalid
 
 Hear: TypeAlias = Callable[[str], Awaitable[None]]
 """Takes a piece of an answer's text, and returns when there is room for more."""
@@ -42,15 +34,6 @@ class Question:
 
     messages: Sequence[ChatMessage]
     kwargs: dict[str, Any]
-
-    @classmethod
-    def of(cls, request: ChatRequest) -> "Question":
-        """What a request asks.
-
-        Raises:
-            Refused: it cannot be read.
-        """
-        return cls(messages_of(request), {**parameters_of(request), **forms_of(request)})
 
     @property
     def fills_in(self) -> bool:
@@ -149,6 +132,18 @@ class Model:
     def _answer(self, question: Question, reply: Reply, text: str) -> Answer:
         text, calls = question.read(text, reply.calls)
         return Answer(text, calls, reply.finish_reason, reply.usage, reply.cost, reply.result)
+
+
+def find(models: Mapping[str, Model], name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        Refused: There is none.
+    """
+    if name not in models:
+        problem = f"The model {name!r} does not exist; there is {', '.join(models)}."
+        raise Refused(Problem(404, problem, "model_not_found", "model"))
+    return models[name]
 
 
 class Voice:
