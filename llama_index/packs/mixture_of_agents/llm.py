@@ -136,9 +136,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return recipe_metadata(self._recipe)
 
     def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
-        """What a run will take; like ``Recipe.estimate``, with the mixture's own system prompt.
-
-        It uses what past runs of this mixture have shown of the servers.
+        """``Recipe.estimate`` with the mixture's own system prompt, and with what its runs have shown of the servers.
 
         Args:
             messages: the conversation, or the question alone.
@@ -350,10 +348,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         self.__init__(**state)
 
     def __repr__(self) -> str:
-        recipe = self._recipe
-        layers = [[p.name for p in layer.proposers] for layer in recipe.layers]
-        aggregator = recipe.aggregator.name if recipe.aggregator else None
-        return f"MixtureOfAgents({recipe.name!r}, layers={layers}, aggregator={aggregator!r})"
+        return repr(self._recipe).replace("Recipe", "MixtureOfAgents", 1)
 
     __str__ = __repr__
 
