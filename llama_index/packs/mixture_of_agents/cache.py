@@ -29,7 +29,7 @@ from llama_index.packs.mixture_of_agents._providers.redaction import SECRET
 from llama_index.packs.mixture_of_agents._providers.responses import answer_message
 
 from .events import CallFinished, CallStarted, Proposal, Usage
-from .llm import MixtureOfAgents
+from .llm import MixtureOfAgents, as_mixture
 from .recipe import Agent, Recipe
 
 _VERSION = 1
@@ -54,8 +54,7 @@ def cached(mixture: Any, store: BaseKVStore | str | Path) -> MixtureOfAgents:
     Raises:
         sqlite3.Error: the path is no SQLite file, or cannot be opened.
     """
-    known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
-    llm: MixtureOfAgents = getattr(known, "llm", known)
+    llm = as_mixture(mixture)
     behind = store if isinstance(store, BaseKVStore) else SqliteKVStore(store)
     return llm.with_caller(CachingCaller(llm.recipe, behind))
 

@@ -4,7 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -63,6 +63,8 @@ from .result import RESULT_KEY
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents._engine.run import Happening
+
+__all__ = ["RESULT_KEY", "MixtureOfAgents", "as_mixture"]
 
 _TRACER = SpanTracer()
 
@@ -225,10 +227,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         job = self._job(messages, kwargs, stream=False, threaded=True)
         (finished,) = iterate_blocking(lambda: _finished(job))
-        return _response(finished)
+        return finished.chat_response()
 
     async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return _response(await _run(self._job(messages, kwargs, stream=False, threaded=False)))
+        finished = await _run(self._job(messages, kwargs, stream=False, threaded=False))
+        return finished.chat_response()
 
     def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         job = self._job(messages, kwargs, stream=True, threaded=True)
@@ -242,7 +245,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
                         text += event.text
                         yield _chunk(text, event)
                     elif isinstance(event, Finished):
-                        yield _response(event, delta="")
+                        yield event.chat_response(delta="")
 
         return gen()
 
@@ -253,15 +256,13 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
         async def gen() -> ChatResponseAsyncGen:
             text = ""
-            try:
+            async with aclosing(happening):
                 async for event in happening:
                     if isinstance(event, AnswerDelta):
                         text += event.text
                         yield _chunk(text, event)
                     elif isinstance(event, Finished):
-                        yield _response(event, delta="")
-            finally:
-                await happening.aclose()
+                        yield event.chat_response(delta="")
 
         return gen()
 
@@ -353,6 +354,12 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     __str__ = __repr__
 
 
+def as_mixture(given: Any) -> MixtureOfAgents:
+    """The mixture that was given, that a pack holds, or that a recipe makes."""
+    known = MixtureOfAgents(given) if isinstance(given, Recipe) else given
+    return getattr(known, "llm", known)
+
+
 async def _finished(job: Job) -> AsyncGenerator[Finished, None]:
     """The outcome of a run as the only item: no reader wants its events."""
     yield await _run(job)
@@ -371,16 +378,6 @@ def _happening(job: Job) -> "Happening":
     from llama_index.packs.mixture_of_agents._engine.run import Happening
 
     return Happening(job)
-
-
-def _response(finished: Finished, delta: str | None = None) -> ChatResponse:
-    message = finished.result.message or ChatMessage(role=MessageRole.ASSISTANT, content="")
-    theirs = finished.response.message.additional_kwargs if finished.response else {}
-    return ChatResponse(
-        message=ChatMessage(role=message.role, blocks=message.blocks, additional_kwargs=theirs),
-        delta=delta,
-        additional_kwargs={RESULT_KEY: finished.result},
-    )
 
 
 def _chunk(text: str, event: AnswerDelta) -> ChatResponse:

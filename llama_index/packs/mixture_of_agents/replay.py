@@ -15,7 +15,7 @@ from llama_index.packs.mixture_of_agents._engine.request import Request, RunStat
 
 from .errors import ReplayMiss
 from .events import AnswerDelta, CallFinished, CallStarted, Event, RunFinished, RunStarted
-from .llm import MixtureOfAgents
+from .llm import MixtureOfAgents, as_mixture
 from .recipe import Recipe
 from .result import MixtureResult, saved_runs
 
@@ -44,8 +44,7 @@ def replay(mixture: Any, path: str | Path, run: int | str | None = None) -> Mixt
         ValueError: The file is no trace file, or has no such run.
         OSError: The file cannot be read.
     """
-    known = MixtureOfAgents(mixture) if isinstance(mixture, Recipe) else mixture
-    llm: MixtureOfAgents = getattr(known, "llm", known)
+    llm = as_mixture(mixture)
     runs = saved_runs(path) if run is None else [MixtureResult.load(path, run)]
     return llm.with_caller(ReplayCaller(llm.recipe, runs, str(path), any_question=run is not None))
 

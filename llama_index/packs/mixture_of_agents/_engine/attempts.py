@@ -24,7 +24,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import (
     Answer,
     assembled,
     read,
-    verdict,
+    usable,
 )
 from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
@@ -231,6 +231,8 @@ class Attempts:
     async def _ask(self, scope: Any, received: list[str]) -> tuple[Attempt, Usage]:
         """Make one request and judge its answers. Whatever a response makes fail fails in here, and ends this call."""
         request, threaded = self.request, self.run.job.threaded
+        # The aggregator's answer is the user's: a cut one is better than none.
+        truncated = "keep" if request.role == "aggregator" else self.policy.truncated
         sent = self.transport.parameters(self.parameters, stream=request.on_chunk is not None)
         if request.on_chunk is None:
             response = await self.transport.chat(
@@ -248,14 +250,17 @@ class Attempts:
             self.transport.refuse(("n",))  # this server ignores n: it is not sent again
         elif request.samples > 1:
             self.transport.gave_samples = True
-        self._report_unlimited(sent)
-        attempt = self._judged(answers, response and request.reads(response))
-        return attempt, usage or await self._estimate(answers)
+        if self.run.job.recipe.budget:
+            self._report_unlimited(sent)
+        useful, kind = usable(answers, tools=request.tools, truncated=truncated)
+        response = response and request.reads(response)
+        fault = Fault(kind, EXPLANATIONS[kind]) if kind else None
+        return Attempt(useful, response, fault), usage or await self._estimate(answers)
 
     def _report_unlimited(self, sent: dict[str, Any]) -> None:
         """Report a token limit that the budget counts on and that the model refuses."""
         run = self.run
-        if run.job.recipe.budget and self.parameters.get("max_tokens") and "max_tokens" not in sent:
+        if self.parameters.get("max_tokens") and "max_tokens" not in sent:
             name = self.request.agent.name
             run.degrade(f"{name} refuses max_tokens, so its answer may exceed the budget")
 
@@ -293,17 +298,6 @@ class Attempts:
             spent.first_token = self.run.now()
         calls = any(block.block_type == "tool_call" for block in message.blocks)
         spent.passed_on = spent.passed_on or bool(text) or calls
-
-    def _judged(self, answers: Sequence[Answer], response: ChatResponse | None) -> Attempt:
-        # The aggregator's answer is the user's: a cut one is better than none.
-        truncated = "keep" if self.request.role == "aggregator" else self.policy.truncated
-        kinds = [
-            verdict(answer, tools=self.request.tools, truncated=truncated) for answer in answers
-        ]
-        useful = tuple(answer for answer, kind in zip(answers, kinds, strict=True) if kind is None)
-        if useful or not kinds or kinds[0] is None:
-            return Attempt(useful, response)
-        return Attempt(response=response, fault=Fault(kinds[0], EXPLANATIONS[kinds[0]]))
 
     def _diagnosis(self, error: BaseException) -> Fault:
         """Find out what an error means. Parameters that it refuses are not sent to this model again."""

@@ -7,13 +7,13 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 
 from llama_index.packs.mixture_of_agents._messages.digests import conversation_digest
 from llama_index.packs.mixture_of_agents._messages.prompts import question_of
 from llama_index.packs.mixture_of_agents.events import Listener, RunStarted
 from llama_index.packs.mixture_of_agents.recipe import Recipe
-from llama_index.packs.mixture_of_agents.result import MixtureResult
+from llama_index.packs.mixture_of_agents.result import RESULT_KEY, MixtureResult
 
 from .calls import Caller
 
@@ -55,6 +55,20 @@ class Finished:
 
     result: MixtureResult
     response: ChatResponse | None
+
+    def chat_response(self, delta: str | None = None) -> ChatResponse:
+        """The answer as the mixture's own response, which carries the result.
+
+        Args:
+            delta: the last piece of a stream; None for a whole answer.
+        """
+        message = self.result.message or ChatMessage(role=MessageRole.ASSISTANT, content="")
+        more = self.response.message.additional_kwargs if self.response else {}
+        return ChatResponse(
+            message=ChatMessage(role=message.role, blocks=message.blocks, additional_kwargs=more),
+            delta=delta,
+            additional_kwargs={RESULT_KEY: self.result},
+        )
 
 
 def started(job: Job) -> RunStarted:

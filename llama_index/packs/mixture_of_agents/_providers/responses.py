@@ -93,6 +93,24 @@ def verdict(
     return FailureKind.ONLY_THINKING if answer.thinking else FailureKind.EMPTY
 
 
+def usable(
+    answers: Sequence[Answer],
+    *,
+    tools: bool = False,
+    truncated: Literal["reject", "keep"] = "reject",
+) -> tuple[tuple[Answer, ...], FailureKind | None]:
+    """The usable ones among the answers of one response; if there are none, why its first one is not usable.
+
+    Args:
+        answers: the answers; at least one.
+        tools: as for ``verdict``.
+        truncated: as for ``verdict``.
+    """
+    kinds = [verdict(answer, tools=tools, truncated=truncated) for answer in answers]
+    useful = tuple(answer for answer, kind in zip(answers, kinds, strict=True) if kind is None)
+    return useful, None if useful else kinds[0]
+
+
 EXPLANATIONS = {
     FailureKind.EMPTY: "the answer was empty",
     FailureKind.ONLY_THINKING: "the answer held only thinking",
