@@ -33,6 +33,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _DEPTH = 8
 """The number of frames, from the innermost one up, in which a socket is looked for."""
+_FEW, _SEVERAL = 8, 4
+"""Items that may wait for their reader; items that it takes before more of them are made."""
 _A_MOMENT = 0.25
 """Seconds that an abandoned iterator has until it waits for its socket."""
 _PATIENCE = 1.5
@@ -164,7 +166,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T
 
     Closing this iterator hangs up, so that the blocking one ends with an error where it waits for its socket. That
     closes what is behind it; to close the iterator alone is not enough, since OpenAI's SDK leaves its response to the
-    garbage collector then. Where it waits for no socket, it is closed at its first item after a moment.
+    garbage collector then. Where it waits for no socket, it is closed at its first item after a moment. The thread goes
+    no faster than the reader of this iterator.
 
     Args:
         make: makes the iterator; called in the thread.
@@ -174,12 +177,19 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T
     """
     loop, until = asyncio.get_running_loop(), math.inf
     items: asyncio.Queue[_Item[T]] = asyncio.Queue()
-    put = partial(_tell, loop, items.put_nowait)
+    room, over = threading.Semaphore(_FEW), False
+
+    def put(item: _Item[T]) -> None:
+        if not over:
+            room.acquire()
+        _tell(loop, items.put_nowait, item)
+
     thread = _start(lambda: _drain(make, put, lambda: time.monotonic() < until))
     last = False
     try:
         while True:
             item, error, last = await items.get()
+            room.release()
             if error is not None:
                 raise error
             if last:
@@ -187,6 +197,8 @@ async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T
             yield item  # type: ignore[misc]
     finally:
         error = None  # its traceback holds this frame
+        over = True
+        room.release()  # the thread may wait for it
         if not last:
             until = time.monotonic() + _A_MOMENT
             hang_up(thread)
@@ -232,6 +244,7 @@ def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, No
         pump.start()
         while True:
             item, error, over = items.get()
+            pump.taken()
             if error is not None:
                 raise error
             if over:
@@ -244,6 +257,8 @@ def iterate_blocking(make: Callable[[], ClosableIterator[T]]) -> Generator[T, No
 
 class _Pump(Generic[T]):
     """Passes on the items of an async iterator, which it runs on an event loop of its own in a thread of its own.
+
+    It goes no faster than the reader, who calls ``taken`` for each item.
 
     Args:
         make: makes the iterator.
@@ -259,6 +274,18 @@ class _Pump(Generic[T]):
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._taken, self._unread = 0, 0
+        self._room = asyncio.Event()
+
+    def taken(self) -> None:
+        """The reader has taken an item. The loop hears of several at once, since each word to it takes time."""
+        self._taken += 1
+        if self._loop and self._taken % _SEVERAL == 0:
+            _tell(self._loop, self._make_room)
+
+    def _make_room(self) -> None:
+        self._unread -= _SEVERAL
+        self._room.set()
 
     def start(self) -> None:
         self._thread = _start(self._run)
@@ -293,5 +320,9 @@ class _Pump(Generic[T]):
         try:
             async for item in iterator:
                 self._put((item, None, False))
+                self._unread += 1
+                while self._unread >= _FEW:
+                    self._room.clear()
+                    await self._room.wait()
         finally:
             await iterator.aclose()
