@@ -29,7 +29,17 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 MOST_MODULES = 15
 MOST_FLOORS = 10
-TESTED_AS_ONE = {"batch", "cli", "config", "display", "recipe", "selection", "server", "simulation"}
+TESTED_AS_ONE = {
+    "batch",
+    "cli",
+    "config",
+    "display",
+    "evaluation",
+    "recipe",
+    "selection",
+    "server",
+    "simulation",
+}
 """Packages that are tested by what they offer, in files that begin with the package's name."""
 TESTED_BY = {
     # by the public class or function that is made of them
