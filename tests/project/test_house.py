@@ -44,7 +44,6 @@ TESTED_AS_ONE = {
 TESTED_BY = {
     # by the public class or function that is made of them
     "base": "pack",
-    "_concurrency/threads": "cancellation",
     "_engine/aggregation": "run",
     "_engine/budget": "run",
     "_engine/playback": "replay",

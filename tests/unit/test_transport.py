@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from asking import QUESTION
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
@@ -12,8 +12,6 @@ from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents.errors import RETRYABLE
 from llama_index.packs.mixture_of_agents.policies import Budget
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-QUESTION = [ChatMessage(role="user", content="Why?")]
 
 
 @pytest.mark.parametrize(("own", "sent"), [(50, 50), (900, 500), (None, 500)])

@@ -162,12 +162,11 @@ _Item: TypeAlias = tuple[T | None, BaseException | None, bool]
 
 
 async def iterate_in_thread(make: Callable[[], Iterator[T]]) -> AsyncGenerator[T, None]:
-    """Iterate a blocking iterator in a thread of its own.
+    """Iterate a blocking iterator in a thread of its own, no faster than its reader.
 
-    Closing this iterator hangs up, so that the blocking one ends with an error where it waits for its socket. That
-    closes what is behind it; to close the iterator alone is not enough, since OpenAI's SDK leaves its response to the
-    garbage collector then. Where it waits for no socket, it is closed at its first item after a moment. The thread goes
-    no faster than the reader of this iterator.
+    Closing this iterator hangs up: where the blocking one waits for its socket, it ends with an error. Closing the
+    blocking one alone is not enough, since OpenAI's SDK then leaves its response to the garbage collector. One that
+    waits for no socket is closed at its first item after a moment.
 
     Args:
         make: makes the iterator; called in the thread.
