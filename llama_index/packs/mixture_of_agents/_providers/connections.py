@@ -19,6 +19,7 @@ from weakref import finalize
 import httpx
 from llama_index.core.llms.llm import LLM
 
+from .facts import is_openai
 from .openai_client import plain_clients
 from .wire import CheckedTransport, check
 
@@ -45,7 +46,7 @@ def with_shared_clients(llm: AnyLLM) -> AnyLLM:
         ``MOA_SHARED_CLIENTS`` is 0, and where no client can be made (a key is missing, the environment names
         certificates or a proxy that cannot be used): the LLM's own clients then report that when they are asked.
     """
-    if not _asks_completions(llm) or os.environ.get(SWITCH, "").strip() == "0":
+    if not is_openai(llm) or os.environ.get(SWITCH, "").strip() == "0":
         return llm
     certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     try:
@@ -78,7 +79,7 @@ class SharedClients:
 
     def given_to(self, llm: AnyLLM) -> AnyLLM:
         """A copy of an LLM with the shared clients; the LLM itself where it has no use for them."""
-        if not _asks_completions(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
+        if not is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
             return llm
         if not getattr(llm, "reuse_client", True):  # it closes what it has used
             return llm
@@ -120,11 +121,6 @@ class SharedClients:
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
 """Where LlamaIndex's OpenAI class keeps what it was given, or has made."""
-
-
-def _asks_completions(llm: LLM) -> bool:
-    """Whether its class is OpenAI or derived from it (``OpenAIResponses`` is not); asked without importing that."""
-    return any(cls.__module__ == "llama_index.llms.openai.base" for cls in type(llm).__mro__)
 
 
 def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:

@@ -51,7 +51,7 @@ def _read(found: Any) -> Usage | None:
         return _openai(found)
     if get(found, "input_tokens") is not None or get(found, "output_tokens") is not None:
         return (
-            _openai_responses(found)
+            _openai(found, "input", "output")
             if get(found, "input_tokens_details") is not None
             else _anthropic(found)
         )
@@ -63,23 +63,17 @@ def _count(found: Any, *path: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _openai(found: Any) -> Usage:
-    """Also MistralAI's and OpenAI-like servers': https://platform.openai.com/docs/api-reference/chat/object, "usage"."""
-    return Usage(
-        _count(found, "prompt_tokens"),
-        _count(found, "completion_tokens"),
-        _count(found, "completion_tokens_details", "reasoning_tokens"),
-        _count(found, "prompt_tokens_details", "cached_tokens"),
-    )
+def _openai(found: Any, sent: str = "prompt", received: str = "completion") -> Usage:
+    """Read OpenAI's usage, also MistralAI's and that of OpenAI-like servers.
 
-
-def _openai_responses(found: Any) -> Usage:
-    """https://platform.openai.com/docs/api-reference/responses/object, "usage"."""
+    Chats count "prompt" and "completion" tokens (https://platform.openai.com/docs/api-reference/chat/object, "usage"),
+    responses "input" and "output" tokens (https://platform.openai.com/docs/api-reference/responses/object, "usage").
+    """
     return Usage(
-        _count(found, "input_tokens"),
-        _count(found, "output_tokens"),
-        _count(found, "output_tokens_details", "reasoning_tokens"),
-        _count(found, "input_tokens_details", "cached_tokens"),
+        _count(found, f"{sent}_tokens"),
+        _count(found, f"{received}_tokens"),
+        _count(found, f"{received}_tokens_details", "reasoning_tokens"),
+        _count(found, f"{sent}_tokens_details", "cached_tokens"),
     )
 
 
