@@ -320,3 +320,76 @@ def test_failures_are_told_and_asked_again(command, providers):
 )
 def test_the_command_refuses_what_makes_no_sense_in_a_few_words(command, options, problem):
     assert problem in command(*options, code=2).stderr
+
+
+class Judge(ScriptedLLM):
+    """Says what a function of the two answers, or of the one, says."""
+
+    def __init__(self, say: Any, model: str = "judge"):
+        def reply(messages):
+            found = re.findall(r"<answer-\S+>\n(.*?)\n</answer", messages[-1].content, re.DOTALL)
+            return say(*found)
+
+        super().__init__(reply, model=model)
+
+
+def right(answer):
+    return "answer is" in answer
+
+
+def prefers_right(first, second):
+    if right(first) == right(second):
+        return "Better: tie"
+    return "Better: A" if right(first) else "Better: B"
+
+
+async def test_a_judge_compares_each_arm_with_the_mixture_in_both_orders(members, tmp_path):
+    judge, settings = Judge(prefers_right), {"folder": tmp_path, "equal": None, "prices": PRICES}
+    given = recipe(*members)
+    evaluation = await aevaluate(given, QUESTIONS, "pairwise", judges=[judge], **settings)
+    asked = len(judge.asked)
+    assert asked == len({one.messages[-1].content for one in judge.asked}) <= 2 * 3 * len(QUESTIONS)
+    rates = {rate.first: rate for rate in evaluation.win_rates}
+    assert set(rates) == {"one", "two", "writer"}
+    assert evaluation.arm("mixture").score == 0.5
+    assert rates["one"].rate == evaluation.arm("one").score
+    assert evaluation.judging.flips == 0
+    assert evaluation.judging.unread == 0
+    assert "one against mixture: win rate" in str(evaluation)
+    again = await aevaluate(given, QUESTIONS, "pairwise", judges=[judge], **settings)
+    assert again == evaluation
+    assert len(judge.asked) == asked
+    assert Evaluation.from_json(evaluation.to_json()) == evaluation
+
+
+async def test_a_judge_that_prefers_the_first_place_is_found_out_and_decides_nothing(members):
+    judge = Judge(lambda *_: "Better: A")
+    evaluation = await aevaluate(
+        recipe(*members), QUESTIONS, "pairwise", judges=[judge], equal=None
+    )
+    assert (evaluation.judging.flips, evaluation.judging.first_place) == (1, 1)
+    assert {rate.rate for rate in evaluation.win_rates} == {0.5}
+    assert {pair.better for pair in evaluation.pairs} == {""}
+    assert (
+        "The order of the answers decided 100.0% of the pairs, to the first place in 100%"
+        in str(evaluation)
+    )
+
+
+async def test_judges_rate_answers_and_what_cannot_be_read_is_counted_and_missing(members):
+    strict = Judge(lambda answer: "Rating: 9" if right(answer) else "Rating: 1", "strict")
+    vague = Judge(lambda answer: "Rating: 8" if right(answer) else "It is bad.", "vague")
+    given = {"one": members[0], "two": members[1]}
+    evaluation = await aevaluate(given, QUESTIONS, "rubric", judges=[strict, vague], prices=PRICES)
+    assert evaluation.arm("one").score == pytest.approx((20 * 8.5 + 20 * 1) / 40)
+    assert evaluation.judging.judgments == 2 * 2 * len(QUESTIONS)
+    assert evaluation.judging.unread == 40
+    assert evaluation.judging.judges == ("strict", "vague")
+    assert "40 of 160 judgments could not be read" in str(evaluation)
+
+
+@pytest.mark.parametrize(("scorer", "judged"), [("rubric", False), ("number", True)])
+def test_judges_and_the_scorers_that_need_them_go_together(members, scorer, judged):
+    judges = [Judge(prefers_right)] if judged else []
+    with pytest.raises(EvaluationError, match="these need judges: give both"):
+        evaluate(recipe(*members), QUESTIONS, scorer, judges=judges)

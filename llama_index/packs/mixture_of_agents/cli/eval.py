@@ -25,7 +25,7 @@ Score = Annotated[
     str,
     Option(
         "--score",
-        help="exact, normalised, number, choice, regex, json, contains, or module:function.",
+        help="exact, normalised, number, choice, regex, json, contains, module:function; or, with a judge, rubric, pairwise.",
     ),
 ]
 Column = Annotated[
@@ -58,6 +58,11 @@ Folder = Annotated[
 ]
 InFlight = Annotated[int, Option("--in-flight", help="Questions asked at once.")]
 System = Annotated[str, Option("--system", "-s", help="A system prompt for questions without one.")]
+Judges = Annotated[
+    list[str] | None,
+    Option("--judge", metavar="MODEL", help="An LLM that judges, for rubric and pairwise."),
+]
+Rubric = Annotated[str, Option("--rubric", help="What a good answer is like, for judges.")]
 AsJson = Annotated[bool, Option("--json", help="Print everything as JSON.")]
 
 
@@ -77,6 +82,8 @@ def evaluate(
     folder: Folder = None,
     in_flight: InFlight = 16,
     system: System = "",
+    judge: Judges = None,
+    rubric: Rubric = "",
     as_json: AsJson = False,
 ) -> int:
     """Say whether a mixture is worth its money, on your own questions.
@@ -88,6 +95,7 @@ def evaluate(
     settings: dict[str, Any] = {
         "cluster": cluster, "equal": equal, "max_cost": max_cost, "failures": failures,
         "ceiling": ceiling, "folder": out, "in_flight": in_flight, "system": system,
+        "judges": judge or (), "rubric": rubric,
     }  # fmt: skip
     from .sources import find
 
@@ -117,12 +125,14 @@ def _arms(recipe: "Recipe", further: list[str]) -> "list[Arm]":
 def _run(
     arms: "list[Arm]", questions: Path, scoring: tuple[str, str, float], settings: dict[str, Any]
 ) -> "Evaluation":
+    from llama_index.packs.mixture_of_agents.config import model_of
     from llama_index.packs.mixture_of_agents.evaluation import aevaluate, make_scorer
 
     from .loop import Loop
 
     how, column, tolerance = scoring
-    scorer = make_scorer(how, column, tolerance=tolerance)
+    settings["judges"] = [model_of(name) for name in settings["judges"]]
+    scorer = how if settings["judges"] else make_scorer(how, column, tolerance=tolerance)
     with Loop(fast=True) as loop:
         work = aevaluate(arms, questions, scorer, say=say, watch=_Bar(), **settings)
         return loop.run(work)

@@ -7,7 +7,7 @@ Needs the extra ``eval``.
 
 from importlib.util import find_spec
 
-if not all(map(find_spec, ("scipy", "statsmodels"))):
+if not all(map(find_spec, ("scipy", "sklearn", "statsmodels"))):
     raise ImportError(
         'an evaluation needs more: pip install "llama-index-packs-mixture-of-agents[eval]"'
     )
@@ -15,7 +15,7 @@ if not all(map(find_spec, ("scipy", "statsmodels"))):
 from .arms import Arm, arms_of
 from .campaign import EvaluationSettings, aevaluate, evaluate
 from .ceiling import Aggregation, Ceiling
-from .scorecard import ArmScore, Evaluation, Interval, Pair, Record
+from .scorecard import ArmScore, Evaluation, Interval, Judging, Pair, Record, WinRate
 from .scoring import Scorer, make_scorer
 
 __all__ = [
@@ -26,9 +26,11 @@ __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "Interval",
+    "Judging",
     "Pair",
     "Record",
     "Scorer",
+    "WinRate",
     "aevaluate",
     "arms_of",
     "evaluate",

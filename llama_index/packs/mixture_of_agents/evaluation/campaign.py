@@ -2,23 +2,27 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from llama_index.core.llms.llm import LLM
+
 from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_blocking
 from llama_index.packs.mixture_of_agents._messages.digests import digest
+from llama_index.packs.mixture_of_agents._providers.facts import model_name
 from llama_index.packs.mixture_of_agents.batch import Answer, Question, Report, arun_batch
 from llama_index.packs.mixture_of_agents.batch.input_files import Questions, unique
 from llama_index.packs.mixture_of_agents.batch.outcomes import answer_of
 from llama_index.packs.mixture_of_agents.cache import SqliteKVStore, cached
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 from llama_index.packs.mixture_of_agents.pricing import Cost, Prices, dollars
+from llama_index.packs.mixture_of_agents.recipe import Recipe
 
 from .arms import (
     Arm,
@@ -27,15 +31,26 @@ from .arms import (
     arms_of,
     equal_samples,
     foreseen,
+    recipe_of,
     self_consistency,
     self_moa,
     unpriced_words,
     with_prices,
 )
-from .comparison import Material, compare, means_of
+from .comparison import (
+    Material,
+    compare,
+    means_of,
+    mixture_of,
+    question_text,
+    scores_of,
+)
+from .jury import Jury
 from .scorecard import Evaluation
 from .scoring import Scorer, make_scorer
 
+BY_JUDGES = ("rubric", "pairwise")
+"""Scorers that ask judges."""
 _SAMPLE = 10
 """Questions that the cost is estimated from."""
 
@@ -56,6 +71,8 @@ class EvaluationSettings:
         system: A system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model; the recipes' own go first.
         seed: Makes the bootstrap repeatable.
+        judges: The LLMs that judge, for the scorers "rubric" and "pairwise".
+        rubric: What a good answer is like, for judges; "" for a general one.
         say: Receives lines of text: what it will cost, which arm is asked.
         watch: Receives an arm's name and how far it is.
 
@@ -73,6 +90,8 @@ class EvaluationSettings:
     system: str = ""
     prices: Prices | None = None
     seed: int = 0
+    judges: Sequence[LLM | Recipe] = ()
+    rubric: str = ""
     say: Callable[[str], None] = lambda _: None
     watch: Callable[[str, Report], None] = lambda _, __: None
 
@@ -100,7 +119,8 @@ async def aevaluate(
         arms: A mixture, which gives its members alone, its aggregator alone, itself, and the best member asked
             several times for the same cost; or arms by name.
         questions: What a batch reads: a file, or questions.
-        scorer: What ``make_scorer`` takes.
+        scorer: What ``make_scorer`` takes; or "rubric" for ratings by judges, or "pairwise" for comparisons of each arm
+            with the mixture (or else the first arm) by judges.
         settings: What ``EvaluationSettings`` takes: folder, max_cost, cluster, ...
 
     Returns:
@@ -112,7 +132,15 @@ async def aevaluate(
     """
     how = EvaluationSettings(**settings)
     known = with_prices(arms_of(arms), how.prices)
-    campaign = _Campaign(known, list(unique(questions)), make_scorer(scorer), how)
+    judged = scorer if scorer in BY_JUDGES else ""
+    if bool(judged) != bool(how.judges):
+        raise EvaluationError(
+            'judges score by "rubric" or "pairwise", and these need judges: give both'
+        )
+    campaign = _Campaign(
+        known, list(unique(questions)), None if judged else make_scorer(scorer), how
+    )
+    campaign.judged_by = str(judged)
     return await campaign.run()
 
 
@@ -136,14 +164,20 @@ class _Campaign:
         self,
         arms: tuple[Arm, ...],
         questions: list[Question],
-        scorer: Scorer,
+        scorer: Scorer | None,
         how: EvaluationSettings,
     ) -> None:
         members = tuple(arm for arm in arms if arm.kind == "member")
         self.arms = members if how.ceiling else arms
         self.questions, self.scorer, self.how = questions, scorer, how
+        self.asked_questions = {question.id: question for question in questions}
         self.answers: dict[str, dict[str, Answer]] = {}
+        self.scores: dict[str, dict[str, float]] = {}
         self.asked: list[Arm] = []
+        self.judged_by = ""
+        judges = [Arm(_judge_name(judge), recipe_of(judge)) for judge in how.judges]
+        self.judges = with_prices(judges, how.prices)
+        self.jury = Jury(self.judges, self._ask_judge, how.rubric)
         self.remarks: list[str] = []
         self.spent, self.stopped = Cost(), ""
 
@@ -152,23 +186,35 @@ class _Campaign:
         self.how.say(self._outlook())
         with ExitStack() as stack:
             folder = Path(self.how.folder or stack.enter_context(TemporaryDirectory()))
-            (folder / "arms").mkdir(parents=True, exist_ok=True)
+            for kind in ("arms", "judgments"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
             self.store = SqliteKVStore(folder / "cache.sqlite")
             stack.callback(self.store.close)
             self.folder = folder
             await self._ask_all()
-        evaluation = compare(self._material())
+        evaluation = self._compared()
         if self.how.folder:
             (folder / "evaluation.json").write_text(evaluation.to_json(indent=1), "utf-8")
         return evaluation
 
-    def _material(self) -> Material:
-        return Material(
-            arms=self.asked, answers=self.answers, questions=self.questions, scorer=self.scorer,
-            cluster=self.how.cluster, wrong=self.how.failures == "wrong", seed=self.how.seed,
+    def _compared(self) -> Evaluation:
+        column = self.how.cluster
+        groups = {one.id: str(one.fields[column]) for one in self.questions} if column else {}
+        scored = [arm for arm in self.asked if arm.name in self.scores]
+        names = f"{self.judged_by} by {', '.join(judge.name for judge in self.judges)}"
+        material = Material(
+            arms=scored, answers={arm.name: self.answers[arm.name] for arm in scored},
+            scores=self.scores, questions=self.questions, groups=groups, scorer=self.scorer,
+            scored_by=self.scorer.name if self.scorer else names,
+            wrong=self.how.failures == "wrong", seed=self.how.seed,
             remarks=self.remarks, stopped=self.stopped,
             usd=None if self.spent.usd is None else float(self.spent.at_least),
         )  # fmt: skip
+        evaluation = compare(material)
+        if not self.judged_by:
+            return evaluation
+        rates = self.jury.win_rates(self.answers, groups, self.how.seed)
+        return replace(evaluation, judging=self.jury.judging(), win_rates=rates)
 
     def _check(self) -> None:
         if not self.questions:
@@ -179,16 +225,18 @@ class _Campaign:
             )
         cluster = self.how.cluster
         for question in self.questions:
-            self.scorer.prepare(question)
+            if self.scorer:
+                self.scorer.prepare(question)
             if cluster and cluster not in question.fields:
                 raise EvaluationError(f"question {question.id}: there is no column {cluster!r}")
         equal = self.how.equal == "cost" and any(arm.kind == "mixture" for arm in self.arms)
         if not equal and self.how.max_cost is None:
             return
-        if any(arm.recipe.estimate("?").least_cost.unpriced for arm in self.arms):
+        arms = (*self.arms, *(self.judges if self.how.max_cost is not None else ()))
+        if any(arm.recipe.estimate("?").least_cost.unpriced for arm in arms):
             remedy = " or compare at equal calls" if self.how.max_cost is None else ""
             why = "--max-cost" if self.how.max_cost is not None else "equal cost"
-            raise EvaluationError(f"{why}: {unpriced_words(*self.arms)}{remedy}")
+            raise EvaluationError(f"{why}: {unpriced_words(*arms)}{remedy}")
 
     def _outlook(self) -> str:
         """What each arm will cost, by the first questions."""
@@ -209,39 +257,57 @@ class _Campaign:
         return "\n".join(lines)
 
     async def _ask_all(self) -> None:
-        for arm in self.arms:
-            await self._ask(arm)
-            if self.stopped:
-                return
-        for arm in self._baselines():
-            await self._ask(arm)
-            if self.stopped:
-                return
+        for more in (lambda: self.arms, self._baselines):
+            arms = more()
+            for arm in arms:
+                if not self.stopped:
+                    self.answers[arm.name] = await self._ask(arm, self.questions, arm.name)
+                    self.asked.append(arm)
+            for arm in arms:
+                if arm in self.asked and not (self.judged_by and self.stopped):
+                    self.scores[arm.name] = await self._score(arm)
 
-    async def _ask(self, arm: Arm) -> None:
-        path = self._path(arm)
+    async def _ask(
+        self, arm: Arm, questions: Sequence[Question], name: str, kind: str = "arms"
+    ) -> dict[str, Answer]:
+        path = self._path(name, kind)
         most = self.how.max_cost
         if most is not None:
-            left = Decimal(str(most)) - _spent(self.folder / "arms", but=path)
-            most = max(0.0, float(left))
+            most = max(0.0, float(Decimal(str(most)) - _spent(self.folder, but=path)))
         report = await arun_batch(
-            cached(arm.recipe, self.store), self.questions, path, in_flight=self.how.in_flight,
-            max_cost=most, system=self.how.system, details=True,
-            watch=partial(self.how.watch, arm.name),
+            cached(arm.recipe, self.store), questions, path, in_flight=self.how.in_flight,
+            max_cost=most, system="" if kind == "judgments" else self.how.system, details=True,
+            watch=partial(self.how.watch, name),
         )  # fmt: skip
         self.spent += report.spent
-        self.stopped = f"{arm.name}: {report.stopped}" if report.stopped else ""
-        self.answers[arm.name] = _read(path)
-        self.asked.append(arm)
+        self.stopped = self.stopped or (f"{name}: {report.stopped}" if report.stopped else "")
+        return _read(path)
 
-    def _path(self, arm: Arm) -> Path:
-        plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm.name).strip("-.")[:60]
-        return self.folder / "arms" / f"{plain}-{digest(arm.name)[:6]}.jsonl"
+    async def _ask_judge(
+        self, judge: Arm, ballots: Sequence[Question], name: str
+    ) -> dict[str, Answer]:
+        return await self._ask(judge, ballots, name, "judgments")
+
+    async def _score(self, arm: Arm) -> dict[str, float]:
+        answers, questions = self.answers[arm.name], self.asked_questions
+        if self.scorer:
+            return scores_of(questions, answers, self.scorer, self.how.failures == "wrong")
+        texts = {name: question_text(question) for name, question in questions.items()}
+        if self.judged_by == "rubric":
+            return await self.jury.rate(arm.name, texts, answers)
+        reference = mixture_of(self.asked) or self.asked[0]
+        if arm == reference:
+            return {name: 0.5 for name, answer in answers.items() if answer.kind is None}
+        return await self.jury.compare(arm.name, reference.name, texts, self.answers)
+
+    def _path(self, name: str, kind: str) -> Path:
+        plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:60]
+        return self.folder / kind / f"{plain}-{digest(name)[:6]}.jsonl"
 
     def _baselines(self) -> list[Arm]:
         """The best member, asked several times for what the mixture takes."""
-        mixture = next((arm for arm in self.arms if arm.kind == "mixture"), None)
-        if mixture is None or self.how.equal is None:
+        mixture = mixture_of(self.arms)
+        if mixture is None or self.how.equal is None or self.stopped:
             return []
         means = {arm.name: means_of(self.answers[arm.name].values()) for arm in self.asked}
         best = self._best_member(means)
@@ -266,15 +332,15 @@ class _Campaign:
 
     def _best_member(self, means: Mapping[str, Any]) -> Arm | None:
         def quality(arm: Arm) -> tuple[float, float]:
-            scores = [
-                self.scorer(answer.question, answer.text)
-                for answer in self.answers[arm.name].values()
-                if answer.kind is None
-            ]
+            scores = self.scores[arm.name].values()
             return sum(scores) / len(scores), -(means[arm.name].usd or 0.0)
 
-        members = [arm for arm in self.asked if arm.kind == "member" and means[arm.name]]
+        members = [arm for arm in self.asked if arm.kind == "member" and self.scores.get(arm.name)]
         return max(members, key=quality, default=None)
+
+
+def _judge_name(judge: LLM | Recipe) -> str:
+    return judge.name if isinstance(judge, Recipe) else model_name(judge)
 
 
 def _read(path: Path) -> dict[str, Answer]:
@@ -291,12 +357,12 @@ def _read(path: Path) -> dict[str, Answer]:
 def _spent(folder: Path, but: Path) -> Decimal:
     """US dollars that the other arms' batches have cost so far, failures that are gone included."""
     total = Decimal(0)
-    for file in folder.glob("*.jsonl"):
+    for file in folder.glob("*/*.jsonl"):
         if file not in (but, but.with_suffix(".failed.jsonl")):
             with file.open("rb") as lines:
                 whole = [line for line in lines if line.endswith(b"\n")]
             total += sum(answer_of(json.loads(line)).cost.at_least for line in whole)
-    for file in folder.glob("*.batch.json"):
+    for file in folder.glob("*/*.batch.json"):
         if file != but.with_suffix(".batch.json"):
             total += Decimal(json.loads(file.read_text("utf-8"))["failures_cost"]["usd"])
     return total

@@ -85,9 +85,11 @@ class Material:
     Attributes:
         arms: The arms.
         answers: Each arm's answers by their question's id.
+        scores: Each arm's scores by their question's id.
         questions: The questions.
-        scorer: Scores an answer.
-        cluster: The column that says which questions belong together; "" for none.
+        scored_by: How they were scored.
+        scorer: Scores an answer; None where judges did.
+        groups: The group of each question, by its id; empty where all are independent.
         wrong: Whether a failure counts as wrong, rather than as no answer.
         seed: Makes the bootstrap repeatable.
         remarks: What else a reader must know.
@@ -97,9 +99,11 @@ class Material:
 
     arms: Sequence[Arm]
     answers: Mapping[str, Mapping[str, Answer]]
+    scores: Scores
     questions: Sequence[Question]
-    scorer: Scorer
-    cluster: str = ""
+    scored_by: str
+    scorer: Scorer | None
+    groups: Mapping[str, str]
     wrong: bool = False
     seed: int = 0
     remarks: Sequence[str] = ()
@@ -108,30 +112,27 @@ class Material:
 
 
 def compare(material: Material) -> Evaluation:
-    """Score answers and compare the arms."""
-    arms, answers, scorer = material.arms, material.answers, material.scorer
-    asked = {question.id: question for question in material.questions}
-    scores = {arm.name: _scores(asked, answers[arm.name], scorer, material.wrong) for arm in arms}
-    column = material.cluster
-    groups = {name: str(one.fields[column]) for name, one in asked.items()} if column else {}
+    """Compare the arms by their scores."""
+    arms, answers, scores = material.arms, material.answers, material.scores
+    asked, groups = {one.id: one for one in material.questions}, material.groups
     members = {arm.name: scores[arm.name] for arm in arms if arm.kind == "member"}
     reports = [_arm_score(arm, answers[arm.name], scores[arm.name], groups) for arm in arms]
     remarks = (*material.remarks, *_remarks(len(asked), reports, material.wrong))
     common = _common(members)
     table = {name: _column(member, common) for name, member in members.items()}
-    ceiling = ceiling_of(table, _aggregation(arms, answers, scores, asked, scorer))
+    ceiling = ceiling_of(table, _aggregation(material, asked))
     if ceiling and len(members) > 1:
         reports.append(_oracle(table, _labels(groups, common)))
     return Evaluation(
-        scorer.name, len(asked), tuple(reports), _pairs(scores, groups, material.seed), ceiling,
-        remarks, material.usd, material.stopped,
-        tuple(_records(arms, answers, scores, material.questions, scorer)),
+        material.scored_by, len(asked), tuple(reports), _pairs(scores, groups, material.seed),
+        ceiling, remarks, material.usd, material.stopped, records=tuple(_records(material)),
     )  # fmt: skip
 
 
-def _scores(
+def scores_of(
     questions: Mapping[str, Question], answers: Mapping[str, Answer], scorer: Scorer, wrong: bool
 ) -> dict[str, float]:
+    """The scores of an arm's answers; a failure has none, or counts as wrong."""
     scores: dict[str, float] = {}
     for name, answer in answers.items():
         if name in questions and (answer.kind is None or wrong):
@@ -202,22 +203,23 @@ def _pairs(scores: Scores, groups: Mapping[str, str], seed: int) -> tuple[Pair, 
     )  # fmt: skip
 
 
-def _aggregation(
-    arms: Sequence[Arm],
-    answers: Mapping[str, Mapping[str, Answer]],
-    scores: Scores,
-    questions: Mapping[str, Question],
-    scorer: Scorer,
-) -> Aggregation | None:
-    mixture = next((arm for arm in arms if arm.kind == "mixture"), None)
-    if mixture is None:
+def _aggregation(material: Material, questions: Mapping[str, Question]) -> Aggregation | None:
+    mixture, scorer = mixture_of(material.arms), material.scorer
+    if mixture is None or scorer is None:
         return None
-    given = [one for one in answers[mixture.name].values() if one.kind is None]
+    scores = material.scores[mixture.name]
+    given = [one for one in material.answers[mixture.name].values() if one.question.id in scores]
+    given = [answer for answer in given if answer.kind is None]
     asked = [questions[answer.question.id] for answer in given]
     return aggregation_of(
-        [(scores[mixture.name][answer.question.id], answer.proposals) for answer in given],
+        [(scores[answer.question.id], answer.proposals) for answer in given],
         lambda place, text: scorer(asked[place], text),
     )
+
+
+def mixture_of(arms: Iterable[Arm]) -> Arm | None:
+    """The mixture among the arms."""
+    return next((arm for arm in arms if arm.kind == "mixture"), None)
 
 
 def _remarks(count: int, arms: Collection[ArmScore], wrong: bool) -> list[str]:
@@ -235,23 +237,22 @@ def _remarks(count: int, arms: Collection[ArmScore], wrong: bool) -> list[str]:
     return said
 
 
-def _records(
-    arms: Sequence[Arm],
-    answers: Mapping[str, Mapping[str, Answer]],
-    scores: Scores,
-    questions: Sequence[Question],
-    scorer: Scorer,
-) -> Iterable[Record]:
-    mixture = next((arm.name for arm in arms if arm.kind == "mixture"), "")
-    for question in questions:
+def question_text(question: Question) -> str:
+    """A question's text; of a conversation, its last message."""
+    return question.text or str(question.conversation()[-1].content or "")
+
+
+def _records(material: Material) -> Iterable[Record]:
+    mixture, scorer = mixture_of(material.arms), material.scorer
+    for question in material.questions:
         name = question.id
-        given = {arm: found[name] for arm, found in answers.items() if name in found}
-        made = given.get(mixture)
+        given = {arm: found[name] for arm, found in material.answers.items() if name in found}
+        made = given.get(mixture.name) if mixture else None
         yield Record(
             name,
-            question.text or str(question.conversation()[-1].content or ""),
-            scorer.right(question) if scorer.column else None,
+            question_text(question),
+            scorer.right(question) if scorer and scorer.column else None,
             {arm: answer.text for arm, answer in given.items() if answer.kind is None},
-            {arm: found[name] for arm, found in scores.items() if name in found},
+            {arm: found[name] for arm, found in material.scores.items() if name in found},
             tuple(made.proposals) if made else (),
         )

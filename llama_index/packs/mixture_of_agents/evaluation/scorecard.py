@@ -105,6 +105,57 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class WinRate:
+    """How often one arm's answers are better than another's, by judges that saw both orders.
+
+    Attributes:
+        first: The arm.
+        second: The arm that it is compared with.
+        questions: How many questions have a verdict.
+        rate: The share of wins, a tie as half of one.
+        interval: Its interval.
+        controlled: The rate that equally long answers would have, by AlpacaEval 2's regression; None where there are
+            too few questions for it.
+        controlled_interval: Its interval, which counts the regression's own uncertainty.
+        length: The first arm's mean length, in characters.
+        other_length: The second arm's.
+    """
+
+    first: str
+    second: str
+    questions: int
+    rate: float
+    interval: Interval | None
+    controlled: float | None
+    controlled_interval: Interval | None
+    length: float
+    other_length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How the judges judged.
+
+    Attributes:
+        judges: Their names.
+        judgments: How many answers, or pairs of answers, they judged.
+        unread: How many of these have no readable verdict; these are missing, and never guessed.
+        flips: The share of pairs in which the order of the answers decided; each counts as a tie.
+        first_place: Of these, the share in which the first place won.
+        alpha: Krippendorff's alpha of several judges.
+        effective: How many independent judges they are worth.
+    """
+
+    judges: tuple[str, ...]
+    judgments: int
+    unread: int
+    flips: float | None
+    first_place: float | None
+    alpha: float | None
+    effective: float
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One question with every arm's answer.
 
@@ -138,6 +189,8 @@ class Evaluation:
         remarks: What a reader must know besides.
         usd: US dollars that were paid; None where a price is not known.
         stopped: Why it ended early; "" where it did not.
+        judging: How the judges judged, where LLMs scored.
+        win_rates: Each arm against the mixture, where judges compared pairs.
         records: Every question with its answers.
     """
 
@@ -149,6 +202,8 @@ class Evaluation:
     remarks: tuple[str, ...] = ()
     usd: float | None = None
     stopped: str = ""
+    judging: Judging | None = None
+    win_rates: tuple[WinRate, ...] = ()
     records: tuple[Record, ...] = field(default=(), repr=False)
 
     def arm(self, name: str) -> ArmScore:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .ceiling import Ceiling
-    from .scorecard import ArmScore, Evaluation, Interval, Pair
+    from .scorecard import ArmScore, Evaluation, Interval, Judging, Pair
 
 
 def report(evaluation: "Evaluation") -> str:
@@ -19,6 +19,8 @@ def report(evaluation: "Evaluation") -> str:
         parts.append(table(PAIR_TITLES, [pair_row(evaluation, pair) for pair in shown]))
     if evaluation.ceiling and len(evaluation.ceiling.members) > 1:
         parts.append("\n".join(ceiling_lines(evaluation, evaluation.ceiling)))
+    if evaluation.judging:
+        parts.append("\n".join(judging_lines(evaluation, evaluation.judging)))
     remarks = [f"Note: {remark}." for remark in evaluation.remarks]
     if evaluation.stopped:
         remarks.append(f"Stopped: {evaluation.stopped}.")
@@ -109,6 +111,38 @@ def ceiling_lines(evaluation: "Evaluation", ceiling: "Ceiling") -> list[str]:
         steps = " > ".join(share_words(evaluation, mean) for mean in made.layers)
         lines.append(f"Mean score layer by layer, then of the answers: {steps}.")
     return lines
+
+
+def judging_lines(evaluation: "Evaluation", judging: "Judging") -> list[str]:
+    """How the judges judged, and each arm's win rate, in sentences."""
+    lines = [
+        f"{one.first} against {one.second}: win rate {100 * one.rate:.1f} %"
+        f"{_between(one.interval)}, length-controlled "
+        + ("unknown" if one.controlled is None else f"{100 * one.controlled:.1f} %")
+        + f"{_between(one.controlled_interval)}; {one.length:,.0f} characters against {one.other_length:,.0f}."
+        for one in evaluation.win_rates
+    ]
+    lines.append(f"{judging.unread} of {judging.judgments:,} judgments could not be read.")
+    if judging.flips is not None:
+        place = (
+            ""
+            if judging.first_place is None
+            else f", to the first place in {judging.first_place:.0%}"
+        )
+        lines.append(
+            f"The order of the answers decided {judging.flips:.1%} of the pairs{place}; these are ties."
+        )
+    if len(judging.judges) > 1:
+        alpha = "unknown" if judging.alpha is None else f"{judging.alpha:.2f}"
+        lines.append(
+            f"{len(judging.judges)} judges are worth {judging.effective:.1f} independent ones "
+            f"(Krippendorff's alpha {alpha})."
+        )
+    return lines
+
+
+def _between(interval: "Interval | None") -> str:
+    return f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})" if interval else ""
 
 
 def _mean_correlation(ceiling: "Ceiling") -> str:
