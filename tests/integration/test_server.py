@@ -124,7 +124,7 @@ def test_chunks_before_the_one_with_the_usage_say_null_where_usage_was_asked_for
 
 
 def test_the_schema_has_the_packages_version(at):
-    told = httpx.get(f"{at}/openapi.json").json()["info"]["version"]
+    told = httpx.get(f"{at}/openapi.json", timeout=30).json()["info"]["version"]
     assert told == version("llama-index-packs-mixture-of-agents")
 
 

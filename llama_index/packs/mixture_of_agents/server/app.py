@@ -2,23 +2,33 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from llama_index.core.llms.llm import LLM
+from llama_index.core.storage.kvstore.types import BaseKVStore
 from starlette.exceptions import HTTPException
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
-from .chat_completions import add_chat_completions
-from .error_bodies import ErrorBody, LLMFailed, Problem, Refused, from_validation, problem_of
+from .doors import Doors, add_chat, add_messages, add_responses
+from .error_bodies import (
+    ErrorBody,
+    LLMFailed,
+    Problem,
+    Refused,
+    body_at,
+    from_validation,
+    problem_of,
+)
 from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
 from .metrics import Metrics
+from .response_store import ResponseStore
 from .served_model import Model, find
 
 MEGABYTE = 1024 * 1024
@@ -41,44 +51,57 @@ def create_app(
     body_timeout: float = 30.0,
     heartbeat: float = 5.0,
     origins: Sequence[str] = (),
+    store: BaseKVStore | Literal["memory"] | None = "memory",
 ) -> FastAPI:
-    """Make an application that serves LlamaIndex LLMs as OpenAI's API does.
+    """LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic (Messages).
 
     Args:
-        models: the LLMs by the names that clients use: mixtures, or any others. They are not changed.
-        keys: clients must send one of these as ``Authorization: Bearer KEY``; without any, no key is needed.
-        in_flight: the number of runs that may be under way at once; more are refused with 429. None for no bound.
-        largest_body: the largest body of a request, in bytes.
-        body_timeout: seconds to wait for each piece of a request's body.
-        heartbeat: seconds between comments in a stream, so that no proxy cuts it while proposers work. A run that fails
-            before the first comment has the HTTP status of its error.
-        origins: origins of web pages whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
+        models: The LLMs by the names that clients ask for. They are not changed.
+        keys: Who may ask, by ``Authorization: Bearer KEY`` or ``x-api-key``. Without keys, everybody may.
+        in_flight: The number of runs at once; further ones are refused with 429. None for no bound.
+        largest_body: The largest body of a request, in bytes.
+        body_timeout: Seconds to wait for each piece of a request's body.
+        heartbeat: Seconds between comments in a stream. A run that fails before the first one gets an error status.
+        origins: Origins of web pages whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
+        store: Keeps conversations for ``previous_response_id``: "memory", a key-value store of LlamaIndex's, or None.
 
     Raises:
         ValueError: There is no model, or a setting makes no sense.
     """
-    limits: dict[str, Any] = {"largest_body": largest_body, "body_timeout": body_timeout}
-    _check(models, keys, in_flight=in_flight, heartbeat=heartbeat, **limits)
-    served = {name: Model(name, llm) for name, llm in models.items()}
-    app, metrics = _empty_app(), Metrics()
-    app.state.runs = Runs(metrics, in_flight)  # what serves the application ends them
+    positive = {"in_flight": in_flight, "largest_body": largest_body}
+    _check(models, keys, **positive, heartbeat=heartbeat, body_timeout=body_timeout)
+    app, metrics = _bare_app(), Metrics()
     _add_error_handlers(app, metrics)
-    add_chat_completions(app, served, app.state.runs, heartbeat)
-    _add_rest(app, served, app.state.runs, metrics)
-    app.add_middleware(Guard, keys=[key.strip() for key in keys], metrics=metrics, **limits)
+    app.state.runs = Runs(metrics, in_flight)  # the server ends them when it ends
+    served = {name: Model(name, llm) for name, llm in models.items()}
+    kept = ResponseStore(None if store == "memory" else store) if store else None
+    _add_paths(app, served, metrics, Doors(served, app.state.runs, heartbeat, kept))
+    guarded: dict[str, Any] = {"keys": [key.strip() for key in keys], "largest_body": largest_body}
+    app.add_middleware(Guard, **guarded, body_timeout=body_timeout, metrics=metrics)
+    _allow(app, origins)
+    return app
+
+
+def _bare_app() -> FastAPI:
+    return FastAPI(
+        title="Mixture of Agents", version=_version(), docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False,
+        description="LlamaIndex LLMs, mixtures above all, behind the APIs of OpenAI and Anthropic.",
+    )  # fmt: skip
+
+
+def _add_paths(app: FastAPI, models: Mapping[str, Model], metrics: Metrics, doors: Doors) -> None:
+    for add in (add_chat, add_messages, add_responses):
+        add(app, doors)
+    _add_rest(app, models, app.state.runs, metrics)
+
+
+def _allow(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let the scripts of these origins ask."""
     if origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
             allow_headers=["*"], expose_headers=["x-request-id", "x-should-retry", HEADER],
         )  # fmt: skip
-    return app
-
-
-def _empty_app() -> FastAPI:
-    return FastAPI(
-        title="Mixture of Agents", version=_version(), docs_url=None, redoc_url=None, redirect_slashes=False,
-        description="LlamaIndex LLMs, mixtures above all, as an OpenAI-compatible API.",
-    )  # fmt: skip
 
 
 def _version() -> str:
@@ -136,7 +159,12 @@ def _add_rest(app: FastAPI, models: Mapping[str, Model], runs: Runs, metrics: Me
         """Counts, for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    del list_models, retrieve_model, health, ready, show_metrics
+    @app.get("/openapi.json", include_in_schema=False)
+    def show_description() -> JSONResponse:  # in a thread: the first time it takes a second
+        """This API, for tools."""
+        return JSONResponse(app.openapi())
+
+    del show_description, list_models, retrieve_model, health, ready, show_metrics
 
 
 def _card(model: Model) -> dict[str, Any]:
@@ -154,7 +182,9 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     def response(request: Request, problem: Problem) -> JSONResponse:
         if not hasattr(request.state, "run"):
             metrics.refused(problem.status)
-        return JSONResponse(problem.body, problem.status, dict(problem.headers))
+        return JSONResponse(
+            body_at(request.url.path, problem), problem.status, dict(problem.headers)
+        )
 
     async def of_run(request: Request, error: Exception) -> Response:
         return response(request, problem_of(error))

@@ -37,13 +37,14 @@ from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .answer_forms import arguments_of
+from .error_bodies import Problem
 from .served_model import Answer
 
 Reason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class ChatWriter:
     """Writes one answer in OpenAI's words.
 
     Attributes:
@@ -60,8 +61,27 @@ class Writer:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, answer: Answer) -> ChatCompletion:
-        """A whole answer."""
+    def whole(self, answer: Answer) -> bytes:
+        """A whole answer, as JSON."""
+        return written(self._completion(answer))
+
+    def begin(self) -> bytes:
+        """The first chunk of a stream."""
+        return _event(self._chunk(ChoiceDelta(role="assistant", content="")))
+
+    def piece(self, text: str) -> bytes:
+        """A piece of the answer's text."""
+        return _event(self._chunk(ChoiceDelta(content=text)))
+
+    def end(self, answer: Answer) -> bytes:
+        """The last chunks of a stream: tool calls, each of them whole, why it stopped, what was used."""
+        return b"".join(map(_event, self._end(answer))) + b"data: [DONE]\n\n"
+
+    def failed(self, problem: Problem) -> bytes:
+        """The event that ends a stream without an answer."""
+        return b"data: " + json.dumps(problem.body).encode() + b"\n\n"
+
+    def _completion(self, answer: Answer) -> ChatCompletion:
         calls: list[ChatCompletionMessageToolCallUnion] = [
             ChatCompletionMessageFunctionToolCall(
                 id=call.tool_call_id or f"call_{uuid.uuid4().hex}",
@@ -89,16 +109,7 @@ class Writer:
             **self._more(answer),
         )
 
-    def role(self) -> ChatCompletionChunk:
-        """The first chunk of a stream."""
-        return self._chunk(ChoiceDelta(role="assistant", content=""))
-
-    def piece(self, text: str) -> ChatCompletionChunk:
-        """A piece of the answer's text."""
-        return self._chunk(ChoiceDelta(content=text))
-
-    def end(self, answer: Answer) -> Iterator[ChatCompletionChunk]:
-        """The last chunks of a stream: tool calls, each of them whole, why it stopped, what was used."""
+    def _end(self, answer: Answer) -> Iterator[ChatCompletionChunk]:
         for index, call in enumerate(answer.calls):
             called = ChoiceDeltaToolCall(
                 index=index,
@@ -134,7 +145,11 @@ class Writer:
 
     def _more(self, answer: Answer) -> dict[str, Any]:
         result = answer.result
-        return {"mixture": _mixture(result, answer.cost, self.proposals)} if result else {}
+        return {"mixture": mixture_of(result, answer.cost, self.proposals)} if result else {}
+
+
+def _event(chunk: BaseModel) -> bytes:
+    return b"data: " + written(chunk) + b"\n\n"
 
 
 def written(answer: BaseModel) -> bytes:
@@ -160,7 +175,7 @@ def _usage(usage: Usage) -> CompletionUsage:
     )
 
 
-def _mixture(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, Any]:
+def mixture_of(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, Any]:
     """What a client is told of a mixture's run."""
     usd = cost.usd
     told: dict[str, Any] = {

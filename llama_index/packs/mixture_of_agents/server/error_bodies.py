@@ -98,6 +98,25 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 """The errors of a path that asks models, for the OpenAPI description."""
 
+_MESSAGES_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def body_at(path: str, problem: Problem) -> dict[str, Any]:
+    """A problem in the format of the API that a path belongs to: OpenAI's, or Anthropic's."""
+    if not path.startswith("/v1/messages"):
+        return problem.body
+    kind = _MESSAGES_TYPES.get(problem.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": problem.body["error"]["message"]}}
+
 
 class Refused(Exception):
     """A request that is not answered.

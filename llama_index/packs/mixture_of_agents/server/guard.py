@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .error_bodies import ENDING, OURS, Problem, record
+from .error_bodies import ENDING, OURS, Problem, body_at, record
 from .metrics import Metrics
 
 OPEN = frozenset({"/health", "/ready"})
@@ -50,7 +50,9 @@ class Guard:
             return
         if "run" not in scope.get("state", {}):  # a run counts itself
             self._metrics.refused(problem.status)
-        response = JSONResponse(problem.body, problem.status, dict(problem.headers))
+        response = JSONResponse(
+            body_at(scope["path"], problem), problem.status, dict(problem.headers)
+        )
         await response(scope, receive, answer)
 
     async def _let_through(
@@ -71,8 +73,9 @@ class Guard:
         return None
 
     def _problem(self, path: str, headers: Headers) -> Problem | None:
-        if self._digests and path not in OPEN and not self._knows(headers.get("authorization", "")):
-            given = "That is no key of this server" if "authorization" in headers else "No key"
+        if self._digests and path not in OPEN and not self._knows(headers):
+            brought = {"authorization", "x-api-key"} & set(headers)
+            given = "That is no key of this server" if brought else "No key"
             said = f"{given}. Send one as Authorization: Bearer KEY."
             return Problem(401, said, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "")
@@ -80,12 +83,13 @@ class Guard:
             return Problem(413, self._too_large(), "request_too_large")
         return None
 
-    def _knows(self, authorization: str) -> bool:
-        scheme, _, key = authorization.partition(" ")
-        given = _digest(key.strip())
+    def _knows(self, headers: Headers) -> bool:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        bearer = key if scheme.lower() == "bearer" else ""
+        given = [_digest(key.strip()) for key in (bearer, headers.get("x-api-key", ""))]
         # Every key is compared, each in constant time: how long it takes says nothing.
-        found = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == "bearer" and any(found)
+        found = [hmac.compare_digest(one, digest) for one in given for digest in self._digests]
+        return any(found)
 
     def _measured(self, receive: Receive) -> Receive:
         """Receives a body, unless it is too large or takes too long. Not every client says how much it will send."""

@@ -1,0 +1,244 @@
+"""The body of Anthropic's Messages API, rewritten as a chat request: https://docs.anthropic.com/en/api/messages.
+
+Only the format changes here. What a chat request allows, and what it means, is decided in chat_schema.py.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .chat_schema import ChatRequest, JsonSchema, Many, Text
+
+
+class _Open(BaseModel):
+    """Reads the fields that it names. Any other field is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class TextBlock(_Open):
+    """Text."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class Base64Source(_Open):
+    """An image in the request itself."""
+
+    type: Literal["base64"]
+    media_type: str
+    data: str
+
+
+class UrlSource(_Open):
+    """An image at an address."""
+
+    type: Literal["url"]
+    url: str
+
+
+class ImageBlock(_Open):
+    """An image."""
+
+    type: Literal["image"]
+    source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
+
+
+class ToolUseBlock(_Open):
+    """A tool that the assistant called."""
+
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class ToolResultBlock(_Open):
+    """What a tool returned."""
+
+    type: Literal["tool_result"]
+    tool_use_id: str
+    content: Text | Many[Annotated[TextBlock | ImageBlock, Field(discriminator="type")]] = ""
+    is_error: bool = False
+
+
+class ThinkingBlock(_Open):
+    """Thinking of an earlier answer. The aggregator keeps its own thinking, so it is not read."""
+
+    type: Literal["thinking", "redacted_thinking"]
+
+
+UserBlock: TypeAlias = Annotated[
+    TextBlock | ImageBlock | ToolResultBlock, Field(discriminator="type")
+]
+AssistantBlock: TypeAlias = Annotated[
+    TextBlock | ToolUseBlock | ThinkingBlock, Field(discriminator="type")
+]
+
+
+class UserTurn(_Open):
+    """What the user says, or what tools returned."""
+
+    role: Literal["user"]
+    content: Text | Many[UserBlock]
+
+
+class AssistantTurn(_Open):
+    """What the assistant said."""
+
+    role: Literal["assistant"]
+    content: Text | Many[AssistantBlock]
+
+
+class SystemTurn(_Open):
+    """An instruction in the middle of the conversation."""
+
+    role: Literal["system"]
+    content: Text | Many[TextBlock]
+
+
+class Tool(_Open):
+    """A tool of the client's. Anthropic's own server tools have another ``type`` and are refused."""
+
+    type: Literal["custom"] | None = None
+    name: str
+    description: str | None = None
+    input_schema: JsonSchema
+
+
+class ToolChoice(_Open):
+    """Whether and how tools are called."""
+
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool = False
+
+
+class TokensRequest(_Open):
+    """The body of ``/v1/messages/count_tokens``. ``model_extra`` holds the fields that it does not name."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    model: str
+    messages: Annotated[
+        Many[Annotated[UserTurn | AssistantTurn | SystemTurn, Field(discriminator="role")]],
+        Field(min_length=1),
+    ]
+    system: Text | Many[TextBlock] | None = None
+    tools: Many[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+
+
+class MessagesRequest(TokensRequest):
+    """The body of ``/v1/messages``; ``mixture`` is ours."""
+
+    max_tokens: Annotated[int, Field(ge=1)]
+    stream: bool | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    stop_sequences: Many[str] | None = None
+    mixture: dict[str, Any] | None = None
+
+
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+
+
+def chat_of(asked: TokensRequest) -> ChatRequest:
+    """The same request in OpenAI's format.
+
+    Raises:
+        ValidationError: A chat request does not allow it.
+    """
+    body: dict[str, Any] = {"model": asked.model, "messages": [*_messages(asked)]}
+    if asked.tools:
+        body["tools"] = [_tool(tool) for tool in asked.tools]
+        if choice := asked.tool_choice:
+            named = {"type": "function", "function": {"name": choice.name}}
+            body["tool_choice"] = _CHOICES.get(choice.type, named)
+            if choice.disable_parallel_tool_use:
+                body["parallel_tool_calls"] = False
+    if isinstance(asked, MessagesRequest):
+        settings = {
+            "max_tokens": asked.max_tokens,
+            "stream": asked.stream,
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "stop": asked.stop_sequences,
+            "mixture": asked.mixture,
+        }
+        body |= {name: value for name, value in settings.items() if value is not None}
+    return ChatRequest.model_validate(body)
+
+
+def _messages(asked: TokensRequest) -> Iterator[dict[str, Any]]:
+    if asked.system:
+        yield {"role": "system", "content": _text(asked.system)}
+    for turn in asked.messages:
+        if isinstance(turn, UserTurn):
+            yield from _user(turn.content)
+        elif isinstance(turn, AssistantTurn):
+            yield _assistant(turn.content)
+        else:
+            yield {"role": "system", "content": _text(turn.content)}
+
+
+def _user(content: str | Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Tool results become messages of their own, ahead of the rest. A tool message holds text, so images follow it."""
+    if isinstance(content, str):
+        yield {"role": "user", "content": content}
+        return
+    parts: list[dict[str, Any]] = []
+    for block in content:
+        if isinstance(block, ToolResultBlock):
+            inner = [] if isinstance(block.content, str) else block.content
+            yield {
+                "role": "tool",
+                "tool_call_id": block.tool_use_id,
+                "content": block.content if isinstance(block.content, str) else _text(inner),
+            }
+            parts += [_part(one) for one in inner if isinstance(one, ImageBlock)]
+        else:
+            parts.append(_part(block))
+    if parts:
+        yield {"role": "user", "content": parts}
+
+
+def _part(block: TextBlock | ImageBlock) -> dict[str, Any]:
+    if isinstance(block, TextBlock):
+        return {"type": "text", "text": block.text}
+    source = block.source
+    inline = isinstance(source, Base64Source)
+    url = f"data:{source.media_type};base64,{source.data}" if inline else source.url
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _assistant(content: str | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(content, str):
+        return {"role": "assistant", "content": content}
+    calls = [_call(block) for block in content if isinstance(block, ToolUseBlock)]
+    said = {"role": "assistant", "content": _text(content)}
+    return {**said, "tool_calls": calls} if calls else said
+
+
+def _call(block: ToolUseBlock) -> dict[str, Any]:
+    arguments = json.dumps(block.input, ensure_ascii=False)
+    return {
+        "id": block.id,
+        "type": "function",
+        "function": {"name": block.name, "arguments": arguments},
+    }
+
+
+def _text(content: str | Sequence[Any]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(block.text for block in content if isinstance(block, TextBlock))
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    described = {"description": tool.description} if tool.description else {}
+    function = {"name": tool.name, **described, "parameters": tool.input_schema}
+    return {"type": "function", "function": function}

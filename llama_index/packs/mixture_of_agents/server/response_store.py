@@ -1,0 +1,66 @@
+"""Conversations that a later request continues from: what ``previous_response_id`` names."""
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+from llama_index.core.storage.kvstore.types import BaseKVStore
+
+from .error_bodies import Problem, Refused
+from .responses_request import Messages
+
+MOST = 1000
+LARGEST = 64 * 1024 * 1024
+"""Bytes."""
+_COLLECTION = "moa_responses"
+
+
+class ResponseStore:
+    """Keeps the messages up to each answer. The oldest are dropped when there is no more room.
+
+    Args:
+        disk: A key-value store of LlamaIndex's that keeps them over a restart. None keeps them in memory.
+        most: The number of conversations kept in memory.
+        largest: The bytes kept in memory, all conversations together.
+    """
+
+    def __init__(
+        self, disk: BaseKVStore | None = None, most: int = MOST, largest: int = LARGEST
+    ) -> None:
+        self._disk: Any = disk  # its methods are typed with bare dicts
+        self._most, self._largest = most, largest
+        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._size = 0
+
+    async def get(self, name: str | None) -> Messages:
+        """The messages up to an answer.
+
+        Args:
+            name: The answer's id; None begins a conversation.
+
+        Raises:
+            Refused: There is no such answer, or not any more.
+        """
+        if name is None:
+            return []
+        if self._disk:
+            found: Any = await self._disk.aget(name, _COLLECTION)
+            text = found["messages"] if found else None
+        else:
+            text = self._kept.get(name)
+        if text is None:
+            said = f"previous_response_id: there is no response {name!r}, or it is no longer kept; send the conversation"
+            raise Refused(Problem(400, said, "previous_response_not_found", "previous_response_id"))
+        return json.loads(text)
+
+    async def put(self, name: str, messages: Messages) -> None:
+        """Keep the messages up to an answer, that answer among them."""
+        text = json.dumps(messages)
+        if self._disk:
+            await self._disk.aput(name, {"messages": text}, _COLLECTION)
+            return
+        self._kept[name] = text
+        self._size += len(text)
+        while self._kept and (len(self._kept) > self._most or self._size > self._largest):
+            _, dropped = self._kept.popitem(last=False)
+            self._size -= len(dropped)
