@@ -50,7 +50,6 @@ TESTED_BY = {
     "_engine/references": "fitting",
     "_messages/digests": "cache",
     "_messages/tokens": "fitting",
-    "_providers/batch_wire": "batch_api",
     "_providers/characters": "streams",
     "_providers/connections": "clients",
     "_providers/descriptions": "config",

@@ -1,4 +1,4 @@
-"""A batch's ids on disk, and a lock on its file."""
+"""Ids on disk, and a lock on a file."""
 
 import os
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Ids:
-    """Ids with a value for each, in a temporary file that is gone with this object."""
+    """Ids with a value for each, in a temporary file that is deleted with this object."""
 
     def __init__(self) -> None:
         # "" is a temporary file; one thread at a time uses it, but not always the same one
@@ -17,22 +17,22 @@ class Ids:
         self._base.execute("BEGIN")
 
     def get(self, name: str) -> Any:
-        """The value of an id; None where it is not known."""
+        """The value of an id; None if it is unknown."""
         asked = "SELECT value FROM ids WHERE id = ?"
         found = self._base.execute(asked, (_key(name),)).fetchone()
         return found[0] if found else None
 
     def add(self, name: str, value: Any) -> bool:
-        """Keep an id's value; False, and nothing else, where it is known already."""
+        """Store an id with its value. If the id is known, change nothing and return False."""
         asked = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
         return self._base.execute(asked, (_key(name), value)).rowcount == 1
 
     def put(self, name: str, value: Any) -> None:
-        """Keep an id's value instead of the one before."""
+        """Store an id with its value, in place of an earlier one."""
         self._base.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (_key(name), value))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Delete the file."""
         self._base.close()
 
 
@@ -43,10 +43,10 @@ def _key(name: str) -> bytes:
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR = 2**62  # what is locked cannot be read by others there, so it is none of the file's bytes
+    _FAR = 2**62  # a locked byte cannot be read there, so one behind the end of the file is locked
 
     def lock(file: int) -> bool:
-        """Lock an open file; False where another process holds it."""
+        """Lock an open file; False if another process holds the lock."""
         try:
             os.lseek(file, _FAR, os.SEEK_SET)
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -57,7 +57,7 @@ else:
     import fcntl
 
     def lock(file: int) -> bool:
-        """Lock an open file; False where another process holds it."""
+        """Lock an open file; False if another process holds the lock."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

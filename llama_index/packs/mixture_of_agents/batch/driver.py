@@ -182,21 +182,19 @@ async def _go_through(items: Iterable[object]) -> None:
 
 
 _NO_MATTER = NO_SETTINGS | {"budget", "call", "deadline", "limits", "name", "prices", "reserve"}
-"""Settings that decide whether and when there is an answer, and not which: a batch may go on with others."""
+"""Settings that decide whether and when there is an answer, but not which one: they may change between two runs."""
 
 
 def fingerprint(llm: LLM) -> str:
-    """An LLM in words, a mixture by its agents; and a hash of the settings that decide how they answer."""
+    """An LLM in words, and a hash of the settings that decide how it answers."""
     if isinstance(llm, MixtureOfAgents):
         words = repr(llm.recipe)
         try:
-            said = to_data(llm.recipe)
-        except (
-            ConfigError
-        ):  # an LLM class that is none of LlamaIndex's, whose settings nobody knows
+            data = to_data(llm.recipe)
+        except ConfigError:  # the settings of a class that is not LlamaIndex's are unknown
             return words
     else:
         words = f"{llm.class_name()} {model_name(llm)}"
-        said = {"address": address(llm), **settings_of(llm)}
-    matters = {name: value for name, value in said.items() if name not in _NO_MATTER}
+        data = {"address": address(llm), **settings_of(llm)}
+    matters = {name: value for name, value in data.items() if name not in _NO_MATTER}
     return f"{words} {digest(matters)[:8]}"

@@ -134,11 +134,11 @@ def _hand_over(
 
 
 _A_FEW = 256
-"""How many are read until others on the event loop have their turn."""
+"""How many items are read before other tasks have their turn."""
 
 
 async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """What an iterator gives at once, while others on this event loop have their turn now and then."""
+    """The items of an iterator that never waits. Other tasks have their turn now and then."""
     for number, item in enumerate(items):
         if number % _A_FEW == 0:
             await asyncio.sleep(0)
@@ -146,10 +146,10 @@ async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
 
 
 async def as_they_come(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """What an iterator gives that may wait for each, which it does in a thread of its own.
+    """The items of an iterator that may wait. It is read in a thread of its own.
 
-    No item is read before it is asked for. All are in one thread, since what an iterator holds may be bound to the
-    first that uses it, as a connection of sqlite3 is. A thread that waits when this is closed is left to itself.
+    No item is read before it is asked for. All are read in one thread, since an iterator may hold something that is bound
+    to its thread, as a connection of sqlite3 is. A thread that still waits when this is closed is abandoned.
     """
     wanted, over = threading.Semaphore(0), False
 

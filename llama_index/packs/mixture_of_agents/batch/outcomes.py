@@ -1,4 +1,4 @@
-"""What became of a question, and of the whole batch."""
+"""The outcome of a question, and of the whole batch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,27 +31,27 @@ COLUMNS = {
     "proposals": "string",
     "calls": "string",
 }
-"""The columns of answers in Parquet, and their Arrow types; what is no text or number is there as JSON."""
+"""The columns of answers in Parquet, and their Arrow types; lists and objects are JSON there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a question.
+    """The outcome of a question: an answer, or a failure.
 
     Attributes:
-        question: the question.
-        text: the answer; "" where there is none.
-        model: who wrote it: a model, or an agent of a mixture.
-        finish_reason: the provider's word for why it stopped; "" where it gave none.
-        degraded: why it is less than a mixture's recipe asked for; empty when it is whole.
-        usage: tokens and requests, of a mixture those of all its calls.
+        question: The question.
+        text: The answer; "" for a failure.
+        model: The model that wrote it; of a mixture, the agent.
+        finish_reason: The provider's word for why it stopped; "" if it gave none.
+        degraded: Why the answer is less than a mixture's recipe asked for; empty if it is whole.
+        usage: Tokens and requests; of a mixture, those of all its calls.
         cost: US dollars, or that they are unknown.
-        seconds: how long it took.
-        kind: what went wrong, where there is no answer.
-        error: that in words, without secrets; "" where there is an answer.
-        proposals: a mixture's proposals (``layer``, ``agent``, ``text``), where they were asked for.
-        calls: a mixture's calls, where they were asked for: ``layer``, ``agent``, ``role``, ``model``, tokens,
-            ``cost_usd``, ``seconds``, ``cached``. A call that the cache answered has the numbers of when it was made.
+        seconds: How long it took.
+        kind: The kind of failure; None for an answer.
+        error: The failure in words, without secrets; "" for an answer.
+        proposals: A mixture's proposals (``layer``, ``agent``, ``text``), if they were asked for.
+        calls: A mixture's calls, if they were asked for: ``layer``, ``agent``, ``role``, ``model``, tokens, ``cost_usd``,
+            ``seconds``, ``cached``. A call that the cache answered has the numbers of when it was made.
     """
 
     question: Question
@@ -68,7 +68,7 @@ class Answer:
     calls: Sequence[Mapping[str, Any]] = ()
 
     def row(self) -> dict[str, Any]:
-        """It as plain JSON data, an object of a file of answers."""
+        """The outcome as plain JSON data, as a file of answers holds it."""
         asked, usage = self.question, self.usage
         row: dict[str, Any] = {"id": asked.id}
         row |= {"messages": asked.messages} if asked.messages else {"question": asked.text}
@@ -92,7 +92,7 @@ class Answer:
         row = self.row()
         try:
             return json.dumps(row, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError:  # a model may say half a character
+        except UnicodeEncodeError:  # half a character, from a model
             return json.dumps(row, default=str).encode()
 
 
@@ -116,10 +116,10 @@ class OpenBatch:
 
 
 def answer_of(row: Mapping[str, Any]) -> Answer:
-    """The answer that a row tells of.
+    """Read an outcome from a row of a file of answers.
 
     Raises:
-        ValueError: it is no row of a file of answers.
+        ValueError: The object is not such a row.
     """
     try:
         asked = Question(
@@ -162,21 +162,21 @@ def _cost(usd: float | None, estimated: bool) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far a batch is, or what came of it. ``print`` it.
+    """The state of a batch, or its outcome; ``print`` it.
 
     Attributes:
-        total: how many questions there are; None where that cannot be known before they are read.
-        skipped: how many of them had their answers already.
-        answered: how many got an answer now.
-        failed: how many got none now.
-        degraded: how many of the answers are less than a mixture's recipe asked for.
-        usage: tokens and requests, now.
-        cost: US dollars, now, or that they are unknown.
-        spent: US dollars of the whole batch, with what it spent before it was stopped and went on.
-        seconds: how long it took, now.
-        stopped: why it ended before the last question; "" where it did not.
-        batches: the batches that are open at providers.
-        mended: bytes that a failure of the machine had left of an answer, and that were cut off.
+        total: The number of questions; None if they are read one by one.
+        skipped: Questions that were answered in an earlier run.
+        answered: Questions that were answered in this run.
+        failed: Questions that failed in this run.
+        degraded: Answers of this run that are less than a mixture's recipe asked for.
+        usage: Tokens and requests of this run.
+        cost: US dollars of this run, or that they are unknown.
+        spent: US dollars of all runs of this batch.
+        seconds: How long this run has taken.
+        stopped: Why it ended before the last question; "" if it did not.
+        mended: Bytes of an unfinished row that were cut off: the machine had failed while it was written.
+        batches: The batches that are open at providers.
     """
 
     total: int | None = None
@@ -194,7 +194,7 @@ class Report:
 
     @property
     def questions_per_second(self) -> float:
-        """How many questions a second were asked and came to an end."""
+        """How many questions a second ended, in an answer or a failure."""
         return (self.answered + self.failed) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:

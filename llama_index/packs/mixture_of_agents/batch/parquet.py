@@ -12,12 +12,12 @@ _AT_ONCE = 1024
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, some at a time.
+    """The rows of a file, read in blocks.
 
     Raises:
-        BatchError: it is no Parquet file.
+        BatchError: It is no Parquet file.
         ImportError: pyarrow is not installed.
-        OSError: it cannot be read.
+        OSError: It cannot be read.
     """
     pq = _pyarrow("parquet")
     with path.open("rb") as file:
@@ -32,20 +32,20 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def write_rows(
     path: Path, rows: Iterable[dict[str, Any]], columns: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Write rows to a file, which is there when it is whole.
+    """Write rows to a file, which appears once it is complete.
 
     Args:
-        path: the file.
-        rows: the rows.
-        columns: each column's name and Arrow type ("string", "double", ...); what is no text becomes JSON in a
-            "string" column.
+        path: The file.
+        rows: The rows.
+        columns: Each column's name and Arrow type ("string", "double", ...). In a "string" column, anything but a text
+            becomes JSON.
 
     Yields:
-        Each row, when it is written, so that others may have their turn.
+        Each row once it is written, so that the caller can give other tasks their turn.
 
     Raises:
         ImportError: pyarrow is not installed.
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     pa, pq = _pyarrow(""), _pyarrow("parquet")
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
@@ -53,10 +53,10 @@ def write_rows(
     try:
         with pq.ParquetWriter(unfinished, schema) as writer:
             for some in _in_batches(rows):
-                told = [
-                    {name: _told(row.get(name), columns[name]) for name in columns} for row in some
+                cells = [
+                    {name: _cell(row.get(name), columns[name]) for name in columns} for row in some
                 ]
-                writer.write_table(pa.Table.from_pylist(told, schema))
+                writer.write_table(pa.Table.from_pylist(cells, schema))
                 yield from some
         unfinished.replace(path)
     finally:
@@ -74,19 +74,19 @@ def _in_batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
         yield some
 
 
-def _told(value: Any, kind: str) -> Any:
+def _cell(value: Any, kind: str) -> Any:
     if kind != "string" or value is None:
         return value
     text: str = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # a model may say half a character, which no column of texts can hold
+    # half a character, from a model, fits into no column of texts
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def require_pyarrow() -> None:
-    """See that Parquet can be read and written.
+    """Check that pyarrow is installed.
 
     Raises:
-        ImportError: pyarrow is not installed; the message says what to do.
+        ImportError: It is not; the message says what to do.
     """
     _pyarrow("parquet")
 

@@ -51,17 +51,17 @@ class Question:
             BatchError: The messages are not in OpenAI's format.
         """
         try:
-            asked = [message_of(one) for one in self.messages] or [_said("user", self.text)]
+            asked = [message_of(one) for one in self.messages] or [_message("user", self.text)]
         except ValueError as error:
             raise BatchError(str(error)) from None
         before = self.system or ("" if asked[0].role == MessageRole.SYSTEM else system)
-        return [_said("system", before), *asked] if before else asked
+        return [_message("system", before), *asked] if before else asked
 
     def digest(self) -> bytes:
         """Eight bytes that change when the question changes."""
         text = "" if self.messages else self.text
-        said = json.dumps([text, self.system, self.messages], sort_keys=True, default=str)
-        return hashlib.blake2b(said.encode(), digest_size=8).digest()
+        content = json.dumps([text, self.system, self.messages], sort_keys=True, default=str)
+        return hashlib.blake2b(content.encode(), digest_size=8).digest()
 
 
 def question_of(record: Any, number: int) -> Question:
@@ -118,7 +118,7 @@ def _text(name: str, value: Any) -> str:
     return value or ""
 
 
-def _said(role: str, content: str) -> ChatMessage:
+def _message(role: str, content: str) -> ChatMessage:
     return ChatMessage(role=MessageRole(role), blocks=[TextBlock(text=content)])
 
 

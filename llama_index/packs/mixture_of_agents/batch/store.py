@@ -1,15 +1,15 @@
-"""The files of a batch: its answers, what failed, and what it is a batch of.
+"""The files of a batch: answers, failures, and a description of the mixture.
 
 ::
 
-    answers.jsonl          a row for each question that has its answer, never two for one
-    answers.failed.jsonl   a row for each question that failed when it was last asked; not there where none did
-    answers.batch.json     which mixture the answers are of, and what failures have cost whose rows are gone
+    answers.jsonl          one row for each answered question
+    answers.failed.jsonl   one row for each question that failed when it was last asked; absent if none did
+    answers.batch.json     the mixture that answers, and the cost of failures whose rows are deleted
     answers.batches.db     what was handed to providers' batch APIs; there until the run ends
 
-A row is one write, made as soon as there is an answer: whoever ends this process loses no row. What was written is
-forced to the disk, which keeps it when the power fails, with the first row that comes a second after the last time, and
-in the end. Rows of failures that are over - their question was answered, or failed again - go when the batch ends.
+A row is one write, made as soon as there is an answer: no row is lost when the process is killed. Rows are forced to
+the disk at most once a second, and at the end, so that a power failure loses one second. Rows of failures whose question
+was answered later, or failed again, are deleted when the batch ends.
 """
 
 import json
@@ -35,20 +35,20 @@ _FORCED_EVERY = 1.0
 
 
 class Store:
-    """The files of a batch, open for more. A context manager; entering it locks them.
+    """The files of a batch, open for writing. A context manager; entering it locks them.
 
     Args:
-        out: the file of the answers: ``.jsonl``, or ``.parquet``, which is made of a ``.jsonl`` beside it in the end.
-        fingerprint: what the answers are of, in words; a batch goes on only with the same.
+        out: The file of the answers: ``.jsonl``; or ``.parquet``, which is made at the end from a ``.jsonl`` beside it.
+        fingerprint: The mixture in words; a batch goes on only with the same one.
 
     Attributes:
-        path: the file of the rows.
-        failures: the file of the rows that failed.
-        batches: the file of what was handed to providers' batch APIs.
-        rows: how many answers there were before.
-        dearest: US dollars of the dearest of them, and of the failures.
-        spent: US dollars that were spent before, on failures too.
-        mended: bytes of a row that was cut off, and is gone.
+        path: The file of the answers' rows.
+        failures: The file of the failures' rows.
+        batches: The file of what was handed to providers' batch APIs.
+        rows: How many answers earlier runs have written.
+        dearest: US dollars of the dearest question so far, failures included.
+        spent: US dollars of earlier runs, failures included.
+        mended: Bytes of an unfinished row that were cut off.
     """
 
     def __init__(self, out: str | Path, fingerprint: str) -> None:
@@ -61,7 +61,7 @@ class Store:
         self.failures = self.out.with_suffix(".failed.jsonl")
         self.batches = self.out.with_suffix(".batches.db")
         self.rows, self.dearest, self.spent, self.mended = 0, Decimal(0), Cost(), 0
-        self._told, self._fingerprint = self.out.with_suffix(".batch.json"), fingerprint
+        self._description, self._fingerprint = self.out.with_suffix(".batch.json"), fingerprint
         self._tidied = self.failures.with_name(f"{self.failures.name}.part")
         self._gone = Cost()  # what failures have cost whose rows are gone
         self._answered, self._forced = Ids(), time.monotonic()
@@ -72,7 +72,7 @@ class Store:
             self._keep_from_others()
             self._file = _opened(self.path)
             self._lock()
-            self._hear_what_was_told()
+            self._read_description()
         except BaseException:
             self.__exit__()
             raise
@@ -88,15 +88,15 @@ class Store:
         self._answered.close()
 
     def is_made_of(self, path: Path) -> bool:
-        """Whether a file is one of these."""
-        own = (self.out, self.path, self.failures, self._told)
+        """Whether a path is one of these files."""
+        own = (self.out, self.path, self.failures, self._description)
         return path.exists() and any(one.exists() and one.samefile(path) for one in own)
 
     def read(self) -> Iterator[Answer]:
-        """The answers and failures that are there, to be gone through once, before anything else is done.
+        """The answers and failures of earlier runs. Must be read to the end once, before any other method is called.
 
         Raises:
-            BatchError: something else is there; the message says in which line.
+            BatchError: The files hold something else; the message says in which line.
         """
         self.spent = self._gone
         for answer in self._rows(self.path, mend=True):
@@ -114,10 +114,10 @@ class Store:
         self.dearest = max(self.dearest, cost.at_least)
 
     def has(self, question: Question) -> bool:
-        """Whether a question has its answer.
+        """Whether a question is answered.
 
         Raises:
-            BatchError: one of its id has, but was another question.
+            BatchError: Another question with the same id is answered.
         """
         known = self._answered.get(question.id)
         if known is not None and known != question.digest():
@@ -129,10 +129,10 @@ class Store:
         return known is not None
 
     def add(self, answer: Answer) -> None:
-        """Write an answer, or a failure, down.
+        """Write an answer or a failure.
 
         Raises:
-            OSError: it cannot be written; what was written before is as it was.
+            OSError: It cannot be written; what was written before is unchanged.
         """
         if answer.kind is None:
             _append(self._file, self.path, answer)
@@ -145,13 +145,13 @@ class Store:
             self._force()
 
     def finish(self) -> Iterator[object]:
-        """Force all to the disk, tidy up, and make the Parquet file where one is wanted. Nothing is added any more.
+        """Force everything to the disk, delete outdated failures, and make the Parquet file. Call it last.
 
         Yields:
-            Each row that is seen to, for others to have their turn.
+            Each row that was dealt with, so that the caller can give other tasks their turn.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: A file cannot be written.
         """
         self._force()
         if self.failures.exists():
@@ -166,7 +166,7 @@ class Store:
         self._forced = time.monotonic()
 
     def _keep_from_others(self) -> None:
-        if self.out != self.path and self.out.exists() and not self._told.exists():
+        if self.out != self.path and self.out.exists() and not self._description.exists():
             raise BatchError(self._of_something_else(self.out))
 
     def _lock(self) -> None:
@@ -179,28 +179,30 @@ class Store:
             raise BatchError(f"{self.path}: {problem}")
 
     def _of_something_else(self, path: Path) -> str:
-        problem = f"it holds something already, and no {self._told.name} says of what"
+        problem = f"it holds something already, and no {self._description.name} says of what"
         return f"{path}: {problem}; name another file for the answers"
 
-    def _hear_what_was_told(self) -> None:
-        """Hear what the file beside the answers says; it is written where there is none.
+    def _read_description(self) -> None:
+        """Read the description beside the answers, or write it if there is none.
 
         Raises:
-            BatchError: these are answers of another mixture, or no answers at all.
+            BatchError: These are answers of another mixture, or no answers at all.
         """
         empty = not os.fstat(self._file).st_size and not self.failures.exists()
-        if not self._told.exists():
+        if not self._description.exists():
             if not empty:
                 raise BatchError(self._of_something_else(self.path))
-            self._tell()
+            self._describe()
         try:
-            said = json.loads(self._told.read_text("utf-8"))
-            theirs, gone = said["answers_of"], said["failures_cost"]
+            found = json.loads(self._description.read_text("utf-8"))
+            theirs, gone = found["answers_of"], found["failures_cost"]
             self._gone = Cost(Decimal(gone["usd"]), tuple(gone["unpriced"]))
         except (ValueError, KeyError, TypeError, ArithmeticError):
-            raise BatchError(f"{self._told}: this is no file of a batch; name another") from None
+            raise BatchError(
+                f"{self._description}: this is no file of a batch; name another"
+            ) from None
         if theirs == self._fingerprint:
-            if said.get("tidied"):
+            if found.get("tidied"):
                 self._put_in_place()
             return
         if not empty:
@@ -209,24 +211,24 @@ class Store:
             remedy = "To go on, ask the same as before; or name another file for these answers."
             raise BatchError(f"{self.path}: {problem}.\n{both}\n{remedy}")
         self._gone = Cost()
-        self._tell()
+        self._describe()
 
-    def _tell(self, *, tidied: bool = False) -> None:
+    def _describe(self, *, tidied: bool = False) -> None:
         cost = {"usd": str(self._gone.at_least), "unpriced": self._gone.unpriced}
-        said = {"format": _FORMAT, "answers_of": self._fingerprint, "failures_cost": cost}
-        said |= {"tidied": True} if tidied else {}
-        unfinished = self._told.with_name(f"{self._told.name}.part")
+        text = {"format": _FORMAT, "answers_of": self._fingerprint, "failures_cost": cost}
+        text |= {"tidied": True} if tidied else {}
+        unfinished = self._description.with_name(f"{self._description.name}.part")
         with unfinished.open("w", encoding="utf-8") as file:
-            file.write(f"{json.dumps(said, indent=2)}\n")
+            file.write(f"{json.dumps(text, indent=2)}\n")
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(self._told)
+        unfinished.replace(self._description)
 
     def _tidy(self) -> Iterator[Answer]:
-        """Keep the last failure of each question that has no answer; of the others, what they cost.
+        """Keep the last failure of each question without an answer; of the others, keep the cost alone.
 
-        Each failure's cost is counted once, whenever this process ends: a file that is told of is put in place when
-        the batch goes on, and one that is not is as good as not there.
+        Each failure's cost counts once, whenever this process is killed: the tidied file replaces the old one only
+        once the description says so, and if the process is killed in between, the next run replaces it.
         """
         if self._failed >= 0:  # Windows replaces no file that is open
             os.close(self._failed)
@@ -246,18 +248,18 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         self._gone = gone
-        self._tell(tidied=True)
+        self._describe(tidied=True)
         self._put_in_place()
 
     def _put_in_place(self) -> None:
-        with suppress(FileNotFoundError):  # it was put there, and then the process was ended
+        with suppress(FileNotFoundError):  # the process was killed after this step
             self._tidied.replace(self.failures)
         if self.failures.exists() and not self.failures.stat().st_size:
             self.failures.unlink()
-        self._tell()
+        self._describe()
 
     def _rows(self, path: Path, *, mend: bool = False) -> Iterator[Answer]:
-        """The rows of a file. What a failure of the machine has left of the last one is cut away."""
+        """The rows of a file. With ``mend``, an unfinished last row is cut off."""
         place, whole = 0, True
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -273,7 +275,7 @@ class Store:
                     return
                 place += len(line)
                 yield answer
-        if mend and not whole:  # the last one lacks nothing but its end
+        if mend and not whole:  # only the line end is missing
             with path.open("ab") as more:
                 more.write(b"\n")
 
