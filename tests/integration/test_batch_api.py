@@ -88,7 +88,7 @@ async def test_what_expired_is_asked_again_alone(providers, tmp_path):
     providers.configure("gpt-4.1", echo=True, batch_seconds=2 * DAY)
     llm, out = providers.openai("gpt-4.1"), tmp_path / "answers.jsonl"
     running = asyncio.create_task(arun_batch(llm, QUESTIONS, out, **BY_BATCHES))
-    await providers.await_for("batches", closed=2, timeout=30)  # the file, and its batch
+    await providers.await_for("batches", closed=3, timeout=30)  # a list, a file, its batch
     await asyncio.to_thread(providers.advance, DAY)
     providers.configure("gpt-4.1", echo=True)
     assert (await running).answered == 8
@@ -143,7 +143,7 @@ def test_a_batch_that_is_refused_for_what_is_enqueued_waits(providers, tmp_path)
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_batch_api_that_is_down_is_waited_for(providers, tmp_path, status):
-    providers.configure("batches", script=[failure(status), *[failure(500)] * 2])
+    providers.configure("batches", script=[failure(status)] * 3)
     llm = providers.openai("gpt-4.1")
     assert run_batch(llm, ["Why?"], tmp_path / "answers.jsonl", **BY_BATCHES).answered == 1
     assert len(chats(providers)) == 1
@@ -153,7 +153,7 @@ async def test_a_batch_that_the_provider_has_lost_is_asked_again(providers, tmp_
     providers.configure("gpt-4.1", echo=True, batch_seconds=DAY)
     llm, out = providers.openai("gpt-4.1"), tmp_path / "answers.jsonl"
     running = asyncio.create_task(arun_batch(llm, QUESTIONS, out, **BY_BATCHES))
-    await providers.await_for("batches", closed=2, timeout=30)  # the file, and its batch
+    await providers.await_for("batches", closed=3, timeout=30)  # a list, a file, its batch
     providers.forget_batch("batch-1")
     providers.configure("gpt-4.1", echo=True)
     assert (await running).answered == 8
@@ -169,11 +169,27 @@ def test_a_wrong_key_is_told_as_ever(providers, tmp_path):
     assert providers.batches() == []
 
 
-def test_a_server_without_a_batch_api_is_asked_directly(providers, tmp_path):
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_a_batch_api_is_asked_directly_at_the_usual_price(
+    providers, tmp_path, status
+):
+    providers.configure("batches", script=[failure(status)])
+    report = run_batch(of_two(providers), QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES)
+    asked = Counter((record.model, bool(record.batch)) for record in chats(providers))
+    assert asked == {
+        ("gpt-4.1-mini", False): 8,
+        ("gpt-4.1", False): 8,
+        ("mistral-small-latest", True): 8,
+    }
+    direct = run_batch(of_two(providers), QUESTIONS, tmp_path / "direct.jsonl")
+    assert direct.cost.at_least / 2 < report.cost.at_least < direct.cost.at_least
+
+
+def test_where_no_server_has_a_batch_api_nothing_is_asked(providers, tmp_path):
     providers.configure("batches", script=[failure(404)])
-    llm = providers.openai("gpt-4.1")
-    assert run_batch(llm, QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES).answered == 8
-    assert [record.batch for record in chats(providers)] == [""] * 8
+    with pytest.raises(BatchError, match=r"no provider of gpt-4\.1 has a batch API"):
+        run_batch(providers.openai("gpt-4.1"), QUESTIONS, tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert chats(providers) == []
 
 
 def test_an_llm_without_a_batch_api_is_asked_directly_in_the_same_run(providers, tmp_path):

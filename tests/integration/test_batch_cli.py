@@ -249,10 +249,10 @@ def test_estimate_says_both_prices(folder):
     assert float(found[1][1]) == pytest.approx(float(found[0][1]) / 2, rel=0.05)
 
 
-# The requests to the batch API are: a file, a batch, a look at it, its answers; and these for the aggregator. Each is
-# held before it is carried out, or (1) before its answer is sent.
+# The requests to the batch API are: a list of batches; a file, a batch, a look at it, its answers; and these four for the
+# aggregator. Each is held before it is carried out, or (1) before its answer is sent.
 @pytest.mark.parametrize(
-    ("moment", "after"), [(0, 0), (1, 0), (1, 1), (2, 1), (3, 0), (3, 1), (5, 1), (7, 0), (7, 1)]
+    ("moment", "after"), [(1, 0), (2, 0), (2, 1), (3, 1), (4, 0), (4, 1), (6, 1), (8, 0), (8, 1)]
 )
 def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
     folder, providers, moment, after
@@ -275,7 +275,7 @@ def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
 def test_after_ctrl_c_it_says_that_batches_go_on(folder, providers):
     providers.configure("gpt-4.1-mini", batch_seconds=100, reply="An answer.")
     first = folder.start("--via", "batch-api")
-    providers.wait_for("batches", closed=3, timeout=30)
+    providers.wait_for("batches", closed=4, timeout=30)
     os.kill(first.pid, signal.SIGINT)
     first.join()
     assert first.exitcode == 130

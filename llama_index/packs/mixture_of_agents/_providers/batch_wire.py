@@ -162,6 +162,10 @@ class BatchAPI(Protocol):
     most_bytes: ClassVar[int]
     """Bytes that a file of requests may have."""
 
+    async def is_offered(self, llm: LLM) -> bool:
+        """Whether the server that an LLM asks has the API; True if that cannot be found out now."""
+        ...
+
     def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
         """A copy of an LLM that hands its requests over."""
         ...

@@ -21,6 +21,11 @@ class MistralBatches:
     most_requests: ClassVar[int] = 50_000
     most_bytes: ClassVar[int] = 100_000_000
 
+    async def is_offered(self, llm: LLM) -> bool:
+        """Mistral has it."""
+        del llm
+        return True
+
     def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
         copy: Any = llm.model_copy()
         own = copy._client.sdk_configuration  # noqa: SLF001

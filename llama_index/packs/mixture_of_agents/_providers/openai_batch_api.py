@@ -22,6 +22,23 @@ class OpenAIBatches:
     most_requests: ClassVar[int] = 50_000
     most_bytes: ClassVar[int] = 100_000_000
 
+    async def is_offered(self, llm: LLM) -> bool:
+        """Ask the server for its batches: LLMs of OpenAI's class may ask any server that speaks OpenAI's language."""
+        from openai import APIStatusError, AsyncOpenAI, OpenAIError
+
+        known: Any = llm
+        settings: Any = known._get_credential_kwargs(is_async=True)  # noqa: SLF001
+        async with httpx.AsyncClient(follow_redirects=True) as http:
+            own: Any = {"http_client": http, "max_retries": 0, "timeout": 30}
+            client = AsyncOpenAI(**{**settings, **own})
+            try:
+                await client.batches.list(limit=1)
+            except APIStatusError as error:
+                return error.status_code not in (404, 405, 501)
+            except OpenAIError:
+                return True
+        return True
+
     def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
         copy: Any = llm.model_copy()
         copy._aclient, copy.reuse_client = None, True  # noqa: SLF001

@@ -77,7 +77,6 @@ class Collector:
         endpoint: Names provider, address and model in the journal.
         journal: What was handed over, on disk.
         size: Requests in a batch.
-        directly: Sends a request directly, for a server without a batch API.
         touch: Called when a request arrives or is answered.
         tell: Called when a batch was begun, is further, or is over.
 
@@ -88,18 +87,18 @@ class Collector:
 
     def __init__(
         self, api: BatchAPI, wire: Wire, model: str, endpoint: str, journal: Journal, size: int, *,
-        directly: Callable[[Sent], Awaitable[Received]], touch: Callable[[], None], tell: Callable[[], None],
+        touch: Callable[[], None], tell: Callable[[], None],
     ) -> None:  # fmt: skip
         self._api, self._wire, self._model, self._endpoint = api, wire, model, endpoint
         self._journal, self._size = journal, min(size, api.most_requests)
-        self._directly, self._touch, self._tell = directly, touch, tell
+        self._touch, self._tell = touch, tell
         self.batches: dict[str, OpenBatch] = {}
         self.waits_since = 0.0
         self._waiting: dict[Request, None] = {}
         self._known: dict[bytes, list[Request]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes, self._put_off = 0, 0
-        self._has_no_batches = self._stopped = self._reached = False
+        self._stopped = self._reached = False
 
     @property
     def is_waiting(self) -> bool:
@@ -123,8 +122,6 @@ class Collector:
             sent: The request.
             body: Its body.
         """
-        if self._has_no_batches:
-            return await self._directly(sent)
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.blake2b(canonical, digest_size=16).digest()
         kept = self._journal.take(self._endpoint, digest)
@@ -317,11 +314,7 @@ class Collector:
 
     def _refuse(self, refused: Refused, requests: Sequence[Request]) -> None:
         """Do what can be done about a batch that was refused whole."""
-        if refused.status in (404, 405, 501):
-            self._has_no_batches = True
-            for request in requests:
-                self._start(self._ask_directly(request), [request])
-        elif refused.passes:
+        if refused.passes:
             self._start(self._later(requests), requests)
         elif refused.is_too_large and len(requests) > 1:
             half = len(requests) // 2
@@ -334,10 +327,6 @@ class Collector:
         self._put_off += 1
         await asyncio.sleep(min(2.0**self._put_off / 2, _LAST_POLL))
         await self._submit(requests)
-
-    async def _ask_directly(self, request: Request) -> None:
-        if request.sent is not None:
-            request.settle(await self._directly(request.sent))
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do something until it succeeds, with pauses; what will never succeed is raised."""

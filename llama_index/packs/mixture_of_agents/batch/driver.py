@@ -140,15 +140,16 @@ async def _run(
 async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Settings) -> Report:
     """Run with the requests collected into batches; see ``Settings.via``."""
     from .journal import Journal
-    from .route import BatchRoute, prices_by_batch_api  # they import httpx
+    from .route import BatchRoute, prices_by_batch_api, servers_without  # they import httpx
 
     with closing(Journal(store.batches)) as journal:
-        prices = prices_by_batch_api(llm, how.prices, how.batch_prices)
+        directly = await servers_without(llm)
+        prices = prices_by_batch_api(llm, how.prices, how.batch_prices, directly)
         asked = llm.patient(prices, journal.seed) if isinstance(llm, MixtureOfAgents) else llm
         at_once = how.in_flight or how.batch_size
         how = replace(how, prices=prices, threaded=False, in_flight=at_once)
         course = _course(asked, store, how)
-        async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.tell) as route:
+        async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.tell, directly) as route:
             course.batches, course.give_up = lambda: route.batches, route.stop
             report = await _run(asked, questions, store, course, how)
         journal.is_over = True

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -42,7 +42,10 @@ _OF_ONE_REQUEST = (
 
 
 def prices_by_batch_api(
-    llm: LLM, prices: Prices | None = None, factors: Mapping[str, float] | None = None
+    llm: LLM,
+    prices: Prices | None = None,
+    factors: Mapping[str, float] | None = None,
+    directly: Collection[str] = (),
 ) -> Prices:
     """What an LLM's models cost by their providers' batch APIs, and directly where there is none.
 
@@ -50,18 +53,35 @@ def prices_by_batch_api(
         llm: The LLM.
         prices: The user's own prices, for an LLM that is no mixture: that has its own.
         factors: See ``pricing.batch_prices``.
+        directly: Addresses of servers without a batch API.
 
     Raises:
         BatchError: No provider of its models has a batch API.
     """
     members = members_of(llm)
-    sold = [endpoint_key(one)[:2] for one in members if batch_api_of(one)]
+    keys = [endpoint_key(one) for one in members if batch_api_of(one)]
+    sold = [(provider, model) for provider, model, address in keys if address not in directly]
     if not sold:
         names = ", ".join(sorted({model_name(one) for one in members}))
         problem = f"no provider of {names} has a batch API that is known here; leave it out"
         raise BatchError(f'via = "batch-api": {problem}')
     own = llm.recipe.prices if isinstance(llm, MixtureOfAgents) else prices
     return batch_prices(sold, own, factors)
+
+
+async def servers_without(llm: LLM) -> frozenset[str]:
+    """Addresses of an LLM's servers that have no batch API, although their LLM classes say that they may."""
+    asked: dict[str, LLM] = {}
+    for one in members_of(llm):
+        asked.setdefault(endpoint_key(one)[2], one)
+    apis = {address: batch_api_of(one) for address, one in asked.items()}
+    return frozenset(
+        {
+            address
+            for address, api in apis.items()
+            if api and not await api.is_offered(asked[address])
+        }
+    )
 
 
 def members_of(llm: LLM) -> list[LLM]:
@@ -80,10 +100,13 @@ class BatchRoute:
         size: Requests in a batch.
         at_once: Requests under way at once to LLMs without a batch API.
         tell: Called when a batch was begun, is further, or is over.
+        directly: Addresses of servers without a batch API.
     """
 
-    def __init__(self, journal: Journal, size: int, at_once: int, tell: Callable[[], None]) -> None:
-        self._journal, self._size, self._tell = journal, size, tell
+    def __init__(
+        self, journal: Journal, size: int, at_once: int, tell: Callable[[], None], directly: Collection[str],
+    ) -> None:  # fmt: skip
+        self._journal, self._size, self._tell, self._servers_without = journal, size, tell, directly
         self._room, self._direct = asyncio.Semaphore(at_once), 0
         self._collectors: dict[str, Collector] = {}
         self._stand_ins: dict[int, tuple[LLM, LLM | None]] = {}
@@ -132,7 +155,7 @@ class BatchRoute:
 
     def _stand_in(self, llm: LLM) -> LLM | None:
         if id(llm) not in self._stand_ins:
-            api = batch_api_of(llm)
+            api = None if endpoint_key(llm)[2] in self._servers_without else batch_api_of(llm)
             made = api.stand_in(llm, partial(self._ask, api)) if api else None
             self._stand_ins[id(llm)] = llm, made
         return self._stand_ins[id(llm)][1]
@@ -152,7 +175,7 @@ class BatchRoute:
             }
             self._collectors[endpoint] = Collector(
                 api, Wire(self._client, base, headers), model, endpoint, self._journal, self._size,
-                directly=self._directly, touch=self._touch, tell=self._tell,
+                touch=self._touch, tell=self._tell,
             )  # fmt: skip
             self._collectors[endpoint].go_on()
         return await self._collectors[endpoint].ask(sent, body)
