@@ -74,18 +74,23 @@ class Jury:
     async def compare(
         self, arm: str, other: str, questions: Mapping[str, str], answers: Mapping[str, Answers]
     ) -> dict[str, float]:
-        """How far one arm's answers win against another's: 1, 0.5 or 0, the mean of the judges."""
+        """How far one arm's answers win against another's: 1, 0.5 or 0, the mean of the judges.
+
+        Answers of the same words are a tie; nobody is asked.
+        """
         mine, theirs = answers[arm], answers[other]
         both = [
             name
-            for name in mine
-            if name in theirs and not mine[name].kind and not theirs[name].kind
+            for name, answer in mine.items()
+            if name in theirs and not answer.kind and not theirs[name].kind
         ]
+        equal = {name: 0.5 for name in both if mine[name].text == theirs[name].text}
         pairs = {
             name: pair_ballots(
                 name, questions[name], mine[name].text, theirs[name].text, self._rubric
             )
             for name in both
+            if name not in equal
         }
         ballots = [ballot for pair in pairs.values() for ballot in pair]
         votes: list[dict[str, float]] = []
@@ -93,7 +98,7 @@ class Jury:
             said = await self._ask(judge, ballots, f"{judge.name} compares {arm} with {other}")
             verdicts = {name: _verdict(said, pair) for name, pair in pairs.items()}
             votes.append(self._heard(judge, arm, verdicts))
-        outcomes = panel_means(votes)
+        outcomes = equal | panel_means(votes)
         self._wins.append((arm, other, outcomes))
         return outcomes
 
