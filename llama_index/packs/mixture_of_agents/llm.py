@@ -187,6 +187,12 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         copy._caller = self._caller.of(copy._recipe)
         return copy
 
+    def with_recipe(self, recipe: Recipe) -> "MixtureOfAgents":
+        """Return a copy of the mixture with another recipe; the same listeners hear of its runs."""
+        copy = self.model_copy()
+        copy._recipe, copy._caller = recipe, Caller(recipe)
+        return copy
+
     def _unlisten(self, listener: Listener) -> None:
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 

@@ -143,10 +143,11 @@ class _Run:
         return Finished(result, answered.response)
 
     def fans_out(self) -> bool:
-        """Whether the layers are asked: not after a tool's result, unless the recipe says "every_call"."""
+        """Whether the layers are asked: always, never, or not after a tool's result, as the recipe says."""
         messages = self.job.messages
         of_user = bool(messages) and messages[-1].role == MessageRole.USER
-        return of_user or self.recipe.fan_out == "every_call"
+        fan_out = self.recipe.fan_out
+        return fan_out == "every_call" or (fan_out == "user_turns" and of_user)
 
     async def propose(self) -> tuple[Proposal, ...]:
         """Ask the layers one after the other, as long as time and budget last."""

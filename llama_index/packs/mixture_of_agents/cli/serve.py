@@ -69,7 +69,9 @@ def serve(
 
     mixtures, singles, origin = _served(find_all(models), name)
     served = {**mixtures, **singles, **mixtures} if members else mixtures
-    app = server.create_app(served, keys=keys, in_flight=in_flight, origins=origins or ())
+    app = server.create_app(
+        served, members=singles, keys=keys, in_flight=in_flight, origins=origins or ()
+    )
     plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
     ready = partial(_announce, f"{plans}\nModels from {origin}.", list(served), bool(keys))
     with ExitStack() as stack:

@@ -230,7 +230,8 @@ class _Planner:
     def plan(self) -> Estimate:
         recipe, references = self.recipe, Span()
         last = self.messages[-1].role if self.messages else MessageRole.USER
-        if recipe.fan_out == "every_call" or last == MessageRole.USER:
+        of_user = recipe.fan_out == "user_turns" and last == MessageRole.USER
+        if recipe.fan_out == "every_call" or of_user:
             for number, layer in enumerate(recipe.layers, 1):
                 references = self.layer(number, layer, references)
         if recipe.aggregator is not None:

@@ -151,7 +151,8 @@ class Recipe:
         fence: put each reference between lines with a tag that is drawn anew for each prompt, so that a proposal cannot
             forge another's.
         shuffle: give the references in an order drawn by ``seed``, so that no proposer's place is fixed.
-        fan_out: ask the proposers on every call, or only when the last message is the user's (an agent's loop).
+        fan_out: ask the proposers on every call, or only when the last message is the user's (an agent's loop),
+            or never: the aggregator answers alone.
         call: how calls are made.
         deadline: seconds for the whole run (None: no bound).
         reserve: the part of the deadline, from 0 to 1, that is kept for the aggregator.
@@ -172,7 +173,7 @@ class Recipe:
     placement: Placement = "system"
     fence: bool = False
     shuffle: bool = False
-    fan_out: Literal["every_call", "user_turns"] = "every_call"
+    fan_out: Literal["every_call", "user_turns", "never"] = "every_call"
     call: CallPolicy = CallPolicy()
     deadline: float | None = 200.0
     reserve: float = 0.25
@@ -208,7 +209,7 @@ class Recipe:
         reserves = is_number(self.reserve) and 0 <= self.reserve < 1
         require(reserves, "Recipe.reserve", self.reserve, "must be from 0 to below 1")
         one_of("Recipe.placement", self.placement, "system", "user")
-        one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns")
+        one_of("Recipe.fan_out", self.fan_out, "every_call", "user_turns", "never")
         self._check_kinds()
         if self.aggregator is None:
             self._answers_without_aggregator()

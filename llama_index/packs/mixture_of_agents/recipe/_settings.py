@@ -33,7 +33,7 @@ class _RunSettings(TypedDict, total=False):
     placement: Placement
     fence: bool
     shuffle: bool
-    fan_out: Literal["every_call", "user_turns"]
+    fan_out: Literal["every_call", "user_turns", "never"]
     call: CallPolicy
     deadline: float | None
     reserve: float

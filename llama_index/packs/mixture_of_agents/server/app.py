@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
@@ -28,6 +29,7 @@ from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
 from .metrics import Metrics
+from .request_mixture import Pool
 from .response_store import ResponseStore
 from .served_model import Model, find
 
@@ -45,6 +47,7 @@ _CODES = {
 def create_app(
     models: Mapping[str, LLM],
     *,
+    members: Mapping[str, LLM] = MappingProxyType({}),
     keys: Collection[str] = (),
     in_flight: int | None = None,
     largest_body: int = 20 * MEGABYTE,
@@ -57,6 +60,7 @@ def create_app(
 
     Args:
         models: The LLMs by the names that clients ask for. They are not changed.
+        members: The single LLMs that a request may choose for a mixture, by name.
         keys: Who may ask, by ``Authorization: Bearer KEY`` or ``x-api-key``. Without keys, everybody may.
         in_flight: The number of runs at once; further ones are refused with 429. None for no bound.
         largest_body: The largest body of a request, in bytes.
@@ -75,7 +79,7 @@ def create_app(
     app.state.runs = Runs(metrics, in_flight)  # the server ends them when it ends
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
-    _add_paths(app, served, metrics, Doors(served, app.state.runs, heartbeat, kept))
+    _add_paths(app, served, metrics, Doors(served, Pool(members), app.state.runs, heartbeat, kept))
     guarded: dict[str, Any] = {"keys": [key.strip() for key in keys], "largest_body": largest_body}
     app.add_middleware(Guard, **guarded, body_timeout=body_timeout, metrics=metrics)
     _allow(app, origins)

@@ -9,7 +9,7 @@ from llama_index.packs.mixture_of_agents._messages.openai_format import message_
 from .answer_forms import OfferedTools, wanted_schema
 from .chat_schema import ChatRequest, JsonSchemaFormat, Message, NamedTool
 from .error_bodies import Refused, invalid
-from .served_model import Question
+from .served_model import SHOWN, Question
 
 _PARAMETERS = (
     "temperature",
@@ -30,7 +30,10 @@ def question_of(request: ChatRequest) -> Question:
     Raises:
         Refused: An image or a sound in it cannot be read.
     """
-    return Question(messages_of(request), {**_parameters_of(request), **_forms_of(request)})
+    kwargs = {**_parameters_of(request), **_forms_of(request)}
+    options = request.mixture
+    shown = request.model.endswith(SHOWN) or bool(options and options.show)
+    return Question(messages_of(request), kwargs, shown=shown)
 
 
 def _parameters_of(request: ChatRequest) -> dict[str, Any]:

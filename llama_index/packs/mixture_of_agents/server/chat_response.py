@@ -73,6 +73,10 @@ class ChatWriter:
         """A piece of the answer's text."""
         return _event(self._chunk(ChoiceDelta(content=text)))
 
+    def thought(self, text: str) -> bytes:
+        """A piece of what happens before the answer, in the field that clients read as reasoning."""
+        return _event(self._chunk(ChoiceDelta.model_validate({"reasoning_content": text})))
+
     def end(self, answer: Answer) -> bytes:
         """The last chunks of a stream: tool calls, each of them whole, why it stopped, what was used."""
         return b"".join(map(_event, self._end(answer))) + b"data: [DONE]\n\n"
@@ -97,6 +101,8 @@ class ChatWriter:
         )
         if calls:
             message.tool_calls = calls
+        if answer.reasoning:
+            message = message.model_copy(update={"reasoning_content": answer.reasoning})
         return ChatCompletion(
             id=self.id,
             object="chat.completion",

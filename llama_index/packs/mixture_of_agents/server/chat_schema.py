@@ -234,6 +234,12 @@ class MixtureOptions(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     proposals: bool = False
+    show: Literal["reasoning"] | None = None
+    proposers: Annotated[list[str], Field(min_length=1, max_length=12)] | None = None
+    aggregator: str | None = None
+    layers: Annotated[Whole, Field(ge=1, le=6)] | None = None
+    recipe: str | None = None
+    fan_out: bool | None = None
 
     @model_validator(mode="before")
     @classmethod

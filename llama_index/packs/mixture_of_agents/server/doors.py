@@ -25,6 +25,7 @@ from .in_flight import Runs
 from .messages_request import MessagesRequest, TokensRequest
 from .messages_request import chat_of as chat_of_messages
 from .messages_response import MessagesWriter
+from .request_mixture import Pool
 from .response_store import ResponseStore
 from .responses_request import ResponsesRequest, conversation_of
 from .responses_request import chat_of as chat_of_responses
@@ -45,15 +46,17 @@ class Doors:
 
     Args:
         models: The models by the names that they are served by.
+        pool: The models that a request may choose.
         runs: Begins runs.
         heartbeat: Seconds between comments in a stream.
         store: Keeps conversations for ``previous_response_id``; None keeps none.
     """
 
     def __init__(
-        self, models: Mapping[str, Model], runs: Runs, heartbeat: float, store: ResponseStore | None
-    ) -> None:
-        self._models, self._runs, self._heartbeat, self.store = models, runs, heartbeat, store
+        self, models: Mapping[str, Model], pool: Pool, runs: Runs, heartbeat: float, store: ResponseStore | None
+    ) -> None:  # fmt: skip
+        self._models, self._pool, self._runs, self.store = models, pool, runs, store
+        self._heartbeat = heartbeat
         self._ignored = IgnoredFields()
 
     def question(self, chat: ChatRequest) -> tuple[Model, Question]:
@@ -62,7 +65,8 @@ class Doors:
         Raises:
             Refused: There is no such model, or it cannot be asked this.
         """
-        model, question = find(self._models, chat.model), question_of(chat)
+        model = self._pool.model(find(self._models, chat.model), chat.mixture)
+        question = question_of(chat)
         model.check(question)
         return model, question
 

@@ -9,7 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from .error_bodies import OURS, Problem, problem_of, record
-from .in_flight import Run
+from .in_flight import Run, Thought
 from .served_model import Answer
 
 Keep = Callable[[Answer], Awaitable[None]]
@@ -31,6 +31,8 @@ class AnswerWriter(Protocol):
     def begin(self) -> bytes: ...
 
     def piece(self, text: str) -> bytes: ...
+
+    def thought(self, text: str) -> bytes: ...
 
     def end(self, answer: Answer) -> bytes: ...
 
@@ -103,8 +105,8 @@ async def _events(run: Run, writer: AnswerWriter, keep: Keep | None) -> AsyncIte
     try:
         yield writer.begin()
         async for pieces in run.pieces():
-            if pieces:
-                yield b"".join(map(writer.piece, pieces))
+            if written := b"".join(_written(writer, piece) for piece in pieces):
+                yield written
         answer = run.result()
         last = writer.end(answer)
         if keep:
@@ -115,3 +117,7 @@ async def _events(run: Run, writer: AnswerWriter, keep: Keep | None) -> AsyncIte
         if problem is OURS:
             record("a stream failed")
         yield writer.failed(problem)
+
+
+def _written(writer: AnswerWriter, piece: str | Thought) -> bytes:
+    return writer.thought(piece.text) if isinstance(piece, Thought) else writer.piece(piece)

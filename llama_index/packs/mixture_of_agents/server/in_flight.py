@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from starlette.types import Receive
 
@@ -17,6 +18,13 @@ CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
 NO_ANSWER = Problem(502, "The model's call was given up, and not by this server.", "upstream_error")
 
 
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of what the layers of a mixture do, in words."""
+
+    text: str
+
+
 class Run:
     """One question to a model on its way, in a task of its own.
 
@@ -29,10 +37,11 @@ class Run:
 
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
         self._model, self._metrics = model, metrics
-        self._pieces: Buffer[str | None] = Buffer()
+        self._pieces: Buffer[str | Thought | None] = Buffer()
         self._cut: Problem | None = None
         self._began = metrics.began(model.name)
-        self.task = asyncio.ensure_future(model.answer(question, self._hear if stream else None))
+        asked = model.answer(question, self._hear, self._show) if stream else model.answer(question)
+        self.task = asyncio.ensure_future(asked)
         self.task.add_done_callback(self._end)
 
     async def settled(self, receive: Receive, patience: float | None = None) -> None:
@@ -61,7 +70,7 @@ class Run:
             await self.stop()
             raise Refused(CLIENT_LEFT)
 
-    async def pieces(self) -> AsyncIterator[Sequence[str]]:
+    async def pieces(self) -> AsyncIterator[Sequence[str | Thought]]:
         """The answer's text as it comes, all the pieces that are there at once; it ends with the run."""
         going = True
         while going:
@@ -93,6 +102,9 @@ class Run:
         """Cancel the run and every request in flight, since nobody waits for them, until they have ended."""
         self._cut = self._cut or CLIENT_LEFT
         await stop([self.task])
+
+    def _show(self, text: str) -> None:
+        self._pieces.put(Thought(text))
 
     async def _hear(self, piece: str) -> None:
         self._pieces.put(piece)

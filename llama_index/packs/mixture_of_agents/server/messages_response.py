@@ -83,6 +83,10 @@ class MessagesWriter:
         self._open = True
         return begin + _delta(0, TextDelta(type="text_delta", text=text))
 
+    def thought(self, text: str) -> bytes:  # noqa: ARG002 - part of the protocol
+        """Nothing: what the layers do is shown in chat completions alone."""
+        return b""
+
     def end(self, answer: Answer) -> bytes:
         """The last events of a stream: the tool calls, why it stopped, what was used."""
         return b"".join(self._end(answer))

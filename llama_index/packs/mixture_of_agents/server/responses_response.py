@@ -95,6 +95,10 @@ class ResponsesWriter:
             ResponseTextDeltaEvent, "response.output_text.delta", **self._place, delta=text, logprobs=[]
         )  # fmt: skip
 
+    def thought(self, text: str) -> bytes:  # noqa: ARG002 - part of the protocol
+        """Nothing: what the layers do is shown in chat completions alone."""
+        return b""
+
     def end(self, answer: Answer) -> bytes:
         """The last events of a stream: the items that are done, then the whole response."""
         return b"".join(self._end(answer)) + b"data: [DONE]\n\n"

@@ -12,13 +12,17 @@ from llama_index.packs.mixture_of_agents._providers.function_calling import Form
 from llama_index.packs.mixture_of_agents._providers.structured import form_of
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import RunError
-from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.events import Event, RunStarted, Usage
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .answer_forms import OfferedTools, WantedSchema, arguments_of
 from .error_bodies import LLMFailed, Problem, Refused, invalid
+from .narration import narrated
 
+SHOWN = ":shown"
+"""Ends the name of a model whose layers a client wants to see at work."""
 Hear: TypeAlias = Callable[[str], Awaitable[None]]
 """Takes a piece of an answer's text, and returns when there is room for more."""
 
@@ -30,10 +34,12 @@ class Question:
     Attributes:
         messages: the conversation.
         kwargs: keyword arguments of the chat; those that the client has set.
+        shown: whether the client wants to see what the layers of a mixture do.
     """
 
     messages: Sequence[ChatMessage]
     kwargs: dict[str, Any]
+    shown: bool = False
 
     @property
     def fills_in(self) -> bool:
@@ -71,6 +77,7 @@ class Answer:
         usage: tokens of the whole run; None where nobody told.
         cost: what they cost, as far as that is known.
         result: the run, where a mixture answered.
+        reasoning: what the layers did, in words, if the question asks for that.
     """
 
     text: str
@@ -79,6 +86,7 @@ class Answer:
     usage: Usage | None
     cost: Cost
     result: MixtureResult | None
+    reasoning: str = ""
 
 
 class Model:
@@ -103,43 +111,68 @@ class Model:
         if form and not form.suits(self.llm):
             raise Refused(invalid(f"the model {self.name} takes no tools", "tools"))
 
-    async def answer(self, question: Question, hear: Hear | None = None) -> Answer:
+    async def answer(
+        self,
+        question: Question,
+        hear: Hear | None = None,
+        show: Callable[[str], None] | None = None,
+    ) -> Answer:
         """Ask. Cancelling ends every request in flight.
 
         Args:
             question: what to ask.
             hear: awaited with each piece of a streamed answer's text; None asks for a whole one.
+            show: called with what the layers of a mixture do, in words, if the question asks for that.
 
         Raises:
             RunError: a mixture has no answer.
             LLMFailed: another LLM has none.
         """
         voice = Voice(hear, holds=question.may_fill_in) if hear else None
-        on_piece = voice.say if voice else None
+        on_piece, shown = voice.say if voice else None, list[str]()
         try:
-            reply = await self._respondent.ask(question.messages, question.kwargs, on_piece)
+            respondent = self._watched(shown.append, show) if question.shown else self._respondent
+            reply = await respondent.ask(question.messages, question.kwargs, on_piece)
         except RunError:
             raise
         except Exception as error:
             if isinstance(self.llm, FormingLLM):
                 raise
             raise LLMFailed(self._respondent.fault(error, question.kwargs)) from error
-        answer = self._answer(question, reply, voice.held if voice else reply.answer.text)
+        text = voice.held if voice else reply.answer.text
+        answer = self._answer(question, reply, text, "".join(shown))
         if voice:
             await voice.end(answer.text)
         return answer
 
-    def _answer(self, question: Question, reply: Reply, text: str) -> Answer:
+    def _watched(self, *readers: Callable[[str], object] | None) -> Respondent:
+        """The LLM with readers of what its layers do, if it is a mixture."""
+        if not isinstance(self.llm, MixtureOfAgents):
+            return self._respondent
+        watched = self.llm.model_copy()
+
+        def tell(_: RunStarted, event: Event) -> None:
+            if text := narrated(event):
+                for read in filter(None, readers):
+                    read(text)
+
+        watched.listen(tell)
+        return Respondent(watched)
+
+    def _answer(self, question: Question, reply: Reply, text: str, reasoning: str) -> Answer:
         text, calls = question.read(text, reply.calls)
-        return Answer(text, calls, reply.finish_reason, reply.usage, reply.cost, reply.result)
+        return Answer(
+            text, calls, reply.finish_reason, reply.usage, reply.cost, reply.result, reasoning
+        )
 
 
 def find(models: Mapping[str, Model], name: str) -> Model:
-    """The model of that name.
+    """The model of that name, which may end with ``SHOWN``.
 
     Raises:
         Refused: There is none.
     """
+    name = name if name in models else name.removesuffix(SHOWN)
     if name not in models:
         problem = f"The model {name!r} does not exist; there is {', '.join(models)}."
         raise Refused(Problem(404, problem, "model_not_found", "model"))
