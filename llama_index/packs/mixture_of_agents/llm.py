@@ -182,15 +182,12 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         def member(llm: LLM) -> LLM:
             return llm.patient(prices, seed) if isinstance(llm, MixtureOfAgents) else llm
 
-        copy = self.model_copy()
-        copy._recipe = patient(self._recipe, prices, seed, member)
-        copy._caller = self._caller.of(copy._recipe)
-        return copy
+        return self.with_recipe(patient(self._recipe, prices, seed, member))
 
     def with_recipe(self, recipe: Recipe) -> "MixtureOfAgents":
         """Return a copy of the mixture with another recipe; the same listeners hear of its runs."""
         copy = self.model_copy()
-        copy._recipe, copy._caller = recipe, Caller(recipe)
+        copy._recipe, copy._caller = recipe, self._caller.of(recipe)
         return copy
 
     def _unlisten(self, listener: Listener) -> None:
