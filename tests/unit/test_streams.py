@@ -1,4 +1,4 @@
-"""What of a streamed answer is said aloud."""
+"""The part of a streamed answer that its reader sees."""
 
 import time
 from types import SimpleNamespace
@@ -14,16 +14,16 @@ from llama_index.core.base.llms.types import (
 )
 
 from llama_index.packs.mixture_of_agents._providers.characters import mended, mended_response
-from llama_index.packs.mixture_of_agents._providers.thinking import Speech, split_thinking
+from llama_index.packs.mixture_of_agents._providers.thinking import ThinkingFilter, split_thinking
 
 
 def aloud(pieces: list[str]) -> list[str]:
-    speech = Speech()
-    return [*(speech.hear(piece) for piece in pieces), speech.rest()]
+    text = ThinkingFilter()
+    return [*(text.feed(piece) for piece in pieces), text.rest()]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "shown"),
     [
         ("Plain words.", "Plain words."),
         ("<think>hm</think>\n\nYes.", "Yes."),
@@ -38,10 +38,10 @@ def aloud(pieces: list[str]) -> list[str]:
         ("", ""),
     ],
 )
-def test_thinking_in_tags_at_the_beginning_is_not_said_however_the_text_is_cut(text, said):
+def test_thinking_in_tags_at_the_beginning_is_not_shown_however_the_text_is_cut(text, shown):
     for size in range(1, len(text) + 2):
         pieces = [text[i : i + size] for i in range(0, len(text), size)]
-        assert "".join(aloud(pieces)) == said
+        assert "".join(aloud(pieces)) == shown
 
 
 def test_words_are_passed_on_one_by_one_once_it_is_clear_that_they_are_no_tag():
@@ -49,19 +49,19 @@ def test_words_are_passed_on_one_by_one_once_it_is_clear_that_they_are_no_tag():
 
 
 def test_thinking_in_chunks_of_its_own_is_no_text():
-    speech = Speech()
+    text = ThinkingFilter()
     thinking = SimpleNamespace(type="thinking")
-    heard = [speech.hear("h", thinking), speech.hear("m", thinking), speech.hear("Yes.")]
-    assert heard == ["", "", "Yes."]
-    assert speech.whole == "Yes."
+    shown = [text.feed("h", thinking), text.feed("m", thinking), text.feed("Yes.")]
+    assert shown == ["", "", "Yes."]
+    assert text.whole == "Yes."
 
 
 @given(st.lists(st.text("<think/>g ab", max_size=4), max_size=20))
 def test_nothing_is_lost_and_nothing_is_made_up(pieces):
-    speech = Speech()
-    said = "".join([*map(speech.hear, pieces), speech.rest()])
-    assert speech.whole == "".join(pieces)
-    assert speech.whole.endswith(said)
+    text = ThinkingFilter()
+    shown = "".join([*map(text.feed, pieces), text.rest()])
+    assert text.whole == "".join(pieces)
+    assert text.whole.endswith(shown)
 
 
 QUOTED = [
@@ -98,8 +98,8 @@ def test_thinking_is_what_stands_at_the_beginning_opened_or_only_closed(text, th
 @given(st.text("<think/>g `\n", max_size=30), st.integers(1, 8))
 def test_a_stream_that_opens_its_thinking_says_what_the_whole_answer_says(text, size):
     text = "<think>" + text.replace("</think>", "</thinking>")
-    said = "".join(aloud([text[i : i + size] for i in range(0, len(text), size)]))
-    assert said.strip() == split_thinking(text)[1]
+    shown = "".join(aloud([text[i : i + size] for i in range(0, len(text), size)]))
+    assert shown.strip() == split_thinking(text)[1]
 
 
 @given(st.lists(st.sampled_from(["<think>", "</think>", "`", "x", "\n", " ", "```"]), max_size=20))
@@ -141,11 +141,11 @@ def test_a_megabyte_of_tags_is_read_in_linear_time(pattern):
     st.lists(st.sampled_from(["\ud83d", "\ude00", "a", "<", "<think>", "</think>"]), max_size=12)
 )
 def test_halves_of_characters_meet_or_are_replaced_however_the_text_is_cut(pieces):
-    speech = Speech()
-    said = "".join([*map(speech.hear, pieces), speech.rest()])
-    assert speech.whole == mended("".join(pieces))
-    assert said == "".join(aloud([speech.whole]))
-    said.encode()
+    text = ThinkingFilter()
+    shown = "".join([*map(text.feed, pieces), text.rest()])
+    assert text.whole == mended("".join(pieces))
+    assert shown == "".join(aloud([text.whole]))
+    shown.encode()
 
 
 def test_half_a_character_becomes_one_replacement_character():

@@ -17,7 +17,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import (
     read,
 )
 from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
-from llama_index.packs.mixture_of_agents._providers.structured import told, with_tool_calls
+from llama_index.packs.mixture_of_agents._providers.structured import prepared_chat, with_tool_calls
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents._providers.usage import read_usage
 
@@ -86,7 +86,7 @@ class Respondent:
         """
         sent = dict(kwargs)
         if not isinstance(self._llm, FormingLLM):
-            messages, sent = told(self._llm, messages, sent)
+            messages, sent = prepared_chat(self._llm, messages, sent)
         transport = self._transport.within(sent.get("max_tokens"))
         sent = transport.parameters(sent, stream=on_piece is not None)
         if on_piece is None:

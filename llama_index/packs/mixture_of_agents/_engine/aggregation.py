@@ -10,7 +10,11 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
 from llama_index.packs.mixture_of_agents._messages.views import for_aggregator
 from llama_index.packs.mixture_of_agents._providers.responses import answer_message, is_cut_off
-from llama_index.packs.mixture_of_agents._providers.structured import form_of, told, with_tool_calls
+from llama_index.packs.mixture_of_agents._providers.structured import (
+    form_of,
+    prepared_chat,
+    with_tool_calls,
+)
 from llama_index.packs.mixture_of_agents.errors import (
     AggregatorFailed,
     BudgetExceeded,
@@ -152,7 +156,7 @@ class Answering:
         messages = await rendering.for_agent(aggregator, transport, job.kwargs)
         if rendering.cut:
             self._state.degrade(cut_words(rendering.cut))
-        messages, kwargs = told(aggregator.llm, messages, job.kwargs)
+        messages, kwargs = prepared_chat(aggregator.llm, messages, job.kwargs)
         return Request(
             aggregator, "aggregator", len(recipe.layers) + 1, messages, kwargs,
             on_chunk=partial(self._pass_on, aggregator.llm) if job.stream else None,

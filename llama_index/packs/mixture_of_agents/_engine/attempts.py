@@ -249,7 +249,7 @@ class Attempts:
         if request.samples > 1 and len(answers) == 1:
             self.transport.refuse(("n",))  # this server ignores n: it is not sent again
         elif request.samples > 1:
-            self.transport.gave_samples = True
+            self.transport.has_given_samples = True
         if self.run.job.recipe.budget:
             self._report_unlimited(sent)
         useful, kind = usable(answers, tools=request.tools, truncated=truncated)

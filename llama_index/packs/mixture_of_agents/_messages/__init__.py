@@ -1,1 +1,1 @@
-"""Messages in, messages out: what each LLM is told. Pure."""
+"""Builds the messages that each LLM receives. Pure functions: messages in, messages out."""

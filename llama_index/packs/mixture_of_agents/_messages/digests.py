@@ -1,4 +1,4 @@
-"""Content hashes: the same conversation, the same settings, the same name, in any process."""
+"""Content hashes. Equal conversations and settings have equal hashes, in every process."""
 
 import hashlib
 import json
@@ -11,16 +11,21 @@ from pydantic import BaseModel
 
 
 def digest(*parts: Any) -> str:
-    """A SHA-256 of plain data, messages, pydantic models and functions (by their names), as 32 hex digits.
+    """Hash plain data, messages, pydantic models and functions.
 
-    What has no content that could be read makes a digest of its own each time, rather than one that means two things.
+    Args:
+        parts: the data. A function counts by its name. An object without readable content counts by its ``str``, which
+            usually differs between objects: no two of them share a digest by mistake.
+
+    Returns:
+        The first 32 hex digits of a SHA-256.
     """
     text = json.dumps(parts, default=_plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def conversation_digest(messages: Sequence[ChatMessage], tools: Any = None) -> str:
-    """What tells one conversation from another: every message, and the tools that are offered."""
+    """Hash a conversation: every message, and the tools that are offered."""
     return digest(list(messages), tools)
 
 

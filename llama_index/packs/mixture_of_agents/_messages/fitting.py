@@ -1,24 +1,24 @@
-"""References cut fairly to the room there is for them: the longest first, at the end of a line or a sentence. Pure."""
+"""Cuts references to the room for them: the longest first, at the end of a line or a sentence. Pure."""
 
 import re
 from collections.abc import Callable, Sequence
 
 MARK = " [... cut to fit the context window]"
-"""What stands at the end of a reference that was cut."""
+"""Marks the end of a reference that was cut."""
 
 _END = re.compile(r"\n|[.!?\u2026][\"')\]]*(?=\s)|[\u3002\uff01\uff1f]")
 
 
 def fit(texts: Sequence[str], room: int, count: Callable[[str], int]) -> tuple[str, ...]:
-    """Cut texts until they have room.
+    """Cut texts until all of them fit.
 
     Args:
         texts: the texts.
-        room: tokens that all of them may have together.
-        count: how many tokens a text has.
+        room: the number of tokens for all of them together.
+        count: returns the number of tokens of a text.
 
     Returns:
-        As many texts, in the same order, none longer than it was; a text for which no room is left is "".
+        The texts in the same order, the longest ones cut. A text without any room left is "".
     """
     sizes = [count(text) for text in texts]
     most = level(sizes, room)
@@ -29,7 +29,15 @@ def fit(texts: Sequence[str], room: int, count: Callable[[str], int]) -> tuple[s
 
 
 def level(sizes: Sequence[int], room: int) -> int:
-    """The largest size that all may have so that they have room together: only what is longer is cut."""
+    """Find the size to which the longest texts must be cut.
+
+    Args:
+        sizes: the sizes of the texts.
+        room: the size for all of them together.
+
+    Returns:
+        The largest size per text with which all fit. Texts that are shorter stay whole.
+    """
     left, most = max(room, 0), max(sizes, default=0)
     for position, size in enumerate(sorted(sizes)):
         share = left // (len(sizes) - position)
@@ -40,7 +48,16 @@ def level(sizes: Sequence[int], room: int) -> int:
 
 
 def cut(text: str, room: int, count: Callable[[str], int]) -> str:
-    """A text's beginning that has room together with the mark; "" where there is none for a word and the mark."""
+    """Cut a text.
+
+    Args:
+        text: the text.
+        room: the number of tokens for the result.
+        count: returns the number of tokens of a text.
+
+    Returns:
+        The beginning of the text, and ``MARK``; "" if not even one word and the mark fit.
+    """
     length = len(text)
     size = max(1, count(text))
     while length > 0:
@@ -57,7 +74,7 @@ def cut(text: str, room: int, count: Callable[[str], int]) -> str:
 
 
 def _to_an_end(piece: str) -> str:
-    """The piece up to its last line's, sentence's or, failing these, word's end in its second half."""
+    """The piece up to the last end of a line or sentence in its second half; without one, up to the last word's end."""
     half = len(piece) // 2
     ends = [found.end() for found in _END.finditer(piece, half)]
     if ends:

@@ -1,4 +1,4 @@
-"""Messages as OpenAI's API writes them, turned into LlamaIndex's messages: for batches and for the server."""
+"""Turns messages in OpenAI's format into LlamaIndex's messages, for batches and for the server."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
 
 _ROLES = {
     "system": MessageRole.SYSTEM,
-    # LLM classes that do not know the role read it as a system message; OpenAI's class turns it back where it matters.
+    # Some LLM classes do not know this role. OpenAI's class turns the system role back where a model needs that.
     "developer": MessageRole.SYSTEM,
     "user": MessageRole.USER,
     "assistant": MessageRole.ASSISTANT,
@@ -25,23 +25,23 @@ _ROLES = {
 }
 
 
-def message_of(given: Any) -> ChatMessage:
+def message_of(data: Any) -> ChatMessage:
     """Read one message (https://platform.openai.com/docs/api-reference/chat/create, "messages").
 
     Args:
-        given: the message: ``role``, ``content``, ``name``, and of its role ``tool_calls``, ``refusal``, ``tool_call_id``.
+        data: the message: ``role``, ``content``, ``name``, and by role ``tool_calls``, ``refusal`` or ``tool_call_id``.
 
     Returns:
-        The message in LlamaIndex's form. Tool calls become blocks, a refusal becomes text, and a name stands in
-        ``additional_kwargs``, as LlamaIndex has no other place for it.
+        LlamaIndex's message. Tool calls become blocks, and a refusal becomes text. A name goes to
+        ``additional_kwargs``: LlamaIndex has no field for it.
 
     Raises:
         ValueError: The message is not in OpenAI's format; the text says what is wrong.
     """
-    if not isinstance(given, Mapping):
-        problem = f'a message is {given!r}; write {{"role": "user", "content": "..."}}'
+    if not isinstance(data, Mapping):
+        problem = f'a message is {data!r}; write {{"role": "user", "content": "..."}}'
         raise ValueError(problem)  # noqa: TRY004 - like every other mistake in the data
-    message: Mapping[str, Any] = given  # type: ignore[reportUnknownVariableType]
+    message: Mapping[str, Any] = data  # type: ignore[reportUnknownVariableType]
     role, calls, refusal = (message.get(name) for name in ("role", "tool_calls", "refusal"))
     if not isinstance(role, str) or role not in _ROLES:
         known = "user, assistant, system, developer or tool"
@@ -112,7 +112,7 @@ def _call(call: Any) -> ToolCallBlock:
 
 
 def _arguments(text: str) -> Any:
-    """The arguments as an object, which some LLM classes need; anything else stays as it was written."""
+    """The arguments as a dict, which some LLM classes need. Text that is no JSON object stays text."""
     try:
         read: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""The conversation as each member sees it. Pure.
+"""The conversation as each member of a mixture sees it. Pure.
 
-The aggregator is given it as it is. Proposers advise: they have no tools, and each takes only some kinds of content,
-so they read tool calls and results as text, the list of tools described, and short words in place of what they cannot
-take. The roles they see are in an order that strict providers accept.
+The aggregator reads it unchanged. Proposers advise and have no tools. They read tool calls, tool results and a list of
+the tools as text. A proposer that cannot take an image, for example, reads a short note in its place. The proposers'
+messages alternate between user and assistant, since strict providers accept nothing else.
 """
 
 import hashlib
@@ -41,51 +41,71 @@ class Audience:
 
     Args:
         messages: the conversation; it is not changed.
-        prompt: what proposers are told of the aggregator's tools or schema; "" for nothing.
-        specs: the tools or the schema, as specs in any provider's format; they follow the prompt.
+        prompt: explains the aggregator's tools or schema to the proposers; "" adds nothing.
+        specs: the tools or the schema, as specs in any provider's format. They follow the prompt.
     """
 
     def __init__(
         self, messages: Sequence[ChatMessage], prompt: str = "", specs: Sequence[Any] = ()
     ) -> None:
         self._messages = messages
-        self._told = (
+        self._briefing = (
             "\n".join([prompt, *(f"- {described(spec)}" for spec in specs)]) if specs else ""
         )
         self._kinds = frozenset(block.block_type for m in messages for block in m.blocks) - _PLAIN
         self._views: dict[frozenset[str], list[ChatMessage]] = {}
 
     def kinds(self, takes: Callable[[], Iterable[str]]) -> frozenset[str]:
-        """Of the kinds of content that not every model takes, those that are here and that a proposer takes."""
+        """The special kinds of content in this conversation that a proposer takes.
+
+        Args:
+            takes: returns all kinds that the proposer takes. It is called only if the conversation has special content.
+
+        Returns:
+            The kinds, for ``view``. Content that every model takes is no kind of its own.
+        """
         return self._kinds & frozenset(takes()) if self._kinds else self._kinds
 
     def view(self, kinds: frozenset[str] = frozenset()) -> list[ChatMessage]:
-        """The conversation for proposers that take these kinds of content besides text."""
+        """The conversation for proposers that take these kinds of content as well as text."""
         if kinds not in self._views:
             view = for_proposers(self._messages, kinds)
-            self._views[kinds] = inject(view, self._told) if self._told else view
+            self._views[kinds] = inject(view, self._briefing) if self._briefing else view
         return self._views[kinds]
 
 
 def for_proposers(
     messages: Sequence[ChatMessage], kinds: frozenset[str] = frozenset()
 ) -> list[ChatMessage]:
-    """The conversation as text, and as the given kinds of content, in an order of roles that every provider accepts."""
+    """Render a conversation for proposers.
+
+    Args:
+        messages: the conversation; it is not changed.
+        kinds: kinds of content to keep; everything else becomes text.
+
+    Returns:
+        The messages. Their roles are in an order that every provider accepts.
+    """
     return list(messages) if _is_plain(messages) else _in_order(_as_text(messages, kinds))
 
 
 def for_aggregator(
     messages: Sequence[ChatMessage], *, fallback: bool = False, portable: bool = False
 ) -> list[ChatMessage]:
-    """The conversation as an aggregator sees it: as it is, but for what belongs to another model or to earlier turns.
+    """Render a conversation for an aggregator: unchanged, except for thinking and the ids of tool calls.
+
+    Thinking from before the last user message is left out.
 
     Args:
         messages: the conversation; it is not changed.
-        fallback: for another model than the one that has answered so far; its thinking is left out.
-        portable: with tool calls that every provider accepts, whichever of them made them.
+        fallback: whether another model wrote the earlier answers. All thinking is left out then.
+        portable: whether to give tool calls ids that every provider accepts.
+
+    Returns:
+        The messages.
     """
-    asked = last_user_turn(messages)
-    turn = -1 if asked is None else asked
+    last_turn = last_user_turn(messages)
+    turn = -1 if last_turn is None else last_turn
     return [
         _without_foreign(message, thinking=index > turn and not fallback, portable=portable)
         for index, message in enumerate(messages)
@@ -93,7 +113,7 @@ def for_aggregator(
 
 
 def _is_plain(messages: Sequence[ChatMessage]) -> bool:
-    """Whether every proposer can be sent these messages as they are: text, in the order that _in_order makes."""
+    """Whether every proposer takes these messages as they are: only text, in the order that _in_order makes."""
     turns = messages[1:] if messages and messages[0].role == MessageRole.SYSTEM else messages
     expected = (MessageRole.USER, MessageRole.ASSISTANT)
     return (
@@ -110,8 +130,8 @@ def _as_text(messages: Sequence[ChatMessage], kinds: frozenset[str]) -> Iterable
         role = _ROLES.get(message.role, message.role)
         blocks = [shown for block in message.blocks for shown in _shown(block, kinds)]
         if message.role in (MessageRole.TOOL, MessageRole.FUNCTION):
-            told = message.additional_kwargs
-            name = names.get(str(told.get("tool_call_id"))) or str(told.get("name") or "")
+            kwargs = message.additional_kwargs
+            name = names.get(str(kwargs.get("tool_call_id"))) or str(kwargs.get("name") or "")
             title = f"(The assistant's tool{' ' if name else ''}{name} returned:)"
             blocks = [TextBlock(text=title), *blocks]
         yield ChatMessage(role=role, blocks=blocks)
@@ -123,7 +143,7 @@ def _as_text(messages: Sequence[ChatMessage], kinds: frozenset[str]) -> Iterable
 
 
 def _calls(message: ChatMessage) -> Iterable[tuple[str, str, str]]:
-    """Id, name and arguments of each tool call of a message, in whichever way it carries them."""
+    """Id, name and arguments of each tool call of a message, from its blocks or its ``additional_kwargs``."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     for block in blocks:
         yield block.tool_call_id or "", block.tool_name, _json(block.tool_kwargs)
@@ -152,7 +172,7 @@ def _shown(block: ContentBlock, kinds: frozenset[str]) -> Iterable[ContentBlock]
 
 
 def _in_order(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """One system message, first; then user and assistant in turn, beginning and ending with the user."""
+    """Order the messages: one system message, then user and assistant in turn, the user first and last."""
     system: list[ContentBlock] = []
     turns: list[tuple[MessageRole, list[ContentBlock]]] = []
     for message in messages:
@@ -174,7 +194,7 @@ def _in_order(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
 
 
 def _joined(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
-    """Texts that follow one another as one, with a blank line between."""
+    """Join adjacent text blocks into one, with a blank line between them."""
     joined: list[ContentBlock] = []
     for block in blocks:
         last = joined[-1] if joined else None
@@ -186,7 +206,7 @@ def _joined(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
 
 
 def described(spec: Any) -> str:
-    """A tool in one line, from its spec in OpenAI's, Anthropic's or Google's format."""
+    """Describe a tool in one line, from its spec in OpenAI's, Anthropic's or Google's format."""
     spec = _get(spec, "function") or spec
     schema: Any = _get(spec, "parameters") or _get(spec, "input_schema") or {}
     name = str(_get(spec, "name") or "a tool")
@@ -198,13 +218,13 @@ def described(spec: Any) -> str:
 
 
 def _without_signature(description: str, name: str) -> str:
-    """A description without the line that LlamaIndex's FunctionTool begins it with: "add(a: int) -> int"."""
+    """A description without its first line if LlamaIndex's FunctionTool wrote that: "add(a: int) -> int"."""
     first, _, rest = description.partition("\n")
     return rest if first.startswith(f"{name}(") else description
 
 
 def _fields(schema: Any, named: Mapping[str, Any], depth: int) -> str:
-    """The properties of a JSON schema: "title: string, year?: integer"; those with a question mark are optional."""
+    """The properties of a JSON schema: "title: string, year?: integer". A question mark means optional."""
     needed = _get(schema, "required") or ()
     properties: Mapping[str, Any] = _get(schema, "properties") or {}
     return ", ".join(
@@ -232,25 +252,25 @@ def _type(field: Any, named: Mapping[str, Any], depth: int) -> str:
 
 def _without_foreign(message: ChatMessage, *, thinking: bool, portable: bool) -> ChatMessage:
     blocks = [block for block in message.blocks if thinking or block.block_type != "thinking"]
-    told = dict(message.additional_kwargs)
+    kwargs = dict(message.additional_kwargs)
     if portable:
         if any(isinstance(block, ToolCallBlock) for block in blocks):
-            told.pop("tool_calls", None)  # the same again, as objects of the SDK that made them
-        if told.get("tool_call_id"):
-            told["tool_call_id"] = _portable(told["tool_call_id"])
+            kwargs.pop("tool_calls", None)  # the same calls, as objects of the SDK that made them
+        if kwargs.get("tool_call_id"):
+            kwargs["tool_call_id"] = _portable(kwargs["tool_call_id"])
         blocks = [
             block.model_copy(update={"tool_call_id": _portable(block.tool_call_id)})
             if isinstance(block, ToolCallBlock)
             else block
             for block in blocks
         ]
-    if blocks == message.blocks and told == message.additional_kwargs:
+    if blocks == message.blocks and kwargs == message.additional_kwargs:
         return message
-    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=told)
+    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=kwargs)
 
 
 def _portable(call_id: str | None) -> str:
-    """The id of a tool call as every provider accepts it; Mistral wants nine letters and digits."""
+    """An id of a tool call that every provider accepts. Mistral wants nine letters and digits."""
     if call_id and re.fullmatch(r"[a-zA-Z0-9]{9}", call_id):
         return call_id
     return hashlib.sha256((call_id or "").encode()).hexdigest()[:9]

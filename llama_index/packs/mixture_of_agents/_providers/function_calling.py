@@ -1,7 +1,7 @@
-"""``FormingLLM``: an LLM whose answers can be calls of tools or filled schemas (forms.py).
+"""``FormingLLM``: an LLM whose answers can be tool calls or filled schemas (see ``structured``).
 
-It is told of them through ``tools=`` and ``response_format=`` of a chat, as they are; whoever answers is told of them
-in the way of its own class.
+It takes them through ``tools=`` and ``response_format=`` of a chat, as objects. The aggregator that answers receives
+them in the format of its own class.
 """
 
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -24,7 +24,7 @@ dispatcher = instrument.get_dispatcher(__name__)  # pyright: ignore[reportPrivat
 
 
 class FormingLLM(FunctionCallingLLM):
-    """The tool and structured-output methods of a LlamaIndex LLM, by way of its chat methods."""
+    """Implements a LlamaIndex LLM's methods for tools and structured output with its chat methods."""
 
     def _prepare_chat_with_tools(
         self,
@@ -36,11 +36,11 @@ class FormingLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The tools as they are: each aggregator that is asked is told of them in the way of its own class."""
-        asked = (
+        """Pass the tools on as objects. Each aggregator receives them in the format of its own class."""
+        question = (
             ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg
         )
-        messages = [*(chat_history or []), *([asked] if asked else [])]
+        messages = [*(chat_history or []), *([question] if question else [])]
         if not tools:
             kwargs.pop("tool_choice", None)
             return {"messages": messages, **kwargs}
@@ -76,10 +76,19 @@ class FormingLLM(FunctionCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """The answer as an object: proposers answer in prose, the aggregator fills in the class.
+        """Answer with an object. Proposers answer in prose, and the aggregator fills in the class.
+
+        Args:
+            output_cls: the pydantic class.
+            prompt: the prompt.
+            llm_kwargs: keyword arguments of the chat.
+            prompt_args: values for the prompt's variables.
+
+        Returns:
+            The object.
 
         Raises:
-            ValueError: what the aggregator wrote does not fit the class.
+            ValueError: the aggregator's answer does not fit the class.
             RunError: there is no answer.
         """
         if not self._fills_schemas:
@@ -156,7 +165,7 @@ class FormingLLM(FunctionCallingLLM):
 
     @property
     def _fills_schemas(self) -> bool:
-        """Whether structured output is left to the aggregator's own way, and not to a program of the user's choice."""
+        """Whether the aggregator's class handles structured output; otherwise a program that the user chose does."""
         return self.pydantic_program_mode == PydanticProgramMode.DEFAULT
 
     def _to_fill(

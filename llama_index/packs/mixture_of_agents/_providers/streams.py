@@ -9,14 +9,14 @@ from llama_index.packs.mixture_of_agents.events import Usage
 
 from .characters import mended_response
 from .responses import finish_reason
-from .thinking import Speech
+from .thinking import ThinkingFilter
 from .usage import latest, read_usage
 
 OnChunk = Callable[[str, ChatResponse], Awaitable[None]]
 """Takes a piece of text and the chunk it came in. It returns when its reader has room for more."""
 _TAIL = 3
-"""How many last chunks of a stream (and its first) are searched for usage and a finish reason: a provider may send
-these apart, and looking into every chunk takes as long as making it."""
+"""The first chunk of a stream and so many last ones are searched for usage and a finish reason. A provider may send
+these in different chunks; to search every chunk would take as long as to make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Streamed:
     """A streamed answer.
 
     Attributes:
-        text: as the deltas said it; what integrations accumulate in ``message`` is not always right.
-        last: the last chunk, or None.
-        finish_reason: why it stopped; "" for no word on that.
+        text: the joined deltas. The text that integrations accumulate in ``message`` is not always right.
+        last: the last chunk; None if there was none.
+        finish_reason: the provider's word for why it stopped; "" if it gave none.
         usage: the tokens that the provider reported, or None.
     """
 
@@ -36,29 +36,32 @@ class Streamed:
     usage: Usage | None
 
 
-async def heard(
+async def read_stream(
     chunks: AsyncIterator[ChatResponse], on_chunk: OnChunk, ends: list[ChatResponse]
 ) -> Streamed:
-    """Hear a stream to its end, and close it.
+    """Read a stream to its end, and close it.
 
     Args:
         chunks: the stream.
-        on_chunk: awaited with each new piece of text that is no thinking, and the chunk it came in. The provider's socket
-            is not read meanwhile.
-        ends: takes its first chunk and its last ones; empty as long as nothing was heard.
+        on_chunk: awaited with each new piece of text that is no thinking, and its chunk. The stream is not read
+            meanwhile.
+        ends: a list, which receives the first chunk and the last ones. It stays empty until a chunk arrives.
+
+    Returns:
+        The answer.
     """
-    speech = Speech()
+    text = ThinkingFilter()
     try:
         async for chunk in chunks:
             ends[1:] = [*ends[1:][1 - _TAIL :], chunk]
-            await on_chunk(speech.hear(chunk.delta or "", chunk.raw), chunk)
-        if ends and (held_back := speech.rest()):
+            await on_chunk(text.feed(chunk.delta or "", chunk.raw), chunk)
+        if ends and (held_back := text.rest()):
             await on_chunk(held_back, ends[-1])
     finally:
         close = getattr(chunks, "aclose", None)
         if close:
             await close()
-    return _streamed(speech.whole, ends)
+    return _streamed(text.whole, ends)
 
 
 def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:

@@ -1,10 +1,10 @@
-"""What the aggregator's answer may be besides prose: calls of tools, or a schema filled in.
+"""Forms of an aggregator's answer other than prose: tool calls, or a filled schema.
 
-Each LLM class has its own way to be told of either, and which aggregator answers is known only when it has. So a run
-carries the tools or the schema themselves, and each aggregator that is asked is told in the way of its own class.
+Each LLM class has its own format for tools and schemas, and a run may try several aggregators. So a run carries the
+tools or the schema as objects, and prepares them anew for each aggregator, in the format of its class.
 """
 
-# The ways of an LLM class to prepare its requests are protected methods.
+# LLM classes prepare their requests in protected methods.
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001
 
@@ -37,7 +37,7 @@ from llama_index.packs.mixture_of_agents._messages.views import Audience
 
 from .facts import calls_functions, derives_from, knows_block
 
-Told = tuple[list[ChatMessage], dict[str, Any]]
+PreparedChat = tuple[list[ChatMessage], dict[str, Any]]
 """The messages to send to an LLM and the keyword arguments to send with them."""
 
 
@@ -46,20 +46,31 @@ TOOLS_PROMPT = (
     "answer from what this conversation holds, say which tools the assistant should call and with which arguments "
     "where something is missing, and never make up what a tool would return.\n\nTools of the assistant:"
 )
-"""What proposers are told where the aggregator has tools; the list of tools follows it."""
+"""Explains to proposers that the aggregator has tools. The list of tools follows it."""
 
 SCHEMA_PROMPT = (
     "What you say will be used to fill in the form described here. Answer in prose, with everything that its fields "
     "ask for.\n\nForm:"
 )
-"""What proposers are told where the aggregator fills in a schema; its description follows it."""
+"""Explains to proposers that the aggregator fills in a schema. The schema's description follows it."""
 
 
 class Form(Protocol):
-    """Something that an aggregator's answer may be besides prose."""
+    """A form of an aggregator's answer other than prose."""
 
-    def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
-        """What to send to an LLM, so that it answers in this form."""
+    def prepare(
+        self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> PreparedChat:
+        """Prepare a chat in which an LLM answers in this form.
+
+        Args:
+            llm: the LLM.
+            messages: the conversation.
+            kwargs: further keyword arguments of the chat.
+
+        Returns:
+            The messages and keyword arguments, in the format of the LLM's class.
+        """
         ...
 
     def suits(self, llm: LLM) -> bool:
@@ -68,7 +79,7 @@ class Form(Protocol):
 
     @property
     def prompt(self) -> str:
-        """What proposers are told of it; its specs follow."""
+        """Explains the form to proposers. Its specs follow."""
         ...
 
     @property
@@ -78,7 +89,7 @@ class Form(Protocol):
 
 
 class Tools(list[dict[str, Any]]):
-    """Tools that the aggregator can call, as ``tools=`` of a chat: to whoever reads it a list of OpenAI's tool specs.
+    """Tools that the aggregator can call, as ``tools=`` of a chat. To any reader it is a list of OpenAI's tool specs.
 
     Args:
         tools: the tools.
@@ -111,12 +122,16 @@ class Tools(list[dict[str, Any]]):
     def suits(self, llm: LLM) -> bool:
         return isinstance(llm, FunctionCallingLLM) and calls_functions(llm)
 
-    def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
+    def prepare(
+        self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> PreparedChat:
         assert isinstance(llm, FunctionCallingLLM)
         options: dict[str, Any] = {**kwargs, **self._options}
         choice = options.get("tool_choice")
         if choice is None:
-            options.pop("tool_choice", None)  # a None would win over tool_required in some classes
+            options.pop(
+                "tool_choice", None
+            )  # in some classes None takes precedence over tool_required
         elif isinstance(choice, str) and not _resolves_tool_choice(llm):
             options["tool_choice"] = _named_tool(choice)
         prepared = dict(
@@ -143,28 +158,30 @@ class Schema:
     def specs(self) -> list[dict[str, Any]]:
         return Tools([get_function_tool(self.output_cls)])
 
-    def suits(self, llm: LLM) -> bool:  # noqa: ARG002, every LLM can, one way or another
+    def suits(self, llm: LLM) -> bool:  # noqa: ARG002, every LLM can fill in a schema
         return True
 
-    def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
+    def prepare(
+        self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> PreparedChat:
         has_its_own_way = getattr(llm, "_should_use_structure_outputs", None)
         if has_its_own_way and has_its_own_way():
             return list(messages), llm._prepare_schema(dict(kwargs), self.output_cls)  # type: ignore[attr-defined]
         tools = Tools([get_function_tool(self.output_cls)], tool_required=True)
         ollama = derives_from(llm, "ollama")  # it has no way to require a tool
         if tools.suits(llm) and not ollama:
-            return tools.told(llm, messages, kwargs)
-        asked_for = (
+            return tools.prepare(llm, messages, kwargs)
+        instructions = (
             PydanticOutputParser(self.output_cls).get_format_string(escape_json=False).strip()
         )
         forced = {"format": self.output_cls.model_json_schema()} if ollama else {}
-        return inject(messages, asked_for, "user"), {**kwargs, **forced}
+        return inject(messages, instructions, "user"), {**kwargs, **forced}
 
     def read(self, response: ChatResponse) -> BaseModel:
-        """The object that a whole answer holds.
+        """Read the object from a whole answer.
 
         Raises:
-            ValueError: it holds none, or one that does not fit.
+            ValueError: the answer holds no object, or one that does not fit the class.
         """
         calls = tool_selections(response)
         if calls:
@@ -173,16 +190,23 @@ class Schema:
 
 
 class Filling:
-    """A schema being filled in by a streamed answer."""
+    """Reads an object from a streamed answer while the answer arrives.
+
+    Args:
+        output_cls: the class that the answer fills in.
+    """
 
     def __init__(self, output_cls: type[BaseModel]) -> None:
         self._schema = Schema(output_cls)
         self._unfinished = create_flexible_model(output_cls)
         self._last: ChatResponse | None = None
-        self._told: tuple[bool, Any] | None = None
+        self._yielded: tuple[bool, Any] | None = None
 
     def further(self, chunk: ChatResponse) -> Iterator[BaseModel]:
-        """The object as far as it is now, where the chunk changed it: of the class itself where that already fits."""
+        """Take a chunk, and yield the object so far if the chunk changed it.
+
+        The object is of the class itself as soon as it fits, before that of a class whose fields are all optional.
+        """
         self._last = chunk
         calls = tool_selections(chunk)
         text = chunk.message.content or ""
@@ -198,7 +222,7 @@ class Filling:
                 yield from self._news(self._unfinished.model_validate(data))
 
     def end(self) -> Iterator[BaseModel]:
-        """The whole object, where it is not the one that was told last.
+        """Yield the whole object, unless it was the last one yielded.
 
         Raises:
             ValueError: the answer does not fit the class.
@@ -207,14 +231,14 @@ class Filling:
             yield from self._news(self._schema.read(self._last))
 
     def _news(self, filled: BaseModel) -> Iterator[BaseModel]:
-        told = isinstance(filled, self._schema.output_cls), filled.model_dump()
-        if told != self._told:
-            self._told = told
+        state = isinstance(filled, self._schema.output_cls), filled.model_dump()
+        if state != self._yielded:
+            self._yielded = state
             yield filled
 
 
 def form_of(kwargs: Mapping[str, Any]) -> Form | None:
-    """The form that a chat's keyword arguments ask for, where it is one that has to be told each LLM in its own way."""
+    """The form that a chat's keyword arguments ask for; None for prose, and for tools in a provider's own format."""
     found = kwargs.get("tools"), kwargs.get("response_format")
     return next((form for form in found if isinstance(form, (Tools, Schema))), None)
 
@@ -227,19 +251,30 @@ def audience(messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Audi
     return Audience(messages, TOOLS_PROMPT, kwargs.get("tools") or ())
 
 
-def told(llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
-    """The messages and keyword arguments to send to an LLM for a chat, in the format of its class."""
+def prepared_chat(
+    llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+) -> PreparedChat:
+    """Prepare a chat for an LLM.
+
+    Args:
+        llm: the LLM.
+        messages: the conversation.
+        kwargs: keyword arguments of the chat, which may hold a ``Form``.
+
+    Returns:
+        The messages and keyword arguments, in the format of the LLM's class.
+    """
     form = form_of(kwargs)
     rest = {name: value for name, value in kwargs.items() if value is not form or form is None}
     readable = [_readable(llm, message) for message in messages]
-    return form.told(llm, readable, rest) if form else (readable, rest)
+    return form.prepare(llm, readable, rest) if form else (readable, rest)
 
 
 def _readable(llm: LLM, message: ChatMessage) -> ChatMessage:
     """The message in blocks that the LLM's class knows.
 
-    Older classes keep tool calls in ``additional_kwargs``: they get them as they wrote them, if they did. Few know hints
-    for a provider's cache or blocks that can be cited: these are left out, and their content stays.
+    Older classes keep tool calls in ``additional_kwargs``, so the calls go there. Few classes know cache hints and
+    citable blocks: a cache hint is left out, and the content of a citable block becomes plain text.
     """
     foreign = [
         block
@@ -276,7 +311,7 @@ def _spelled_out(call: ToolCallBlock) -> dict[str, Any]:
 
 
 def with_tool_calls(llm: LLM, response: ChatResponse) -> ChatResponse:
-    """A response of this LLM with its tool calls as blocks, where its class keeps them elsewhere."""
+    """A response of this LLM with its tool calls as blocks. Some classes keep them elsewhere."""
     message = response.message
     if any(isinstance(b, ToolCallBlock) for b in message.blocks) or not isinstance(
         llm, FunctionCallingLLM
@@ -284,7 +319,7 @@ def with_tool_calls(llm: LLM, response: ChatResponse) -> ChatResponse:
         return response
     try:
         calls = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
-    except ValueError:  # the arguments in a chunk need not be whole JSON yet
+    except ValueError:  # a chunk may hold incomplete JSON
         return response
     if not calls:
         return response
@@ -297,21 +332,21 @@ def with_tool_calls(llm: LLM, response: ChatResponse) -> ChatResponse:
 
 
 def with_one_tool_call(response: ChatResponse) -> ChatResponse:
-    """A response with the first of its tool calls alone."""
+    """A response with only the first of its tool calls."""
     message = response.message
     others = [block for block in message.blocks if isinstance(block, ToolCallBlock)][1:]
     if not others:
         return response
-    told = dict(message.additional_kwargs)
-    if isinstance(told.get("tool_calls"), list):
-        told["tool_calls"] = told["tool_calls"][:1]
+    kwargs = dict(message.additional_kwargs)
+    if isinstance(kwargs.get("tool_calls"), list):
+        kwargs["tool_calls"] = kwargs["tool_calls"][:1]
     blocks = [block for block in message.blocks if not any(block is other for other in others)]
-    message = message.model_copy(update={"blocks": blocks, "additional_kwargs": told})
+    message = message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
     return response.model_copy(update={"message": message})
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
-    """The tool calls in a response, those of an unfinished one as far as they have come."""
+    """The tool calls in a response. The arguments of an unfinished response may be incomplete."""
     return [
         ToolSelection(
             tool_id=block.tool_call_id or "",

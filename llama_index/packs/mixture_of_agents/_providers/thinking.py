@@ -1,8 +1,8 @@
-"""Thinking that a model writes into its text, in ``<think>`` or ``<thinking>`` tags.
+"""Separates a model's thinking from its text, where the model writes it in ``<think>`` or ``<thinking>`` tags.
 
-One rule for every answer: thinking stands at the beginning. Either a tag opens it there, or only its closing tag is
-in the text, because the server put the opening one into the prompt. A closing tag without an opening one must end its
-paragraph or stand on a line of its own. A tag that is quoted, in code, or in the middle of an answer is text.
+One rule holds for every answer: thinking stands at the beginning. Usually a tag opens it there. Some servers put the
+opening tag into the prompt, so that only the closing tag is in the text. Such a closing tag must end its paragraph or
+stand on a line of its own. A tag that is quoted, in code, or in the middle of an answer is text.
 """
 
 import re
@@ -55,7 +55,7 @@ def _unopened_closing(text: str) -> re.Match[str] | None:
     return None
 
 
-class Speech:
+class ThinkingFilter:
     """Separates the text of a stream from its thinking, piece by piece."""
 
     def __init__(self) -> None:
@@ -70,26 +70,26 @@ class Speech:
         """The whole text, with the thinking that stands in tags."""
         return "".join(self._pieces)
 
-    def hear(self, piece: str, raw: Any = None) -> str:
+    def feed(self, piece: str, raw: Any = None) -> str:
         """Take a further piece.
 
         Args:
             piece: the piece.
-            raw: what the LLM class took it from. LlamaIndex's MistralAI class streams thinking as if it were text,
-                and hands on the content chunk that it took it from, whose type tells.
+            raw: the provider's chunk. LlamaIndex's MistralAI class streams thinking as if it were text; the type of
+                this chunk shows which it is.
 
         Returns:
-            The text that can be shown now. It may be empty, and may hold the end of earlier pieces.
+            The text that can be shown now. It may be empty, and may begin with text held back from earlier pieces.
         """
         if getattr(raw, "type", None) == "thinking":
             return ""
         piece = self._half + piece
-        # A character may come in two halves (a surrogate pair), in two pieces.
+        # The two halves of a surrogate pair may arrive in two pieces.
         self._half = piece[-1:] if "\ud800" <= piece[-1:] <= "\udbff" else ""
         return self._take(mended(piece.removesuffix(self._half)))
 
     def rest(self) -> str:
-        """The text that was held back until the end because a tag could have followed."""
+        """Return the text that was held back because it could have become a tag."""
         last = self._take(mended(self._half)) if self._half else ""
         held = "" if self._thinks else "".join(self._spaces) + self._held
         self._half = self._held = ""
@@ -101,7 +101,7 @@ class Speech:
         return piece if self._answers else self._behind_tags(self._held + piece)
 
     def _behind_tags(self, text: str) -> str:
-        """The text behind the tags at the beginning, once it is clear that no more of them follow."""
+        """The text after the tags at the beginning; "" while another tag may follow."""
         end = 0
         while True:
             if self._thinks:
@@ -121,13 +121,13 @@ class Speech:
         if any(tag.startswith(start) for tag in ("<think>", "<thinking>")):
             self._held = start
             return ""
-        said = "".join(self._spaces) + start
+        shown = "".join(self._spaces) + start
         self._spaces.clear()
         self._held, self._answers = "", True
-        return said
+        return shown
 
 
 def _last_tag(text: str) -> str:
-    """The end of a text that can still become a closing tag, with the character before it."""
+    """The end of a text that may become a closing tag, and the character before it."""
     begin = text.rfind("<")
     return text[max(0, begin - 1) :] if 0 <= begin >= len(text) - _LONGEST_TAG else text[-1:]

@@ -37,7 +37,7 @@ from .facts import (
 )
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
 from .sdk_clients import with_checks, without_retries
-from .streams import OnChunk, Streamed, heard
+from .streams import OnChunk, Streamed, read_stream
 
 
 def has_clients(llm: LLM) -> bool:
@@ -65,7 +65,7 @@ class Transport:
         window: its model's context window in tokens, or None where that is not known.
         limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
         refused: optional parameters that the model has refused; they are not sent again.
-        gave_samples: whether one request has given several answers.
+        has_given_samples: whether one request has given several answers.
     """
 
     def __init__(self, llm: LLM, *, alone: bool = False, shared: bool = False) -> None:
@@ -81,7 +81,7 @@ class Transport:
         self.window = context_window(llm)
         self.limiter: Any = getattr(llm, "rate_limiter", None)
         self.refused: set[str] = _known_refusals(llm)
-        self.gave_samples = False
+        self.has_given_samples = False
         self._openai = is_openai(llm)
         self._overrides: dict[str, Any] = {}
         self._native = _is_own(llm, "achat")
@@ -111,7 +111,7 @@ class Transport:
         """Whether one request gives several answers; None until that is known."""
         if not self.offers_samples:
             return False
-        return True if self.gave_samples else gives_samples(self.original)
+        return True if self.has_given_samples else gives_samples(self.original)
 
     def parameters(self, wanted: dict[str, Any], *, stream: bool) -> dict[str, Any]:
         """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
@@ -247,21 +247,21 @@ class Transport:
         """Ask for a streamed answer, as ``chat`` does for a whole one.
 
         Args:
-            on_chunk: see ``heard``.
+            on_chunk: see ``read_stream``.
         """
         ends: list[ChatResponse] = []
         messages = _accepted(messages, self.refused)
         if not threaded and self._native_stream and self._here():
             llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")
             try:
-                return await heard(await llm.astream_chat(messages, **sent), on_chunk, ends)
+                return await read_stream(await llm.astream_chat(messages, **sent), on_chunk, ends)
             except Exception as error:
                 if ends or not self._moves(error):
                     raise
             again()
         llm, sent = _addressed(self._checked(awaited=False), parameters, "client")
         chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
-        return await heard(chunks, on_chunk, ends)
+        return await read_stream(chunks, on_chunk, ends)
 
     def _checked(self, *, awaited: bool) -> LLM:
         """The LLM to ask, whose client checks what comes back; the client is made when it is first needed."""

@@ -12,7 +12,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import ToolMetadata
 
 from llama_index.packs.mixture_of_agents._providers.facts import is_openai
-from llama_index.packs.mixture_of_agents._providers.structured import Schema, Told, Tools
+from llama_index.packs.mixture_of_agents._providers.structured import PreparedChat, Schema, Tools
 
 _NOTHING_NEEDED: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -59,19 +59,21 @@ class OfferedTools(Tools):
             _answer_tool(response_format["json_schema"], taken) if response_format else None
         )
 
-    def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
+    def prepare(
+        self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> PreparedChat:
         if is_openai(llm):
             others = {name: value for name, value in kwargs.items() if name != "tool_choice"}
             return list(messages), {**others, **deepcopy(self._as_written)}
         choice = kwargs.get("tool_choice")
         if self._answer is None or choice not in (None, "none"):
-            return super().told(llm, messages, kwargs)
+            return super().prepare(llm, messages, kwargs)
         offered: Sequence[Any] = () if choice else self._tools
         others = {name: value for name, value in kwargs.items() if name != "tool_choice"}
         tools = Tools(
             [*offered, self._answer], allow_parallel_tool_calls=self.several, tool_required=True
         )
-        return tools.told(llm, messages, others)
+        return tools.prepare(llm, messages, others)
 
     def answered(
         self, text: str, calls: tuple[ToolCallBlock, ...]
@@ -134,10 +136,12 @@ class WantedSchema(Schema):
 
     as_written: dict[str, Any]
 
-    def told(self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Told:
+    def prepare(
+        self, llm: LLM, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> PreparedChat:
         if is_openai(llm):
             return list(messages), {**kwargs, "response_format": deepcopy(self.as_written)}
-        return Schema.told(self, llm, messages, kwargs)
+        return Schema.prepare(self, llm, messages, kwargs)
 
 
 def wanted_schema(response_format: dict[str, Any]) -> WantedSchema:
