@@ -252,18 +252,23 @@ def test_estimate_says_both_prices(folder):
 # The requests to the batch API are: a list of batches; a file, a batch, a look at it, its answers; and these four for the
 # aggregator. Each is held before it is carried out, or (1) before its answer is sent.
 @pytest.mark.parametrize(
-    ("moment", "after"), [(1, 0), (2, 0), (2, 1), (3, 1), (4, 0), (4, 1), (6, 1), (8, 0), (8, 1)]
+    ("moment", "after", "options"),
+    [
+        *((moment, 0, ()) for moment in (1, 2, 4, 8)),
+        *((moment, 1, ()) for moment in (2, 3, 4, 6)),
+        (8, 1, ("--set", "fence=true", "--set", "shuffle=true")),
+    ],
 )
 def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
-    folder, providers, moment, after
+    folder, providers, moment, after, options
 ):
     providers.hold("batches", skip=moment, after=after)
-    first = folder.start("--via", "batch-api")
+    first = folder.start("--via", "batch-api", *options)
     providers.wait_for("batches", held=1, timeout=30)
     os.kill(first.pid, signal.SIGKILL)
     first.join()
     providers.release("batches")
-    done = folder.run("--via", "batch-api")
+    done = folder.run("--via", "batch-api", *options)
     assert sorted(folder.ids(), key=int) == [str(number) for number in range(1, 21)]
     asked = [record for record in providers.log() if record.model != "batches"]
     messages = Counter(json.dumps([r.model, r.body["messages"]]) for r in asked if r.status == 200)

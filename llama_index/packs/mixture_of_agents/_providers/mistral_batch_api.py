@@ -99,8 +99,8 @@ class _Handover:
 
     async def send(self, request: Any, **_: Any) -> Any:
         """Hand a request over, and wait for its answer."""
-        sent = Sent(str(request.url), dict(request.headers), await request.aread())
-        received = await self._exchange(sent)
+        content = await request.aread()
+        received = await self._exchange(Sent(str(request.url), request.headers, content))
         http: Any = import_module(type(request).__module__.partition(".")[0])
         headers = {"Content-Type": "application/json"}
         return http.Response(

@@ -8,6 +8,7 @@ import httpx
 from llama_index.core.llms.llm import LLM
 
 from .batch_wire import Exchange, Sent, Stage, Wire
+from .openai_client import plain_clients
 
 _PATH = "/v1/chat/completions"
 _OVER = frozenset({"completed", "expired", "cancelled"})
@@ -41,9 +42,12 @@ class OpenAIBatches:
 
     def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
         copy: Any = llm.model_copy()
-        copy._aclient, copy.reuse_client = None, True  # noqa: SLF001
-        # LlamaIndex's class makes the SDK's client of it when it is first asked
-        copy._async_http_client = httpx.AsyncClient(transport=_Handover(exchange))  # noqa: SLF001
+        connections: Any = _Handover(exchange)
+        http: Any = httpx.AsyncClient(transport=connections)
+        http.connections = connections  # requests go straight there, past most of the SDK
+        settings = copy._get_credential_kwargs(is_async=True)  # noqa: SLF001
+        copy._aclient = plain_clients()[1](**{**settings, "http_client": http})  # noqa: SLF001
+        copy.reuse_client = True
         return copy
 
     def line(self, name: str, body: Mapping[str, Any]) -> bytes:
@@ -103,7 +107,7 @@ class _Handover(httpx.AsyncBaseTransport):
         self._exchange = exchange
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        sent = Sent(str(request.url), dict(request.headers), await request.aread())
-        received = await self._exchange(sent)
+        content = await request.aread()
+        received = await self._exchange(Sent(str(request.url), request.headers, content))
         headers = {"Content-Type": "application/json"}
         return httpx.Response(received.status, headers=headers, content=received.content)

@@ -17,7 +17,6 @@ from llama_index.packs.mixture_of_agents._providers.batch_wire import (
     BatchAPI,
     Received,
     Refused,
-    Sent,
     Stage,
     Wire,
     fetch,
@@ -48,8 +47,7 @@ class Request:
         digest: A hash of its body.
         answer: Its answer, some time.
         is_noted: Whether an earlier process made it.
-        sent: The request; None if an earlier process made it, and this one has not made it again yet.
-        line: The request as a line of a file.
+        line: The request as a line of a file; empty if an earlier process made it, and this one has not yet.
         tries: How often it was not carried out.
     """
 
@@ -57,7 +55,6 @@ class Request:
     digest: bytes
     answer: asyncio.Future[Received]
     is_noted: bool = False
-    sent: Sent | None = None
     line: bytes = b""
     tries: int = 0
 
@@ -113,33 +110,31 @@ class Collector:
                 self._known.setdefault(request.digest, []).append(request)
             self._start(self._take_over(noted, requests), requests)
 
-    async def ask(self, sent: Sent, body: Mapping[str, Any]) -> Received:
-        """Put a request into a batch, and wait for its answer.
+    def put(self, body: Mapping[str, Any]) -> asyncio.Future[Received]:
+        """Put a request into a batch.
 
         A request that an earlier process made is not made again: its answer is taken, or waited for.
 
         Args:
-            sent: The request.
-            body: Its body.
+            body: The request's body.
+
+        Returns:
+            Its answer, some time. Cancelling it leaves the request out of batches that are not sent yet.
         """
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.blake2b(canonical, digest_size=16).digest()
+        request = self._of_earlier_process(digest) or _request(digest)
+        request.line = self._api.line(request.name, body)
         kept = self._journal.take(self._endpoint, digest)
         if kept is not None:
-            return Received(200, kept)
-        request = self._of_earlier_process(digest) or _request(digest)
-        is_new = not request.is_noted
-        request.sent, request.line = sent, self._api.line(request.name, body)
-        if is_new:
+            request.settle(Received(200, kept))
+        elif not request.is_noted:
             self._add(request)
-        try:
-            return await request.answer
-        finally:
-            self._waiting.pop(request, None)
+        return request.answer
 
     def send(self) -> None:
         """Send off what has arrived."""
-        requests = list(self._waiting)
+        requests = [request for request in self._waiting if not request.answer.done()]
         self._waiting.clear()
         self._bytes = 0
         for at in range(0, len(requests), self._size):
@@ -301,7 +296,7 @@ class Collector:
     def _again(self, requests: Sequence[Request]) -> None:
         """Put requests that were not carried out into the next batch."""
         for request in requests:
-            if request.sent is None:  # nobody has asked for it in this process
+            if not request.line:  # nobody has asked for it in this process
                 self._known[request.digest].remove(request)
             elif request.tries >= _TRIES or self._stopped:
                 self._give_up(request)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -25,7 +25,11 @@ from .journal import Journal
 from .outcomes import OpenBatch
 
 QUIET = 1.0
-"""Seconds without a new request after which nothing more is expected before an answer comes."""
+"""Seconds of idleness without a new request after which nothing more is expected before an answer comes."""
+_STEP = 0.2
+"""Seconds; a step that takes twice as long shows that the event loop is busy: more requests are being made."""
+_MOST_QUIET = 30.0
+"""Seconds without a new request after which nothing more is expected, however busy the event loop is."""
 _LONGEST = 600.0
 """Seconds that a request waits for others while LLMs are asked directly."""
 _PATH = "/chat/completions"
@@ -110,7 +114,7 @@ class BatchRoute:
         self._room, self._direct = asyncio.Semaphore(at_once), 0
         self._collectors: dict[str, Collector] = {}
         self._stand_ins: dict[int, tuple[LLM, LLM | None]] = {}
-        self._arrived, self._touched = asyncio.Event(), time.monotonic()
+        self._arrived, self._touches, self._touched = asyncio.Event(), 0, 0.0
 
     async def __aenter__(self) -> "BatchRoute":  # noqa: PYI034 - typing has Self from Python 3.11 on
         self._client = httpx.AsyncClient(timeout=60.0, follow_redirects=True)
@@ -156,15 +160,16 @@ class BatchRoute:
     def _stand_in(self, llm: LLM) -> LLM | None:
         if id(llm) not in self._stand_ins:
             api = None if endpoint_key(llm)[2] in self._servers_without else batch_api_of(llm)
-            made = api.stand_in(llm, partial(self._ask, api)) if api else None
+            made = api.stand_in(llm, partial(self._put, api)) if api else None
             self._stand_ins[id(llm)] = llm, made
         return self._stand_ins[id(llm)][1]
 
-    async def _ask(self, api: BatchAPI, sent: Sent) -> Received:
+    def _put(self, api: BatchAPI, sent: Sent) -> Awaitable[Received]:
+        """Hand a request to its collector. No local variable outlives this: thousands wait at once."""
         body: dict[str, Any] = json.loads(sent.content)
         base, found, _ = sent.url.partition(_PATH)
         if not found or body.get("stream"):
-            return await self._directly(sent)
+            return self._directly(sent)
         model = str(body.get("model"))
         endpoint = f"{api.name} {base.rpartition('@')[2]} {model}"
         if endpoint not in self._collectors:
@@ -178,7 +183,7 @@ class BatchRoute:
                 touch=self._touch, tell=self._tell,
             )  # fmt: skip
             self._collectors[endpoint].go_on()
-        return await self._collectors[endpoint].ask(sent, body)
+        return self._collectors[endpoint].put(body)
 
     async def _directly(self, sent: Sent) -> Received:
         async with self._room:
@@ -186,19 +191,25 @@ class BatchRoute:
         return Received(response.status_code, response.content)
 
     def _touch(self) -> None:
-        self._touched = time.monotonic()
+        self._touches, self._touched = self._touches + 1, time.monotonic()
         self._arrived.set()
 
     async def _send_when_quiet(self) -> None:
         """Send off what has arrived whenever nothing more can be expected before an answer comes."""
         while True:
             await self._arrived.wait()
-            now = time.monotonic()
-            if now < self._touched + QUIET:
-                await asyncio.sleep(self._touched + QUIET - now)
-                continue
             self._arrived.clear()
+            await self._quiet()
             for collector in self._collectors.values():
-                old = now - collector.waits_since > _LONGEST
+                old = time.monotonic() - collector.waits_since > _LONGEST
                 if collector.is_waiting and (old or not self._direct):
                     collector.send()
+
+    async def _quiet(self) -> None:
+        """Wait until nothing has arrived for a while in which the event loop had nothing else to do."""
+        idle, self._touched = 0.0, time.monotonic()
+        while idle < QUIET and time.monotonic() - self._touched < _MOST_QUIET:
+            before, touches = time.monotonic(), self._touches
+            await asyncio.sleep(_STEP)
+            was_busy = time.monotonic() - before > 2 * _STEP
+            idle = 0.0 if was_busy or touches != self._touches else idle + _STEP
