@@ -13,8 +13,10 @@ if not all(map(find_spec, ("scipy", "sklearn", "statsmodels"))):
     )
 
 from .arms import Arm, arms_of
+from .battles import Judgment, read_judgments, win_rates_of
 from .campaign import EvaluationSettings, aevaluate, evaluate
 from .ceiling import Aggregation, Ceiling
+from .formats import read_public, second_turns, write_public
 from .scorecard import ArmScore, Evaluation, Interval, Judging, Pair, Record, WinRate
 from .scoring import Scorer, make_scorer
 
@@ -27,6 +29,7 @@ __all__ = [
     "EvaluationSettings",
     "Interval",
     "Judging",
+    "Judgment",
     "Pair",
     "Record",
     "Scorer",
@@ -35,4 +38,9 @@ __all__ = [
     "arms_of",
     "evaluate",
     "make_scorer",
+    "read_judgments",
+    "read_public",
+    "second_turns",
+    "win_rates_of",
+    "write_public",
 ]

@@ -45,6 +45,7 @@ from .comparison import (
     question_text,
     scores_of,
 )
+from .formats import format_of, read_public
 from .jury import Jury
 from .scorecard import Evaluation
 from .scoring import Scorer, make_scorer
@@ -137,9 +138,7 @@ async def aevaluate(
         raise EvaluationError(
             'judges score by "rubric" or "pairwise", and these need judges: give both'
         )
-    campaign = _Campaign(
-        known, list(unique(questions)), None if judged else make_scorer(scorer), how
-    )
+    campaign = _Campaign(known, _questions(questions), None if judged else make_scorer(scorer), how)
     campaign.judged_by = str(judged)
     return await campaign.run()
 
@@ -157,6 +156,13 @@ def evaluate(
 
     (evaluation,) = iterate_blocking(once)
     return evaluation
+
+
+def _questions(questions: Questions) -> list[Question]:
+    """What a batch reads, or a public scorer's file of questions."""
+    if isinstance(questions, (str, Path)) and format_of(questions):
+        return read_public(questions)
+    return list(unique(questions))
 
 
 class _Campaign:

@@ -133,32 +133,33 @@ class Jury:
         self, answers: Mapping[str, Answers], groups: Mapping[str, str], seed: int
     ) -> tuple[WinRate, ...]:
         """The win rate of each pair that was compared, raw and length-controlled."""
-        return tuple(
-            _win_rate(arm, other, outcomes, answers, groups, seed)
-            for arm, other, outcomes in self._wins
-            if outcomes
-        )
+        rates: list[WinRate] = []
+        for arm, other, outcomes in self._wins:
+            if outcomes:
+                lengths = (_lengths(answers[arm], outcomes), _lengths(answers[other], outcomes))
+                clusters = np.array([groups[name] for name in outcomes]) if groups else None
+                values = np.array(list(outcomes.values()))
+                rates.append(win_rate(arm, other, values, lengths, clusters, seed))
+        return tuple(rates)
 
 
-def _win_rate(
-    arm: str,
-    other: str,
-    outcomes: Mapping[str, float],
-    answers: Mapping[str, Answers],
-    groups: Mapping[str, str],
-    seed: int,
+def win_rate(
+    first: str,
+    second: str,
+    outcomes: Array,
+    lengths: tuple[Array, Array],
+    clusters: Array | None = None,
+    seed: int = 0,
 ) -> WinRate:
-    values = np.array(list(outcomes.values()))
-    mine, theirs = (_lengths(answers[name], outcomes) for name in (arm, other))
-    clusters = np.array([groups[name] for name in outcomes]) if groups else None
-    raw = score_interval(values, clusters)
-    controlled = length_controlled(values, mine, theirs)
+    """The win rate of one arm against another, raw and length-controlled."""
+    raw = score_interval(outcomes, clusters)
+    controlled = length_controlled(outcomes, *lengths)
     bounds = None
     if controlled is not None:
-        bounds = length_controlled_interval(values, mine, theirs, None, clusters, seed)
+        bounds = length_controlled_interval(outcomes, *lengths, None, clusters, seed)
     return WinRate(
-        arm, other, len(values), float(values.mean()), Interval(*raw) if raw else None, controlled,
-        Interval(*bounds) if bounds else None, float(mine.mean()), float(theirs.mean()),
+        first, second, len(outcomes), float(outcomes.mean()), Interval(*raw) if raw else None,
+        controlled, Interval(*bounds) if bounds else None, *(float(one.mean()) for one in lengths),
     )  # fmt: skip
 
 
