@@ -151,7 +151,9 @@ async def test_a_difference_within_the_noise_names_no_winner(members):
     )
     pair = evaluation.pair("mixture", "one")
     assert (pair.wins, pair.losses, pair.better) == (0, 1, "")
-    assert evaluation.conclusion.startswith("Use one alone: the mixture costs 7.0 times the cost")
+    assert evaluation.conclusion.startswith(
+        "Use one alone: the mixture costs 7.0 times as much as one"
+    )
     assert "within the noise" in evaluation.conclusion
 
 

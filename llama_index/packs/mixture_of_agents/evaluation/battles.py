@@ -144,4 +144,6 @@ def _of_arena_hard(record: Mapping[str, Any]) -> Judgment:
 
 def _arena(game: Mapping[str, Any] | None) -> tuple[float, int] | None:
     label: Any = (game or {}).get("score")
-    return None if label is None else _ARENA[_MIRRORED.get(label, label)]
+    if label is None:
+        return None
+    return _ARENA[str(_MIRRORED.get(label, label))]

@@ -115,6 +115,7 @@ def compare(material: Material) -> Evaluation:
     """Compare the arms by their scores."""
     arms, answers, scores = material.arms, material.answers, material.scores
     asked, groups = {one.id: one for one in material.questions}, material.groups
+    main = mixture_of(arms)
     members = {arm.name: scores[arm.name] for arm in arms if arm.kind == "member"}
     reports = [_arm_score(arm, answers[arm.name], scores[arm.name], groups) for arm in arms]
     remarks = (*material.remarks, *_remarks(len(asked), reports, material.wrong))
@@ -124,7 +125,7 @@ def compare(material: Material) -> Evaluation:
     if ceiling and len(members) > 1:
         reports.append(_oracle(table, _labels(groups, common)))
     return Evaluation(
-        material.scored_by, len(asked), tuple(reports), _pairs(scores, groups, material.seed),
+        material.scored_by, len(asked), tuple(reports), _pairs(scores, groups, material.seed, main.name if main else ""),
         ceiling, remarks, material.usd, material.stopped, records=tuple(_records(material)),
     )  # fmt: skip
 
@@ -182,7 +183,8 @@ def _interval(bounds: Bounds | None) -> Interval | None:
     return Interval(*bounds) if bounds else None
 
 
-def _pairs(scores: Scores, groups: Mapping[str, str], seed: int) -> tuple[Pair, ...]:
+def _pairs(scores: Scores, groups: Mapping[str, str], seed: int, main: str) -> tuple[Pair, ...]:
+    """Every two arms. The pairs of the main arm are one family of tests, the others are another."""
     found: list[tuple[str, str, Array, Array | None, float]] = []
     for one, other in combinations(scores, 2):
         names = _common({one: scores[one], other: scores[other]})
@@ -191,7 +193,10 @@ def _pairs(scores: Scores, groups: Mapping[str, str], seed: int) -> tuple[Pair, 
             labels, binary = _labels(groups, names), is_binary(first) and is_binary(second)
             p = difference_test(first - second, labels, binary=binary)
             found.append((one, other, first - second, labels, p))
-    adjusted = holm([p for *_, p in found])
+    found.sort(key=lambda one: main not in one[:2])
+    own = sum(main in one[:2] for one in found)
+    p_values = [p for *_, p in found]
+    adjusted = [*holm(p_values[:own]), *holm(p_values[own:])]
     return tuple(
         Pair(
             one, other, len(values), float(values.mean()),

@@ -35,21 +35,24 @@ def _of_mixture(evaluation: "Evaluation", mixture: "ArmScore", rivals: "list[Arm
     pair = pairs[best.name]
     unbeaten = [arm for arm in compared if pairs[arm.name].better != mixture.name]
     if not unbeaten:
-        return f"Use the mixture: it is {_gain(evaluation, pair)} better than {best.name}, at {_cost(mixture, best)}."
-    if pair.better == mixture.name:  # a worse one is too near to be told apart
+        return (
+            f"Use the mixture: it is {_gain(evaluation, pair)} better than {best.name}, "
+            f"and costs {_times(mixture, best)}."
+        )
+    if pair.better == mixture.name:  # another arm is too near to be told apart
         pair = max((pairs[arm.name] for arm in unbeaten), key=lambda one: one.p)
         best = next(arm for arm in unbeaten if arm.name == pair.second)
     if pair.better == best.name:
-        return f"Use {_alone(best)}: the mixture is {_gain(evaluation, pair)} worse, at {_cost(mixture, best)}."
-    if mixture.usd is not None and best.usd is not None and mixture.usd < best.usd * 0.95:
-        return (
-            f"Use the mixture: it costs {_cost(mixture, best)} of {best.name}, and its "
-            f"{points(evaluation, pair.difference)} are within the noise; {_needed(pair)}."
-        )
-    return (
-        f"Use {_alone(best)}: the mixture costs {_cost(mixture, best)}, and its "
-        f"{points(evaluation, pair.difference)} are within the noise; {_needed(pair)}."
-    )
+        worse = f"the mixture is {_gain(evaluation, pair)} worse, and costs {_times(mixture, best)}"
+        return f"Use {_alone(best)}: {worse}."
+    known = mixture.usd is not None and best.usd is not None
+    cheaper = known and (mixture.usd or 0) < (best.usd or 0) * _CLEARLY
+    use = "the mixture: it" if cheaper else f"{_alone(best)}: the mixture"
+    return f"Use {use} costs {_times(mixture, best)}, and {_noise(evaluation, pair)}."
+
+
+_CLEARLY = 0.95
+"""A mixture is cheaper if it costs at most this part."""
 
 
 def _has(evaluation: "Evaluation", one: "ArmScore", other: "ArmScore") -> bool:
@@ -68,16 +71,22 @@ def _gain(evaluation: "Evaluation", pair: "Pair") -> str:
     return f"{points(evaluation, abs(pair.difference), sign=False)} ({low} to {high})"
 
 
-def _cost(one: "ArmScore", other: "ArmScore") -> str:
-    if one.usd is None or not other.usd:
-        return "an unknown cost" if one.usd is None or other.usd is None else "more"
-    return f"{one.usd / other.usd:.1f} times the cost"
+def _times(one: "ArmScore", other: "ArmScore") -> str:
+    if one.usd is None or other.usd is None:
+        return "an unknown amount"
+    if not other.usd:
+        return "as little" if not one.usd else "more"
+    return f"{one.usd / other.usd:.1f} times as much as {other.name}"
 
 
-def _needed(pair: "Pair") -> str:
+def _noise(evaluation: "Evaluation", pair: "Pair") -> str:
+    """Why a difference proves nothing."""
+    difference = points(evaluation, pair.difference)
+    if pair.interval and not pair.interval.covers(0.0):
+        return f"its {difference} may be chance among so many pairs (p = {pair.p_holm:.2f})"
     if pair.needed is None:
-        return "no number of questions would show a difference of zero"
-    return f"about {pair.needed:,} questions would be needed to tell"
+        return f"its {difference} are within the noise"
+    return f"its {difference} are within the noise; about {pair.needed:,} questions would be needed to tell"
 
 
 def _of_arms(evaluation: "Evaluation", arms: "list[ArmScore]") -> str:
