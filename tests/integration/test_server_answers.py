@@ -14,7 +14,7 @@ from wire import CHAT, MESSAGES, TOOL
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
-from llama_index.packs.mixture_of_agents.simulation import Reply, ToolCall
+from llama_index.packs.mixture_of_agents.simulation import Reply, ToolCall, call_tools
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 SCHEMA = {
@@ -137,6 +137,38 @@ def test_no_more_than_one_tool_is_called_where_the_client_wants_it_so(client, st
     alone = ask(client, f"twice{mixed}", parallel_tool_calls=False, **asked)
     assert said(alone)[1] == ['{"at": 1}']
     assert said(ask(client, f"twice{mixed}", **asked))[1] == ['{"at": 1}', '{"at": 2}']
+
+
+def call_deltas(answer) -> list[dict[str, Any]]:
+    *events, _ = answer.text.removeprefix("data: ").strip().split("\n\ndata: ")
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events]
+    return [call for delta in deltas for call in delta.get("tool_calls") or ()]
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("model", ["gpt", "moa"])
+def test_tool_calls_are_streamed_in_pieces_with_their_providers_ids(providers, model, several):
+    wanted = [{"at": "one two three four"}, {"at": "five six"}]
+    calls = call_tools(*(ToolCall("look", arguments) for arguments in wanted), text="I look.")
+    providers.configure("gpt-4.1", reply=calls)
+    providers.configure("gpt-4.1-mini", reply="Look.")
+    gpt = providers.openai("gpt-4.1")
+    models = {"gpt": gpt, "moa": mixture(gpt, providers.openai("gpt-4.1-mini"))}
+    asked = {"tools": [TOOL], "parallel_tool_calls": several, "stream": True}
+    with served(models) as at, httpx.Client(base_url=at) as client:
+        answer = ask(client, model, **asked)
+    found = call_deltas(answer)
+    assert "".join(said(answer)[0]) == "I look."
+    for index, arguments in enumerate(wanted[: 2 if several else 1]):
+        head, *more = [call for call in found if call["index"] == index]
+        assert head["id"].startswith("call")
+        assert head["function"]["name"] == "look"
+        assert len(more) >= 2
+        assert all(set(call) == {"index", "function"} for call in more)
+        told = "".join(call["function"]["arguments"] for call in (head, *more))
+        assert json.loads(told) == arguments
+    assert {call["index"] for call in found} == ({0, 1} if several else {0})
+    assert '"finish_reason":"tool_calls"' in answer.text
 
 
 def test_tools_and_a_schema_together_reach_openais_class_as_they_were_written(providers):

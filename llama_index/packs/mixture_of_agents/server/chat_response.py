@@ -37,6 +37,7 @@ from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .answer_forms import arguments_of
+from .call_pieces import CallPiece
 from .error_bodies import Problem
 from .served_model import Answer
 
@@ -60,6 +61,7 @@ class ChatWriter:
     usage: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
+    _sent: dict[int, str] = field(default_factory=dict[int, str], init=False)
 
     def whole(self, answer: Answer) -> bytes:
         """A whole answer, as JSON."""
@@ -77,8 +79,13 @@ class ChatWriter:
         """A piece of what happens before the answer, in the field that clients read as reasoning."""
         return _event(self._chunk(ChoiceDelta.model_validate({"reasoning_content": text})))
 
+    def call(self, piece: CallPiece) -> bytes:
+        """A piece of a tool call."""
+        self._sent[piece.index] = self._sent.get(piece.index, "") + piece.arguments
+        return _event(self._call(piece))
+
     def end(self, answer: Answer) -> bytes:
-        """The last chunks of a stream: tool calls, each of them whole, why it stopped, what was used."""
+        """The last chunks of a stream: what is left of tool calls, why it stopped, what was used."""
         return b"".join(map(_event, self._end(answer))) + b"data: [DONE]\n\n"
 
     def failed(self, problem: Problem) -> bytes:
@@ -117,20 +124,24 @@ class ChatWriter:
 
     def _end(self, answer: Answer) -> Iterator[ChatCompletionChunk]:
         for index, call in enumerate(answer.calls):
-            called = ChoiceDeltaToolCall(
-                index=index,
-                id=call.tool_call_id or f"call_{uuid.uuid4().hex}",
-                type="function",
-                function=ChoiceDeltaToolCallFunction(
-                    name=call.tool_name, arguments=arguments_of(call)
-                ),
-            )
-            yield self._chunk(ChoiceDelta(tool_calls=[called]))
+            arguments, before = arguments_of(call), self._sent.get(index)
+            if before is None:
+                call_id = call.tool_call_id or f"call_{uuid.uuid4().hex}"
+                yield self._call(CallPiece(index, call_id, call.tool_name, arguments))
+            elif arguments.startswith(before) and arguments != before:
+                yield self._call(CallPiece(index, "", "", arguments[len(before) :]))
         more = self._more(answer)
         yield self._chunk(ChoiceDelta(), _reason(answer), **({} if self.usage else more))
         if self.usage:
             used = {"usage": _usage(answer.usage)} if answer.usage else {}
             yield ChatCompletionChunk(**self._head, choices=[], **used, **more)
+
+    def _call(self, piece: CallPiece) -> ChatCompletionChunk:
+        first: dict[str, Any] = {"id": piece.id, "type": "function"} if piece.name else {}
+        named = {"name": piece.name} if piece.name else {}
+        function = ChoiceDeltaToolCallFunction(arguments=piece.arguments, **named)
+        called = ChoiceDeltaToolCall(index=piece.index, function=function, **first)
+        return self._chunk(ChoiceDelta(tool_calls=[called]))
 
     @property
     def _head(self) -> dict[str, Any]:

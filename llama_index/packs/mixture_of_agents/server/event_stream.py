@@ -8,8 +8,9 @@ from fastapi import Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from .call_pieces import CallPiece
 from .error_bodies import OURS, Problem, problem_of, record
-from .in_flight import Run, Thought
+from .in_flight import Piece, Run, Thought
 from .served_model import Answer
 
 Keep = Callable[[Answer], Awaitable[None]]
@@ -33,6 +34,8 @@ class AnswerWriter(Protocol):
     def piece(self, text: str) -> bytes: ...
 
     def thought(self, text: str) -> bytes: ...
+
+    def call(self, piece: CallPiece) -> bytes: ...
 
     def end(self, answer: Answer) -> bytes: ...
 
@@ -119,5 +122,7 @@ async def _events(run: Run, writer: AnswerWriter, keep: Keep | None) -> AsyncIte
         yield writer.failed(problem)
 
 
-def _written(writer: AnswerWriter, piece: str | Thought) -> bytes:
+def _written(writer: AnswerWriter, piece: Piece) -> bytes:
+    if isinstance(piece, CallPiece):
+        return writer.call(piece)
     return writer.thought(piece.text) if isinstance(piece, Thought) else writer.piece(piece)

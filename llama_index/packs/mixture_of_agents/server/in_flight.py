@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from starlette.types import Receive
 
 from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 
+from .call_pieces import CallPiece
 from .error_bodies import ENDING, Problem, Refused, problem_of
 from .metrics import Metrics
 from .served_model import Answer, Model, Question
@@ -25,6 +27,10 @@ class Thought:
     text: str
 
 
+Piece: TypeAlias = str | CallPiece | Thought
+"""A piece of a stream: of the answer's text, of a tool call, or of what happens before the answer."""
+
+
 class Run:
     """One question to a model on its way, in a task of its own.
 
@@ -37,7 +43,7 @@ class Run:
 
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
         self._model, self._metrics = model, metrics
-        self._pieces: Buffer[str | Thought | None] = Buffer()
+        self._pieces: Buffer[Piece | None] = Buffer()
         self._cut: Problem | None = None
         self._began = metrics.began(model.name)
         asked = model.answer(question, self._hear, self._show) if stream else model.answer(question)
@@ -70,7 +76,7 @@ class Run:
             await self.stop()
             raise Refused(CLIENT_LEFT)
 
-    async def pieces(self) -> AsyncIterator[Sequence[str | Thought]]:
+    async def pieces(self) -> AsyncIterator[Sequence[Piece]]:
         """The answer's text as it comes, all the pieces that are there at once; it ends with the run."""
         going = True
         while going:
@@ -106,7 +112,7 @@ class Run:
     def _show(self, text: str) -> None:
         self._pieces.put(Thought(text))
 
-    async def _hear(self, piece: str) -> None:
+    async def _hear(self, piece: str | CallPiece) -> None:
         self._pieces.put(piece)
         await self._pieces.room()
 

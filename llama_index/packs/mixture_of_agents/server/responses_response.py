@@ -34,6 +34,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import ended_by
 from llama_index.packs.mixture_of_agents.events import Usage
 
 from .answer_forms import arguments_of
+from .call_pieces import CallPiece
 from .chat_response import mixture_of, written
 from .error_bodies import Problem
 from .responses_request import ResponsesRequest, said_by
@@ -97,6 +98,10 @@ class ResponsesWriter:
 
     def thought(self, text: str) -> bytes:  # noqa: ARG002 - part of the protocol
         """Nothing: what the layers do is shown in chat completions alone."""
+        return b""
+
+    def call(self, piece: CallPiece) -> bytes:  # noqa: ARG002 - part of the protocol
+        """Nothing: a call is written whole, at the end."""
         return b""
 
     def end(self, answer: Answer) -> bytes:

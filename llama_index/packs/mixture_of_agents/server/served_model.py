@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
@@ -18,13 +18,15 @@ from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .answer_forms import OfferedTools, WantedSchema, arguments_of
+from .call_pieces import CallPiece, CallPieces
 from .error_bodies import LLMFailed, Problem, Refused, invalid
 from .narration import narrated
 
 SHOWN = ":shown"
 """Ends the name of a model whose layers a client wants to see at work."""
-Hear: TypeAlias = Callable[[str], Awaitable[None]]
-"""Takes a piece of an answer's text, and returns when there is room for more."""
+Hear: TypeAlias = Callable[[str | CallPiece], Awaitable[None]]
+"""Takes a piece of an answer, of its text or of a tool call, and returns when there is room for more."""
+_ENDLESS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,14 @@ class Question:
         """Whether a call of a tool may turn out to be the answer, in place of its text."""
         tools = self.kwargs.get("tools")
         return self.fills_in or (isinstance(tools, OfferedTools) and tools.with_schema)
+
+    @property
+    def streamed_calls(self) -> int:
+        """The number of tool calls that can be streamed in pieces: none if a call may turn out to be the answer."""
+        tools = self.kwargs.get("tools")
+        if self.may_fill_in or not isinstance(tools, OfferedTools):
+            return 0
+        return _ENDLESS if tools.several else 1
 
     def read(
         self, text: str, calls: tuple[ToolCallBlock, ...]
@@ -121,14 +131,15 @@ class Model:
 
         Args:
             question: what to ask.
-            hear: awaited with each piece of a streamed answer's text; None asks for a whole one.
+            hear: awaited with each piece of a streamed answer; None asks for a whole one.
             show: called with what the layers of a mixture do, in words, if the question asks for that.
 
         Raises:
             RunError: a mixture has no answer.
             LLMFailed: another LLM has none.
         """
-        voice = Voice(hear, holds=question.may_fill_in) if hear else None
+        calls = CallPieces(question.streamed_calls)
+        voice = Voice(hear, calls, holds=question.may_fill_in) if hear else None
         on_piece, shown = voice.say if voice else None, list[str]()
         try:
             respondent = self._watched(shown.append, show) if question.shown else self._respondent
@@ -183,7 +194,8 @@ class Voice:
     """What a client hears of a streamed answer.
 
     Args:
-        hear: awaited with each piece of its text.
+        hear: awaited with each piece.
+        calls: cuts tool calls into pieces.
         holds: hold back what is no JSON, until the end: a tool may yet be called to fill in a schema, and what that is
             called with is the answer then.
 
@@ -191,17 +203,19 @@ class Voice:
         held: what is held back.
     """
 
-    def __init__(self, hear: Hear, *, holds: bool) -> None:
-        self._hear, self._holds = hear, holds
+    def __init__(self, hear: Hear, calls: CallPieces, *, holds: bool) -> None:
+        self._hear, self._calls, self._holds = hear, calls, holds
         self.held, self._heard = "", False
 
-    async def say(self, text: str, _: object = None) -> None:
-        """A further piece."""
+    async def say(self, text: str, chunk: ChatResponse) -> None:
+        """A further piece of the answer's text, and the LLM's chunk that it came in."""
         self.held += text
         self._holds = self._holds and not self.held.lstrip().startswith(("{", "["))
         if self.held and not self._holds:
             self.held, said, self._heard = "", self.held, True
             await self._hear(said)
+        for piece in self._calls.further(chunk.message.blocks):
+            await self._hear(piece)
 
     async def end(self, text: str) -> None:
         """The whole text, for a client that has heard nothing of it."""
