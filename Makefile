@@ -47,11 +47,12 @@ test-unit: $(if $(wildcard $(VENV)/.developing),,$(VENV)/.developing) ## the uni
 	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q tests/unit $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.developing ## style, import levels, dependencies, workflows
+lint: $(VENV)/.developing ## style, import levels, dependencies, workflows, the documents' English
 	@"$(PY)" -m ruff check .
 	@"$(PY)" -m ruff format --check .
 	@"$(HERE)/$(VENV)/$(BIN)/lint-imports"
 	@"$(PY)" -m deptry .
+	@"$(PY)" tools/prose.py
 	@"$(HERE)/$(VENV)/$(BIN)/zizmor" --offline --quiet .github
 
 .PHONY: types

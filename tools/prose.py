@@ -28,6 +28,10 @@ PHRASES = {
     r"\bleft aside\b": "ignored",
     r"\bmeanwhile\b": "at the same time, or nothing",
     r"\bsays something to\b": "means something to",
+    r"\banew\b": "again, new",
+    r"\bmakes? no sense\b": "is not valid, and why",
+    r"\bgo(?:es)? on\b": "continue",
+    r"\bis no (?:JSON|file|key|number)\b": "is not a ...",
 }
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 NO_PROSE = re.compile(r"^(?:#|\||<!--|!\[|\[.*\]: )")
