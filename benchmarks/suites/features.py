@@ -57,6 +57,6 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
             (name, value, value - plain if index else None)
             for index, (name, value) in enumerate(cpu.items())
         ],
-        f"Over shared clients, at 0 ms a call; medians of {rounds}, interleaved. Usage is always read.",
+        f"Over shared clients, at 0 ms a call; medians of {rounds}, interleaved. Usage is read in all rows.",
     )
     return report

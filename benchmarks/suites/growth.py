@@ -26,9 +26,10 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         "Growth",
         ("", "gather, ms CPU per call", "mixture, ms CPU per call", "mixture / gather"),
         rows,
-        "Over shared clients, at 0 ms a call, 6 proposers x 2 layers + aggregator and answers of 500 bytes where "
-        "nothing else is said. Every proposer's answer goes into every request of the next layer: with 60 proposers of "
-        f"500 bytes that is 30 kB a request. Medians of {ROUNDS}, interleaved, of the ratio too.",
+        "Over shared clients, at 0 ms a call, 6 proposers x 2 layers + aggregator and answers of 500 bytes, unless "
+        "the row says otherwise. Every proposer's answer is part of every request of the next layer: with 60 proposers "
+        f"and 500 bytes each, that is 30 kB a request. Medians of {ROUNDS}, interleaved. The last column is "
+        f"the median of {ROUNDS} ratios.",
     )
     what = "CPU per call over a gather's, at any size over that at the smallest"
     report.target(what, max(grown), 1.1)

@@ -72,8 +72,8 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
             f"{level:,} runs at once",
             ("", "queries a second", "CPU per call, ms", "memory per run, KiB", "errors"),
             [_row(name, sample, level) for name, sample in samples.items()],
-            f"{runs:,} runs, {level:,} of them at once until the last ones, {LATENCY * 1e3:.0f} ms a call; medians of {rounds}. "
-            f"Memory is the peak of the process above what it held before, for each run at once.",
+            f"{runs:,} runs, {level:,} of them at once until fewer are left, {LATENCY * 1e3:.0f} ms a call; medians of {rounds}. "
+            f"Memory is the peak of the process above its memory before, divided by the runs at once.",
         )
     _targets(report, found, list(levels))
     return report

@@ -43,7 +43,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     }
     wall = {name: middle([s.wall for s in samples]) for name, samples in walls.items()}
     for title, names, note in (
-        ("The server", SERVED, "The client's CPU is in all rows that have one."),
+        ("The server", SERVED, "The rows with a server include the client's CPU."),
         ("The server, streaming", STREAMED, "An answer has about 110 pieces."),
         ("The batch", BATCHES, "40 questions, 10 at once."),
     ):

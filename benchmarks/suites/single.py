@@ -53,10 +53,10 @@ def run(rig: Rig, peers: dict[Peer, str], *, quick: bool) -> Report:
         ]
         + [(f.name, wall[f.name] / path, None, None, None) for f in first],
         f"6 proposers x 2 layers + aggregator; wall time at {LATENCY * 1e3:.0f} ms a call (critical path "
-        f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved. What is promised of CPU is the median of "
-        f"{2 * rounds} ratios of two samples, one after the other. optillm asks one model three times in "
-        "turn instead. LLMs over shared clients are made without retries, as the mixture asks them; the others with "
-        "those they have by default.",
+        f"{path * 1e3:.0f} ms), CPU at 0 ms; medians of {rounds}, interleaved. The promised CPU ratio is the median of "
+        f"{2 * rounds} ratios, each of two consecutive samples. optillm instead asks one model three times in "
+        "sequence. LLMs over shared clients are made without retries, as in a mixture. All others have their default "
+        "retries.",
     )
     report.target(
         "wall time over a gather of the same LLM objects", wall[MIXTURE] / wall[GATHER], 1.02

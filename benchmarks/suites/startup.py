@@ -35,7 +35,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
             walls[name].append(time.perf_counter() - begun)
     cpu = {name: middle(values) for name, values in spent.items()}
     report.table(
-        "Beginning",
+        "Startup",
         ("", "CPU, s", "wall, s"),
         [(name, cpu[name], middle(walls[name])) for name in COMMANDS],
         f"Medians of {rounds}, interleaved.",

@@ -53,7 +53,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
         ("", "p50, s", "p95, s", "p99, s", "requests a run"),
         rows,
         f"Log-normal latencies with a median of {latency * 1e3:.0f} ms and sigma {SIGMA:g}; {runs} runs, {in_flight} at "
-        f"once. The time to the quorum is {to_quorum * 1e3:.0f} ms in the middle.",
+        f"once. The median time to the quorum is {to_quorum * 1e3:.0f} ms.",
     )
     grace = rows[1 if quick else 2][3]
     report.target("p99 with quorum and grace over that of waiting for all", grace / rows[0][3], 0.6)
