@@ -46,13 +46,13 @@ Reason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class ChatWriter:
-    """Writes one answer in OpenAI's words.
+    """Writes one answer in the format of OpenAI's chat completions.
 
     Attributes:
-        model: the name that the model is served by.
-        proposals: whether the client wants the proposals' texts too.
-        usage: whether a stream's client wants to know what the run used.
-        id: what the answer is called.
+        model: the name by which the model is served.
+        proposals: whether the proposals' texts are part of it.
+        usage: whether a stream ends with the run's usage.
+        id: the answer's id.
         created: seconds since the epoch.
     """
 
@@ -174,8 +174,8 @@ def written(answer: BaseModel) -> bytes:
     try:
         return answer.model_dump_json(exclude_unset=True).encode()
     except ValueError:
-        said = json.dumps(answer.model_dump(exclude_unset=True), ensure_ascii=False)
-        return said.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        text = json.dumps(answer.model_dump(exclude_unset=True), ensure_ascii=False)
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _reason(answer: Answer) -> Reason:
@@ -193,9 +193,9 @@ def _usage(usage: Usage) -> CompletionUsage:
 
 
 def mixture_of(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, Any]:
-    """What a client is told of a mixture's run."""
+    """The facts about a mixture's run that a client receives."""
     usd = cost.usd
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "run_id": result.run_id,
         "answered_by": result.answered_by,
         "degraded": list(result.degraded),
@@ -208,10 +208,10 @@ def mixture_of(result: MixtureResult, cost: Cost, proposals: bool) -> dict[str, 
         ],
     }
     if proposals:
-        told["proposals"] = [
+        facts["proposals"] = [
             {"agent": one.agent, "model": one.model, "layer": call.layer, "text": one.text}
             for call in result.calls
             if call.role == "proposer"
             for one in call.proposals
         ]
-    return told
+    return facts

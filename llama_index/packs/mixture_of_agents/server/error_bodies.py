@@ -1,4 +1,4 @@
-"""What went wrong, as a client is told: OpenAI's statuses, codes and shape.
+"""Errors as clients receive them: statuses, codes and bodies in OpenAI's format.
 
 https://platform.openai.com/docs/guides/error-codes
 """
@@ -42,14 +42,14 @@ _BY_KIND = {
 }
 _GATEWAY = (502, "upstream_error")
 _OUR_DOING = {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CIRCUIT_OPEN}
-"""Kinds that say nothing of why a run failed: these calls were stopped, or not made."""
+"""Kinds that do not explain why a run failed: these calls were stopped, or not made."""
 _IN_VAIN = {"x-should-retry": "false"}
-"""OpenAI's SDKs try again for a 5xx, which would be the whole run once more, unless they are told this."""
+"""OpenAI's SDKs repeat a request after a 5xx, and so the whole run, unless this header is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is no answer.
+    """The reason why there is no answer.
 
     Attributes:
         status: the HTTP status.
@@ -67,14 +67,14 @@ class Problem:
 
     @property
     def body(self) -> dict[str, Any]:
-        """It in OpenAI's shape."""
+        """The problem in OpenAI's format."""
         server = "server_error" if self.status >= 500 else "invalid_request_error"
         kind = _TYPES.get(self.status, server)
-        # What a client sent may hold what UTF-8 cannot say.
-        said = self.message.encode(errors="replace").decode()
+        # It may quote half a character that the client sent, which UTF-8 cannot encode.
+        message = self.message.encode(errors="replace").decode()
         param = self.param and self.param.encode(errors="replace").decode()
-        told = {"message": said, "type": kind, "param": param, "code": self.code}
-        return {"error": told}
+        error = {"message": message, "type": kind, "param": param, "code": self.code}
+        return {"error": error}
 
 
 class ErrorDetails(BaseModel):
@@ -131,10 +131,10 @@ class Refused(Exception):
 
 
 class LLMFailed(Exception):
-    """An LLM that is no mixture raised something.
+    """An LLM that is no mixture raised an error.
 
     Args:
-        fault: what that means.
+        fault: what the error means.
     """
 
     def __init__(self, fault: Fault) -> None:
@@ -143,17 +143,17 @@ class LLMFailed(Exception):
 
 
 OURS = Problem(500, "The server failed. Its log says why.", "internal_error")
-"""A fault of our own, of which a client is told nothing else."""
+"""An unexpected error of the server itself. Its details are in the log alone."""
 ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:
-    """A request that makes no sense."""
+    """The problem of a request that makes no sense."""
     return Problem(400, f"{param}: {message}" if param else message, code, param)
 
 
 def problem_of(error: BaseException) -> Problem:
-    """What a client is told of an error."""
+    """The problem that an error means for the client."""
     if isinstance(error, Refused):
         return error.problem
     if isinstance(error, LLMFailed):
@@ -179,21 +179,21 @@ def record(what: str) -> None:
     _log.error("%s\n%s", what, redact(traceback.format_exc(), most=_LONGEST_TRACE))
 
 
-def _of_kinds(kinds: Iterable[FailureKind], said: str) -> Problem:
-    """What failures mean: what their kind does where all are of one, or else what a gateway says."""
-    told = set(kinds) - _OUR_DOING
-    headers = {} if not told or told & RETRYABLE else _IN_VAIN
-    kind = next(iter(told)) if len(told) == 1 else None
+def _of_kinds(kinds: Iterable[FailureKind], message: str) -> Problem:
+    """The problem that failures mean. If they are of several kinds, it is a gateway's error."""
+    found = set(kinds) - _OUR_DOING
+    headers = {} if not found or found & RETRYABLE else _IN_VAIN
+    kind = next(iter(found)) if len(found) == 1 else None
     status, code = _BY_KIND.get(kind, _GATEWAY) if kind else _GATEWAY
-    return Problem(status, redact(said), code, headers=headers)
+    return Problem(status, redact(message), code, headers=headers)
 
 
 def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
-    """What pydantic says of a request's body.
+    """The problem that pydantic found in a request's body.
 
     Args:
-        errors: as its ``ValidationError.errors()`` lists them. One is told: the first of those that lie deepest, since
-            a value that may be of several types has an error for each of them.
+        errors: as its ``ValidationError.errors()`` lists them. One is reported, the first of the deepest: a value that
+            may be of several types has an error for each of them.
         body: the body.
     """
     first = max(errors, key=lambda error: len(error["loc"]))
@@ -213,7 +213,7 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
 
 
 def _param(place: tuple[Any, ...], body: Any, kind: str) -> str:
-    """A place in the body as it is written, ``messages[0].content``: without the names of pydantic's own branches."""
+    """A place in the body, such as ``messages[0].content``, without the names of pydantic's own branches."""
     words, here = "", body
     for number, step in enumerate(place):
         if isinstance(here, dict) and step in here:

@@ -76,8 +76,8 @@ class Guard:
         if self._digests and path not in OPEN and not self._knows(headers):
             brought = {"authorization", "x-api-key"} & set(headers)
             given = "That is no key of this server" if brought else "No key"
-            said = f"{given}. Send one as Authorization: Bearer KEY."
-            return Problem(401, said, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+            problem = f"{given}. Send one as Authorization: Bearer KEY."
+            return Problem(401, problem, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._largest:
             return Problem(413, self._too_large(), "request_too_large")
@@ -87,7 +87,7 @@ class Guard:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key if scheme.lower() == "bearer" else ""
         given = [_digest(key.strip()) for key in (bearer, headers.get("x-api-key", ""))]
-        # Every key is compared, each in constant time: how long it takes says nothing.
+        # All keys are compared, each in constant time, so that the time gives nothing away.
         found = [hmac.compare_digest(one, digest) for one in given for digest in self._digests]
         return any(found)
 

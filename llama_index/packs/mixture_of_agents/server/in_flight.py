@@ -1,4 +1,4 @@
-"""Runs under way: how many there may be, and that each ends when its caller leaves."""
+"""Runs under way: their number is bounded, and each ends when its client leaves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +16,7 @@ from .metrics import Metrics
 from .served_model import Answer, Model, Question
 
 CLIENT_LEFT = Problem(499, "The client has left.", "client_closed_request")
-"""Nobody reads it; nginx's status for that, in metrics."""
+"""Nobody receives it; the metrics count nginx's status for that."""
 NO_ANSWER = Problem(502, "The model's call was given up, and not by this server.", "upstream_error")
 
 
@@ -32,13 +32,13 @@ Piece: TypeAlias = str | CallPiece | Thought
 
 
 class Run:
-    """One question to a model on its way, in a task of its own.
+    """One question that is being answered, in a task of its own.
 
     Args:
         model: the model.
-        question: what it is asked.
-        stream: whether the answer is wanted piece by piece.
-        metrics: what counts it.
+        question: the question.
+        stream: whether the answer is streamed.
+        metrics: counts the run.
     """
 
     def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
@@ -54,11 +54,11 @@ class Run:
         """Wait until the run is over, or until its stream can begin.
 
         Args:
-            receive: what tells when the client leaves; then the run is stopped.
+            receive: receives the client's messages. If the client leaves, the run is stopped.
             patience: seconds after which a stream begins even without a first piece; None for a whole answer.
 
         Raises:
-            Refused: the client has left.
+            Refused: The client has left.
         """
         left = asyncio.ensure_future(_disconnected(receive))
         first = asyncio.ensure_future(
@@ -77,7 +77,7 @@ class Run:
             raise Refused(CLIENT_LEFT)
 
     async def pieces(self) -> AsyncIterator[Sequence[Piece]]:
-        """The answer's text as it comes, all the pieces that are there at once; it ends with the run."""
+        """Yields the pieces of the answer, all that are there at once, until the run ends."""
         going = True
         while going:
             there = await self._pieces.get_all()
@@ -88,9 +88,9 @@ class Run:
         """The answer of a run that is over.
 
         Raises:
-            Refused: the run was cut short, or ended without an answer or an error.
-            RunError: a mixture has no answer.
-            LLMFailed: another LLM has none.
+            Refused: The run was cut short, or ended without an answer or an error.
+            RunError: A mixture has no answer.
+            LLMFailed: Another LLM has none.
         """
         if self.task.cancelled():
             raise Refused(self._cut or NO_ANSWER)
@@ -100,12 +100,12 @@ class Run:
         return self.task.result()
 
     def cut(self) -> None:
-        """Cancel the run, since the server ends; whoever waits for it is told so."""
+        """Cancel the run because the server ends. Its client receives ``ENDING``."""
         self._cut = ENDING
         self.task.cancel()
 
     async def stop(self) -> None:
-        """Cancel the run and every request in flight, since nobody waits for them, until they have ended."""
+        """Cancel the run because its client has left, and wait until all its requests have ended."""
         self._cut = self._cut or CLIENT_LEFT
         await stop([self.task])
 
@@ -121,20 +121,20 @@ class Run:
         status, answer = 200, None
         try:
             answer = self.result()
-        except Exception as error:  # noqa: BLE001 - whoever waits for the run hears of it
+        except Exception as error:  # noqa: BLE001 - the request that waits for the run raises it
             status = problem_of(error).status
         self._metrics.ended(self._model.name, self._began, status, answer)
 
 
 class Runs:
-    """Every run of a server.
+    """All runs of a server.
 
     Args:
-        metrics: what counts them.
-        most: how many may be under way at once; None for no bound.
+        metrics: counts the runs.
+        most: the number of runs that may be under way at once; None for no bound.
 
     Attributes:
-        ending: whether none may begin any more, since the server ends.
+        ending: whether the server ends, so that no run may begin.
     """
 
     def __init__(self, metrics: Metrics, most: int | None) -> None:
@@ -165,7 +165,7 @@ class Runs:
         """Ask a model.
 
         Raises:
-            Refused: there are as many runs under way as there may be, or the server ends.
+            Refused: As many runs are under way as there may be, or the server ends.
         """
         if self.ending:
             raise Refused(ENDING)
@@ -184,7 +184,7 @@ class Runs:
         self.ending = self._draining = False
 
     def cut(self) -> None:
-        """Cancel all that are under way, and let none begin, since the server ends."""
+        """Cancel all runs because the server ends, and let none begin."""
         self.ending = True
         for run in tuple(self._under_way):
             run.cut()

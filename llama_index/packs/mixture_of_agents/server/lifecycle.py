@@ -1,4 +1,4 @@
-"""Running the server until it is told to end."""
+"""Runs the server until a signal ends it."""
 
 import asyncio
 import ipaddress
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from .in_flight import Runs
 
 _A_MOMENT = 5.0
-"""Seconds in which runs that were cancelled come to their end."""
+"""Seconds in which cancelled runs end."""
 _AT_ONCE = 0.5
 """The same after a second signal."""
 
@@ -28,17 +28,17 @@ def serve(
     grace: float = 10.0,
     ready: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. Runs in flight then have some seconds to finish, and are cancelled after that.
+    """Serve until Ctrl-C or SIGTERM. Runs in flight then have ``grace`` seconds to finish, and are cancelled after that.
 
     Args:
         app: what ``create_app`` made.
         host: the address to listen at; ``127.0.0.1`` is reached from this machine alone.
         port: 0 for any free one.
-        grace: seconds that runs in flight have to finish; a second Ctrl-C or SIGTERM cancels them at once.
+        grace: seconds for runs in flight to finish; a second Ctrl-C or SIGTERM cancels them at once.
         ready: called with the server's address, ``http://127.0.0.1:8000``, once it listens.
 
     Raises:
-        OSError: it cannot listen there; the message says where.
+        OSError: It cannot listen there. The message has the address.
     """
     listening = listen(host, port)
     config = uvicorn.Config(
@@ -92,10 +92,10 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a socket that listens.
 
     Raises:
-        OSError: it cannot listen there; the message says where.
+        OSError: It cannot listen there. The message has the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -108,7 +108,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address can be reached from this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -118,7 +118,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _end_quietly() -> dict[int, Any]:
-    """uvicorn, once it has ended in good order, raises the signal that ended it again: let that do nothing more."""
+    """Ignore the signal that uvicorn raises again after an orderly end. Returns the handlers before."""
     try:
         names = (signal.SIGINT, signal.SIGTERM)
         return {name: signal.signal(name, _do_nothing) for name in names}

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""The server's counts, for Prometheus."""
 
 import time
 
@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from .served_model import Answer
 
 NOBODY = ""
-"""The model of a request that reached none."""
+"""The model name of a request that reached no model."""
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """The counts of one server, in a registry of their own."""
+    """The counts of one server, in their own registry."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -33,20 +33,20 @@ class Metrics:
         )  # fmt: skip
 
     def refused(self, status: int) -> None:
-        """A request was not answered by any model."""
+        """Count a request that reached no model."""
         self._requests.labels(NOBODY, str(status)).inc()
 
     def began(self, model: str) -> float:
-        """A run began; what to tell ``ended``."""
+        """Count the start of a run. Returns the value that ``ended`` takes as ``began``."""
         self._in_flight.labels(model).inc()
         return time.perf_counter()
 
     def ended(self, model: str, began: float, status: int, answer: Answer | None) -> None:
-        """A run ended, with an answer or without."""
+        """Count the end of a run, with or without an answer."""
         self._in_flight.labels(model).dec()
         self._seconds.labels(model).observe(time.perf_counter() - began)
         self._requests.labels(model, str(status)).inc()
-        # A counter takes no negative numbers, which somebody else's server may tell.
+        # A counter takes no negative numbers, and a provider may report some.
         if answer and answer.usage:
             self._tokens.labels(model, "input").inc(max(0, answer.usage.input_tokens))
             self._tokens.labels(model, "output").inc(max(0, answer.usage.output_tokens))
@@ -54,5 +54,5 @@ class Metrics:
             self._cost.labels(model).inc(max(0.0, float(answer.cost.at_least)))
 
     def text(self) -> bytes:
-        """All of it in Prometheus' text format, version 0.0.4."""
+        """All counts in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)

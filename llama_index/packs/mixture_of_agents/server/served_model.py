@@ -1,4 +1,4 @@
-"""An LLM as the server asks it, and what it answered."""
+"""An LLM as the server asks it: the question, the model and the answer, in no API's format."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,11 +31,11 @@ _ENDLESS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an LLM is asked.
+    """A question to an LLM. It knows neither HTTP nor the API that the client speaks.
 
     Attributes:
         messages: the conversation.
-        kwargs: keyword arguments of the chat; those that the client has set.
+        kwargs: the keyword arguments of the chat that the client has set.
         shown: whether the client wants to see what the layers of a mixture do.
     """
 
@@ -67,7 +67,7 @@ class Question:
     ) -> tuple[str, tuple[ToolCallBlock, ...]]:
         """The text and the calls that the client gets of those of an answer.
 
-        Not every LLM can be told to call no more than one tool, and some fill in a schema by calling one.
+        Not every LLM class can limit an answer to one call, and some fill in a schema by calling a tool.
         """
         tools = self.kwargs.get("tools")
         if isinstance(tools, OfferedTools):
@@ -77,16 +77,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an LLM answered.
+    """The answer of an LLM.
 
     Attributes:
-        text: the text, of a streamed answer what its client has not heard; a schema that was filled in by a call of a
-            tool is JSON here.
+        text: the text; of a streamed answer, the part that has not been sent. A schema that was filled in by calling
+            a tool is JSON here.
         calls: the tools that it calls.
-        finish_reason: the provider's word for why it stopped; "" where it gave none.
-        usage: tokens of the whole run; None where nobody told.
+        finish_reason: the provider's word for why it stopped; "" if it gave none.
+        usage: the tokens of the whole run; None if the provider reported none.
         cost: what they cost, as far as that is known.
-        result: the run, where a mixture answered.
+        result: the run, if a mixture answered.
         reasoning: what the layers did, in words, if the question asks for that.
     """
 
@@ -112,10 +112,10 @@ class Model:
         self._respondent = Respondent(llm)
 
     def check(self, question: Question) -> None:
-        """Whether the LLM can be asked this.
+        """Check that the LLM can answer this.
 
         Raises:
-            Refused: it takes no tools.
+            Refused: The LLM takes no tools.
         """
         form = form_of(question.kwargs)
         if form and not form.suits(self.llm):
@@ -135,8 +135,8 @@ class Model:
             show: called with what the layers of a mixture do, in words, if the question asks for that.
 
         Raises:
-            RunError: a mixture has no answer.
-            LLMFailed: another LLM has none.
+            RunError: A mixture has no answer.
+            LLMFailed: Another LLM has none.
         """
         calls = CallPieces(question.streamed_calls)
         voice = Voice(hear, calls, holds=question.may_fill_in) if hear else None
@@ -191,16 +191,16 @@ def find(models: Mapping[str, Model], name: str) -> Model:
 
 
 class Voice:
-    """What a client hears of a streamed answer.
+    """Passes the pieces of a streamed answer on to the client.
 
     Args:
         hear: awaited with each piece.
         calls: cuts tool calls into pieces.
-        holds: hold back what is no JSON, until the end: a tool may yet be called to fill in a schema, and what that is
-            called with is the answer then.
+        holds: hold back text that is no JSON until the end. A tool may still be called to fill in a schema, and its
+            arguments are the answer then.
 
     Attributes:
-        held: what is held back.
+        held: the text that is held back.
     """
 
     def __init__(self, hear: Hear, calls: CallPieces, *, holds: bool) -> None:
@@ -212,12 +212,12 @@ class Voice:
         self.held += text
         self._holds = self._holds and not self.held.lstrip().startswith(("{", "["))
         if self.held and not self._holds:
-            self.held, said, self._heard = "", self.held, True
-            await self._hear(said)
+            ready, self.held, self._heard = self.held, "", True
+            await self._hear(ready)
         for piece in self._calls.further(chunk.message.blocks):
             await self._hear(piece)
 
     async def end(self, text: str) -> None:
-        """The whole text, for a client that has heard nothing of it."""
+        """Send the whole text to a client that has received nothing of it."""
         if text and not self._heard:
             await self._hear(text)
