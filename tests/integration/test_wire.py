@@ -109,6 +109,42 @@ async def test_a_stream_that_begins_with_an_error_is_asked_for_again(
     assert "the model is busy" in failure.message
 
 
+@OF_EACH_CLASS
+@WAYS
+@STREAMED
+async def test_a_web_page_in_place_of_an_answer_is_told(
+    make: Callable[[str], LLM], way: str, streamed: bool
+) -> None:
+    page = b"<!doctype html><html><title>Sign in</title></html>"
+    with hostile(always(head("text/html; charset=utf-8"), page)) as server:
+        failure = await fails(make(server.base), way, streamed=streamed)
+    assert failure.kind == FailureKind.BAD_RESPONSE
+    assert "a web page" in failure.message
+    assert "address" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"code": "rate_limit_daily", "message": "slow down"}, FailureKind.RATE_LIMITED),
+        ({"message": "slow down"}, FailureKind.SERVER_ERROR),
+        ({"detail": "slow down"}, FailureKind.SERVER_ERROR),
+        ({"choices": None, "message": "slow down", "code": 503}, FailureKind.SERVER_ERROR),
+        ({"error": "Unexpected endpoint or method: slow down"}, FailureKind.NOT_FOUND),
+    ],
+)
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+@WAYS
+@STREAMED
+async def test_what_stands_in_place_of_an_answer_is_told_in_the_providers_words(
+    name: str, way: str, streamed: bool, body: dict[str, Any], kind: FailureKind
+) -> None:
+    with hostile(always(head(), json.dumps(body).encode())) as server:
+        failure = await fails(CLASSES[name](server.base), way, streamed=streamed)
+    assert failure.kind == kind
+    assert "slow down" in failure.message
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 CHUNK = b"data: " + json.dumps(

@@ -59,7 +59,7 @@ TESTED_BY = {
     "_providers/models": "config",
     "_providers/openai_batch_api": "batch_api",
     "_providers/pickling": "llm",
-    "_providers/responses": "structured",
+    "_providers/retry_after": "faults",
     "_providers/sdk_clients": "real_classes",
     "_providers/thinking": "streams",
     # plain data

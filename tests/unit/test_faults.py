@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from llama_index.packs.mixture_of_agents._providers.faults import (
     causes,
     diagnose,
-    parse_retry_after,
 )
 from llama_index.packs.mixture_of_agents._providers.redaction import redact
+from llama_index.packs.mixture_of_agents._providers.retry_after import parse_retry_after
 from llama_index.packs.mixture_of_agents.errors import RETRYABLE, Failure, FailureKind
 
 NOT_OF_A_CALL = {"InvalidWebhookSignatureError"}
@@ -94,6 +94,9 @@ def test_a_status_says_what_it_was(status: int, kind: FailureKind) -> None:
         ),
         (400, "The response was filtered: content_filter", FailureKind.CONTENT_FILTER),
         (429, "You exceeded your current quota: insufficient_quota", FailureKind.PAYMENT),
+        (429, "You exceeded your current quota, check your plan and billing", FailureKind.PAYMENT),
+        (429, "You have no credits remaining: credit_balance_exhausted", FailureKind.PAYMENT),
+        (429, "insufficient_quota. Please try again in 20s.", FailureKind.PAYMENT),
     ],
 )
 def test_some_statuses_need_a_second_look(status: int, message: str, kind: FailureKind) -> None:
@@ -105,6 +108,34 @@ def test_some_statuses_need_a_second_look(status: int, message: str, kind: Failu
 def test_an_unpaid_bill_is_not_tried_again_while_too_many_requests_are() -> None:
     assert FailureKind.RATE_LIMITED in RETRYABLE
     assert FailureKind.PAYMENT not in RETRYABLE
+
+
+FREE_TIER = "You exceeded your current quota, please check your plan and billing details."
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        ({"message": f"{FREE_TIER}\nPlease retry in 29.5s.", "status": "RESOURCE_EXHAUSTED"}, 29.5),
+        ({"message": FREE_TIER, "details": [{"retryDelay": "26s"}]}, 26),
+        ({"message": "Rate limit reached. Please try again in 1.2s."}, 1.2),
+        ({"message": "Rate limit reached. Please try again in 20ms."}, 0.02),
+        ({"message": "Rate limit reached. Please try again in 1m6.5s."}, 66.5),
+        ({"message": "Too many requests, retry after 7 seconds"}, 7),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_limit_that_says_in_words_when_it_ends_is_waited_for(
+    error: dict[str, Any], seconds: float, listed: bool
+) -> None:
+    body: Any = [{"error": error}] if listed else {"error": error}  # Google's is in a list
+    fault = diagnose(status_error(429, body))
+    assert (fault.kind, fault.retry_after) == (FailureKind.RATE_LIMITED, pytest.approx(seconds))
+
+
+def test_a_header_that_says_when_a_limit_ends_goes_before_the_words() -> None:
+    body = {"error": {"message": f"{FREE_TIER} Please retry in 29s."}}
+    assert diagnose(status_error(429, body, {"Retry-After": "3"})).retry_after == 3
 
 
 def raised_from(error: Exception, cause: Exception, *, hidden: bool = False) -> Exception:

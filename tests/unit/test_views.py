@@ -172,6 +172,18 @@ def test_the_aggregator_sees_the_conversation_as_it_is():
     assert all(a is b for a, b in zip(seen, IN_AN_AGENTS_LOOP, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [("developer", "system"), ("chatbot", "assistant"), ("model", "assistant"), ("tool", "tool")],
+)
+def test_the_aggregator_sees_the_names_of_roles_that_every_provider_knows(given, seen):
+    messages = [said(given, "Be brief.", name="n"), said("user", "Why?")]
+    view = for_aggregator(messages)
+    assert roles(view) == f"{seen} user"
+    assert (view[0].content, view[0].additional_kwargs) == ("Be brief.", {"name": "n"})
+    assert messages[0].role.value == given, "the caller's message is not changed"
+
+
 def test_the_aggregators_thinking_is_kept_in_its_loop_of_tools_and_dropped_from_earlier_turns():
     thought = said("assistant", None, ThinkingBlock(content="hmm"), called("f"))
     result = said("tool", "1", tool_call_id="call_1")

@@ -20,9 +20,9 @@ from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
 from llama_index.packs.mixture_of_agents._providers.facts import output_limit
 from llama_index.packs.mixture_of_agents._providers.faults import Fault, diagnose
 from llama_index.packs.mixture_of_agents._providers.responses import (
-    EXPLANATIONS,
     Answer,
     assembled,
+    explained,
     read,
     usable,
 )
@@ -254,7 +254,7 @@ class Attempts:
             self._report_unlimited(sent)
         useful, kind = usable(answers, tools=request.tools, truncated=truncated)
         response = response and request.reads(response)
-        fault = Fault(kind, EXPLANATIONS[kind]) if kind else None
+        fault = Fault(kind, explained(kind, answers[0])) if kind else None
         return Attempt(useful, response, fault), usage or await self._estimate(answers)
 
     def _report_unlimited(self, sent: dict[str, Any]) -> None:

@@ -23,10 +23,14 @@ from llama_index.core.base.llms.types import (
 
 from .prompts import inject, last_user_turn
 
-_ROLES = {
+_OTHER_NAMES = {
     MessageRole.DEVELOPER: MessageRole.SYSTEM,
     MessageRole.CHATBOT: MessageRole.ASSISTANT,
     MessageRole.MODEL: MessageRole.ASSISTANT,
+}
+"""Roles that only some providers know, and the name that all of them know."""
+_ROLES = {
+    **_OTHER_NAMES,
     MessageRole.FUNCTION: MessageRole.USER,
     MessageRole.TOOL: MessageRole.USER,
 }
@@ -264,9 +268,10 @@ def _without_foreign(message: ChatMessage, *, thinking: bool, portable: bool) ->
             else block
             for block in blocks
         ]
-    if blocks == message.blocks and kwargs == message.additional_kwargs:
+    role = _OTHER_NAMES.get(message.role, message.role)
+    if (role, blocks, kwargs) == (message.role, message.blocks, message.additional_kwargs):
         return message
-    return ChatMessage(role=message.role, blocks=blocks, additional_kwargs=kwargs)
+    return ChatMessage(role=role, blocks=blocks, additional_kwargs=kwargs)
 
 
 def _portable(call_id: str | None) -> str:

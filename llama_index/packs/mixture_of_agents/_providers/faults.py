@@ -4,18 +4,17 @@ The mapping looks at what an exception *carries* (a status, headers, the names o
 the client library it comes from, so one table serves every LlamaIndex integration without importing it.
 """
 
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 
 from .environment import problem_of_environment
 from .redaction import redact
+from .retry_after import parse_retry_after, wait_in_words
 
 _MESSAGE_LIMIT = 500
 _SEARCHED = 8_000
@@ -117,8 +116,11 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     if _is_of_an_sdk(error):
         return Fault(FailureKind.CONFIGURATION, redact(text, secrets, _SEARCHED)[:_MESSAGE_LIMIT])
     refused = _refused_parameters(error, status, searched, tuple(sent))
-    kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched)
     wait = next((found for one in chain if (found := _retry_after(one)) is not None), None)
+    if wait is None and status in (429, 503):
+        wait = wait_in_words(searched)
+    ends = wait is not None
+    kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched, ends=ends)
     shown = redact(text, secrets, _SEARCHED)
     hint = _TEMPLATE_HINT if _refused_roles(status, searched) else ""
     return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused)
@@ -187,6 +189,8 @@ def status_of(error: Mapping[str, Any]) -> int | None:
         The status, from 400 to 599; None if the error has no code that is known.
     """
     inner = error.get("error")
+    if isinstance(inner, str) and "unexpected endpoint" in inner.lower():
+        return 404  # LM Studio's, which comes with status 200
     if isinstance(inner, Mapping):
         error = cast("Mapping[str, Any]", inner)
     for name in ("code", "status", "status_code", "type"):
@@ -227,25 +231,30 @@ _TOO_LONG = (
     "input token count exceeds",
     "context limit",
 )
-_UNPAID = ("insufficient_quota", "billing", "credit balance")
+_UNPAID = ("insufficient_quota", "credit balance", "credit_balance", "no credits")
 
 
-def _kind(chain: tuple[BaseException, ...], status: int | None, text: str) -> FailureKind:
+def _kind(
+    chain: tuple[BaseException, ...], status: int | None, text: str, *, ends: bool
+) -> FailureKind:
+    """The kind of a fault; ``ends`` is whether the provider says when to come back."""
     low = text.lower()
     if status is not None and status >= 400:
-        return _kind_of_status(status, low)
+        return _kind_of_status(status, low, ends=ends)
     if isinstance(chain[0], ValueError) and "unknown model" in low:
         return FailureKind.CONFIGURATION
     names = (cls.__name__ for error in chain for cls in type(error).__mro__)
     return next((_BY_CLASS[name] for name in names if name in _BY_CLASS), FailureKind.ERROR)
 
 
-def _kind_of_status(status: int, low: str) -> FailureKind:
+def _kind_of_status(status: int, low: str, *, ends: bool) -> FailureKind:
     if status in (400, 413, 422) and any(words in low for words in _TOO_LONG):
         return FailureKind.CONTEXT_WINDOW
     if status in (400, 422) and "content_filter" in low:
         return FailureKind.CONTENT_FILTER
-    if status in (400, 429) and any(words in low for words in _UNPAID):
+    # Google names the billing in its limits of a minute too.
+    unpaid = any(words in low for words in _UNPAID) or ("billing" in low and not ends)
+    if status in (400, 429) and unpaid:
         return FailureKind.PAYMENT
     if status in _BY_STATUS:
         return _BY_STATUS[status]
@@ -347,34 +356,3 @@ def _retry_after(error: BaseException) -> float | None:
             continue
         return parse_retry_after(value, now)
     return None
-
-
-def parse_retry_after(value: object, now: datetime) -> float | None:
-    """Reads a Retry-After header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
-
-    Args:
-        value: the header's value, if there is one.
-        now: the time that a date is compared with.
-
-    Returns:
-        Seconds to wait, never negative; None if the header makes no sense, as if it were not there.
-    """
-    if not isinstance(value, str) or len(value) > _LONGEST_DATE:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _seconds_until(value, now)
-    return max(0.0, seconds) if seconds is not None and math.isfinite(seconds) else None
-
-
-_LONGEST_DATE = 100
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    try:
-        moment = parsedate_to_datetime(date)
-        utc = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return (utc - now).total_seconds()
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None

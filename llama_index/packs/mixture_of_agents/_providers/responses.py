@@ -46,8 +46,8 @@ def read(response: ChatResponse) -> tuple[Answer, ...]:
     """The answers in a response: one, or n where one request asked for n samples."""
     raw: Any = response.raw
     choices = get(raw, "choices")
-    refused = isinstance(choices, list) and bool(get(get(choices[0], "message"), "refusal"))
-    first = _of_message(response.message, "refusal" if refused else finish_reason(raw))
+    reason = "refusal" if is_refusal(raw) else finish_reason(raw)
+    first = _of_message(response.message, reason)
     if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
         return (first,)
     others = (
@@ -55,6 +55,13 @@ def read(response: ChatResponse) -> tuple[Answer, ...]:
         for choice in choices[1:]  # type: ignore[reportUnknownVariableType]
     )
     return (first, *others)
+
+
+def is_refusal(raw: Any) -> bool:
+    """Whether a response, or a chunk of one, holds a refusal (a field of OpenAI's beside the text)."""
+    choices = get(raw, "choices")
+    first: Any = choices[0] if isinstance(choices, list) and choices else None  # type: ignore[reportUnknownVariableType]
+    return any(get(first, place, "refusal") for place in ("message", "delta"))
 
 
 def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
@@ -111,7 +118,14 @@ def usable(
     return useful, None if useful else kinds[0]
 
 
-EXPLANATIONS = {
+def explained(kind: FailureKind, answer: Answer) -> str:
+    """Why an answer is of no use, in words; ``kind`` is the verdict on it."""
+    if kind == FailureKind.TRUNCATED and not answer.text:
+        return "the token limit was reached before the answer began; raise max_tokens (thinking counts too)"
+    return _EXPLANATIONS[kind]
+
+
+_EXPLANATIONS = {
     FailureKind.EMPTY: "the answer was empty",
     FailureKind.ONLY_THINKING: "the answer held only thinking",
     FailureKind.ONLY_TOOL_CALLS: "the answer held only tool calls",

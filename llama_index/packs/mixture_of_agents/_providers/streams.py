@@ -8,7 +8,7 @@ from llama_index.core.base.llms.types import ChatResponse
 from llama_index.packs.mixture_of_agents.events import Usage
 
 from .characters import mended_response
-from .responses import finish_reason
+from .responses import finish_reason, is_refusal
 from .thinking import ThinkingFilter
 from .usage import latest, read_usage
 
@@ -69,5 +69,7 @@ def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
     usage: Usage | None = None
     for chunk in ends:
         usage = latest(usage, read_usage(chunk))
-    last, reason = mended_response(ends[-1]) if ends else None, reasons[-1] if reasons else ""
-    return Streamed(text, last, reason, usage)
+    reason = reasons[-1] if reasons else ""
+    if not text and any(is_refusal(chunk.raw) for chunk in ends):
+        reason = "refusal"
+    return Streamed(text, mended_response(ends[-1]) if ends else None, reason, usage)

@@ -60,7 +60,7 @@ def _read(found: Any) -> Usage | None:
 
 def _count(found: Any, *path: str) -> int:
     value = get(found, *path)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _openai(found: Any, sent: str = "prompt", received: str = "completion") -> Usage:

@@ -6,6 +6,7 @@ classes, in the transports of their HTTP clients (httpx's, or those of httpx2, w
 """
 
 import json
+import re
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -34,7 +35,7 @@ class AnswerTooLong(Exception):
 
 
 class UnreadableAnswer(Exception):
-    """A provider sent bytes that cannot be unpacked."""
+    """A provider sent bytes that cannot be unpacked, or a web page."""
 
 
 def checked_client(client: Any) -> Any:
@@ -104,7 +105,7 @@ def checked(response: Any) -> Any:
 
     Raises:
         AnswerTooLong: the answer has more than ``LONGEST_ANSWER`` bytes.
-        UnreadableAnswer: it cannot be unpacked.
+        UnreadableAnswer: it cannot be unpacked, or it is a web page.
     """
     body, stream = _Body(response), response.stream
     pieces = body.pieces(stream)
@@ -179,6 +180,10 @@ class _Body:
 
     def _counted(self, packed: bytes) -> Iterator[bytes]:
         for piece in self._unpack(packed):
+            if not (self._read or self._is_error) and _PAGE.match(piece):
+                raise UnreadableAnswer(
+                    "the provider sent a web page in place of an answer; is its address right? It often ends in /v1"
+                )
             self._count(piece)
             if self._is_read:
                 yield piece[: len(piece) - (self._read - LONGEST_ERROR)]
@@ -247,9 +252,9 @@ class _Unpacker:
 
 
 def _error_in(content: bytes) -> Mapping[str, Any] | None:
-    """The error that stands in place of an answer, as JSON says it, or as the first event of a stream does."""
+    """What stands in place of an answer, as JSON says it, or as the first event of a stream does."""
     text = content.strip()
-    if len(text) > LONGEST_ERROR or b'"error"' not in text:
+    if len(text) > LONGEST_ERROR or not _WORDS.search(text):
         return None
     events = [line[5:] for line in text.splitlines() if line.startswith(b"data:")]
     try:
@@ -260,11 +265,17 @@ def _error_in(content: bytes) -> Mapping[str, Any] | None:
         return None
     body = cast("dict[str, Any]", said)
     is_error = bool(body.get("error")) or "error" in (body.get("object"), body.get("type"))
+    is_error |= any(isinstance(body.get(name), str) for name in ("message", "detail"))
     return body if is_error and not any(map(body.get, _ANSWERS)) else None
 
 
 _ANSWERS = ("choices", "output", "content", "candidates")
 """Where providers' answers stand; an answer may have a field for errors beside it."""
+
+
+_WORDS = re.compile(rb'"error"|"(?:message|detail)"\s*:\s*"')
+"""What a body has that is no answer. The "message" of an answer is an object."""
+_PAGE = re.compile(rb"\s{0,100}<(?:!doctype|html)", re.IGNORECASE)
 
 
 def _module(response: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._providers.responses import EXPLANATIONS, verdict
+from llama_index.packs.mixture_of_agents._providers.responses import explained, verdict
 from llama_index.packs.mixture_of_agents._providers.usage import (
     estimate_usage,
     unanswered_usage,
@@ -91,7 +91,7 @@ class Asker:
             self._respondent.model,
             reply.finish_reason,
             kind=kind,
-            error=EXPLANATIONS[kind] if kind else "",
+            error=explained(kind, reply.answer) if kind else "",
         )
         if reply.result:
             return replace(answer, model=reply.result.answered_by, **self._of_run(reply.result))
