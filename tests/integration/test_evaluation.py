@@ -1,5 +1,6 @@
 """An evaluation from its questions to its report, over members whose answers the test sets."""
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -82,6 +83,30 @@ async def test_an_evaluation_goes_on_in_its_folder_and_asks_nothing_again(member
     assert again == first
     saved = (tmp_path / "evaluation.json").read_text()
     assert Evaluation.from_json(saved) == first
+
+
+async def test_the_order_in_which_answers_end_changes_no_number(members):
+    second = asyncio.Event()
+
+    async def late_at_first(messages):
+        if messages[-1].content.startswith("0 "):
+            await second.wait()
+        second.set()
+        return "The answer is " + ("1" if "0" in messages[-1].content else "0")
+
+    def at_once(messages):
+        return "The answer is " + ("1" if "0" in messages[-1].content else "0")
+
+    evaluations = [
+        await aevaluate(
+            {"two": ScriptedLLM(reply, model="two"), "one": members[0]},
+            QUESTIONS, "number", prices=PRICES, in_flight=2,
+        )
+        for reply in (late_at_first, at_once)
+    ]  # fmt: skip
+    assert second.is_set()
+    assert evaluations[0].pairs == evaluations[1].pairs
+    assert evaluations[0].records == evaluations[1].records
 
 
 async def test_an_evaluation_is_the_same_after_its_way_through_json(members):

@@ -63,6 +63,7 @@ Judges = Annotated[
     Option("--judge", metavar="MODEL", help="An LLM that judges, for rubric and pairwise."),
 ]
 Rubric = Annotated[str, Option("--rubric", help="What a good answer is like, for judges.")]
+Page = Annotated[Path | None, Option("--html", help="Write the report to this file, as a page.")]
 AsJson = Annotated[bool, Option("--json", help="Print everything as JSON.")]
 
 
@@ -84,6 +85,7 @@ def evaluate(
     system: System = "",
     judge: Judges = None,
     rubric: Rubric = "",
+    html: Page = None,
     as_json: AsJson = False,
 ) -> int:
     """Say whether a mixture is worth its money, on your own questions.
@@ -103,9 +105,15 @@ def evaluate(
     recipe = source.recipe()
     say(f"{recipe}\nModels from {source.origin}.")
     evaluation = _run(_arms(recipe, arm or []), questions, (score, column, tolerance), settings)
-    print(evaluation.to_json(indent=1) if as_json else evaluation)
+    _show(evaluation, html, as_json)
     say(f"The answers are in {out}; run it again to go on, or to score them differently.")
     return FAILED if evaluation.stopped else 0
+
+
+def _show(evaluation: "Evaluation", html: Path | None, as_json: bool) -> None:
+    if html:
+        html.write_text(evaluation.to_html(), "utf-8")
+    print(evaluation.to_json(indent=1) if as_json else evaluation)
 
 
 def _arms(recipe: "Recipe", further: list[str]) -> "list[Arm]":

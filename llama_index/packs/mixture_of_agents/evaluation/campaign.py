@@ -287,7 +287,7 @@ class _Campaign:
         )  # fmt: skip
         self.spent += report.spent
         self.stopped = self.stopped or (f"{name}: {report.stopped}" if report.stopped else "")
-        return _read(path)
+        return _read(path, questions)
 
     async def _ask_judge(
         self, judge: Arm, ballots: Sequence[Question], name: str
@@ -349,15 +349,15 @@ def _judge_name(judge: LLM | Recipe) -> str:
     return judge.name if isinstance(judge, Recipe) else model_name(judge)
 
 
-def _read(path: Path) -> dict[str, Answer]:
-    """The answers of a batch's files by their question's id; a failure where there is no answer."""
+def _read(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
+    """The answers of a batch's files in the order of their questions; a failure where there is no answer."""
     found: dict[str, Answer] = {}
     for file in (path.with_suffix(".failed.jsonl"), path):
         if file.exists():
             with file.open("rb") as lines:
                 answers = [answer_of(json.loads(line)) for line in lines]
             found |= {answer.question.id: answer for answer in answers}
-    return found
+    return {one.id: found[one.id] for one in questions if one.id in found}
 
 
 def _spent(folder: Path, but: Path) -> Decimal:

@@ -252,6 +252,16 @@ class Evaluation:
             raise EvaluationError(f"this is no saved evaluation: its format is {saved.format!r}")
         return saved.evaluation
 
+    def to_html(self) -> str:
+        """The report as one self-contained page.
+
+        Raises:
+            ImportError: plotly is not installed.
+        """
+        from .web_report import page
+
+        return page(self)
+
     def __str__(self) -> str:
         from .tables import report
 
