@@ -13,6 +13,7 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents import evaluation as room
 from llama_index.packs.mixture_of_agents.errors import BatchError, EvaluationError
 from llama_index.packs.mixture_of_agents.evaluation import Evaluation
+from llama_index.packs.mixture_of_agents.evaluation.scoring import number_in
 from llama_index.packs.mixture_of_agents.simulation import Behaviour, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -88,19 +89,19 @@ async def test_an_evaluation_goes_on_in_its_folder_and_asks_nothing_again(member
 async def test_the_order_in_which_answers_end_changes_no_number(members):
     second = asyncio.Event()
 
+    def at_once(messages):
+        return str(int(messages[-1].content.split()[0]) * 7 % 11)
+
     async def late_at_first(messages):
         if messages[-1].content.startswith("0 "):
             await second.wait()
         second.set()
-        return "The answer is " + ("1" if "0" in messages[-1].content else "0")
-
-    def at_once(messages):
-        return "The answer is " + ("1" if "0" in messages[-1].content else "0")
+        return at_once(messages)
 
     evaluations = [
         await aevaluate(
-            {"two": ScriptedLLM(reply, model="two"), "one": members[0]},
-            QUESTIONS, "number", prices=PRICES, in_flight=2,
+            {"two": ScriptedLLM(reply, model="two"), "one": members[0]}, QUESTIONS,
+            lambda _, answer: number_in(answer), prices=PRICES, in_flight=2,
         )
         for reply in (late_at_first, at_once)
     ]  # fmt: skip
