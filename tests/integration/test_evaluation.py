@@ -421,3 +421,35 @@ def test_judges_and_the_scorers_that_need_them_go_together(members, scorer, judg
     judges = [Judge(prefers_right)] if judged else []
     with pytest.raises(EvaluationError, match="these need judges: give both"):
         evaluate(recipe(*members), QUESTIONS, scorer, judges=judges)
+
+
+async def test_an_evaluation_that_is_stopped_ten_times_ends_with_the_same_numbers(
+    members, tmp_path
+):
+    moments, running = {7, 31, 45, 60, 95, 130, 171, 200, 260, 333}, set()
+
+    def stopping(llm, calls):
+        def reply(messages):
+            calls.append(messages)
+            if len(calls) in moments:
+                for task in running:
+                    task.cancel()
+            return llm.chat(messages).message
+
+        return ScriptedLLM(reply, model=llm.model, usage=(100, 50))
+
+    calls: list[Any] = []
+    stopped = recipe(*(stopping(llm, calls) for llm in members))
+    ends = []
+    while not ends or ends[-1] is None:
+        work = aevaluate(stopped, QUESTIONS, "number", folder=tmp_path, in_flight=3)
+        running = {asyncio.ensure_future(work)}
+        (task,) = running
+        await asyncio.wait(running)
+        ends.append(None if task.cancelled() else task.result())
+    assert len(ends) == 11
+    fresh = await aevaluate(recipe(*members), QUESTIONS, "number")
+    assert [arm.score for arm in ends[-1].arms] == [arm.score for arm in fresh.arms]
+    assert [arm.usd for arm in ends[-1].arms] == [arm.usd for arm in fresh.arms]
+    assert ends[-1].pairs == fresh.pairs
+    assert ends[-1].ceiling == fresh.ceiling
