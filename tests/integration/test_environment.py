@@ -5,11 +5,18 @@ from pathlib import Path
 import pytest
 from asking import QUESTION
 from llama_index.core.llms.llm import LLM
+from llama_index.llms.openai import OpenAI
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, QuorumNotMet, moa
+from llama_index.packs.mixture_of_agents import (
+    MixtureOfAgents,
+    QuorumNotMet,
+    config,
+    moa,
+)
 from llama_index.packs.mixture_of_agents._providers.environment import ollama_address
 from llama_index.packs.mixture_of_agents._providers.faults import diagnose
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, make_llm
+from llama_index.packs.mixture_of_agents.clients import share_clients
 from llama_index.packs.mixture_of_agents.errors import ConfigError, Failure, FailureKind
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
@@ -75,6 +82,37 @@ def test_a_class_that_makes_its_client_at_once_is_reported_with_the_variable_too
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=f"MistralAI refuses this: {variable} names"):
         make_llm(ModelSpec("mistral:mistral-small-latest"))
+
+
+FILE = """
+aggregator = "openai:gpt-4.1"
+[[layers]]
+proposers = ["openai:gpt-4.1"]
+"""
+
+
+@pytest.mark.parametrize("door", ["a file", "share_clients"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5h://127.0.0.1:1"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1"),
+        ("SSL_CERT_FILE", "/gone.pem"),
+    ],
+)
+async def test_what_is_wrong_with_the_environment_is_a_failure_of_the_call_at_every_door(
+    door: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv(variable, value)
+    if door == "a file":
+        (layer,) = config.loads(FILE).layers
+        llm = layer.proposers[0].llm
+    else:
+        (llm,) = share_clients(OpenAI("gpt-4.1"))
+    failure = await failure_of(llm)
+    assert (failure.kind, failure.attempts) == (FailureKind.CONFIGURATION, 1)
+    assert failure.message.startswith(f"{variable} names")
 
 
 def test_a_certificate_that_is_not_trusted_is_reported_as_one():

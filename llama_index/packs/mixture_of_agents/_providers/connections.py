@@ -42,17 +42,13 @@ def with_shared_clients(llm: AnyLLM) -> AnyLLM:
         llm: the LLM.
 
     Returns:
-        The copy. The LLM itself where ``SharedClients.given_to`` would return it, where the environment variable
-        ``MOA_SHARED_CLIENTS`` is 0, and where no client can be made (a key is missing, the environment names
-        certificates or a proxy that cannot be used): the LLM's own clients then report that when they are asked.
+        The copy. The LLM itself where ``SharedClients.given_to`` would return it, and where the environment variable
+        ``MOA_SHARED_CLIENTS`` is 0.
     """
     if not is_openai(llm) or os.environ.get(SWITCH, "").strip() == "0":
         return llm
     certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    try:
-        return _of_process(*certificates, _proxied()).given_to(llm)
-    except Exception:  # noqa: BLE001 - no key, no certificates, a SOCKS proxy without socksio
-        return llm
+    return _of_process(*certificates, _proxied()).given_to(llm)
 
 
 @cache
@@ -78,13 +74,25 @@ class SharedClients:
         self._connections = connections
 
     def given_to(self, llm: AnyLLM) -> AnyLLM:
-        """A copy of an LLM with the shared clients; the LLM itself where it has no use for them."""
+        """Makes a copy of an LLM with the shared clients.
+
+        Returns:
+            The copy. The LLM itself where it has no use for them, and where no client can be made (a key is missing,
+            the environment names certificates or a proxy that cannot be used): its own clients report that when
+            they are asked.
+        """
         if not is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
             return llm
         if not getattr(llm, "reuse_client", True):  # it closes what it has used
             return llm
         if "@" in str(getattr(llm, "api_base", None)):  # aiohttp takes no password beside a key
             return llm
+        try:
+            return self._copied(llm)
+        except Exception:  # noqa: BLE001 - no key, no certificates, a SOCKS proxy without socksio
+            return llm
+
+    def _copied(self, llm: AnyLLM) -> AnyLLM:
         from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
         blocking = check(DefaultHttpxClient(verify=self._ssl))
