@@ -35,6 +35,7 @@ TESTED_AS_ONE = {
     "config",
     "display",
     "evaluation",
+    "mcp_server",
     "recipe",
     "selection",
     "server",
@@ -81,6 +82,7 @@ OPTIONAL_PARTS = [
     "config",
     "display",
     "evaluation",
+    "mcp_server",
     "presets",
     "selection",
     "server",
@@ -88,6 +90,7 @@ OPTIONAL_PARTS = [
 OPTIONAL_PACKAGES = [
     "fastapi",
     "genai_prices",
+    "mcp",
     "openinference",
     "platformdirs",
     "plotly",

@@ -98,7 +98,19 @@ def test_the_metadata_says_what_the_package_is_and_needs(metadata):
     assert "llama-index-core<0.15,>=0.14.16" in metadata.get_all("Requires-Dist")
     needed = {entry.split("<")[0].split(">")[0] for entry in metadata.get_all("Requires-Dist")}
     assert {"llama-index-llms-openai", "llama-index-llms-mistralai"} <= needed
-    extras = {"all", "batch", "cli", "cost", "display", "eval", "fast", "otel", "plot", "server"}
+    extras = {
+        "all",
+        "batch",
+        "cli",
+        "cost",
+        "display",
+        "eval",
+        "fast",
+        "mcp",
+        "otel",
+        "plot",
+        "server",
+    }
     assert set(metadata.get_all("Provides-Extra")) == extras
 
 

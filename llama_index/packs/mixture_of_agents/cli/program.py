@@ -11,6 +11,7 @@ from .demo import demo
 from .estimate import estimate
 from .eval import evaluate
 from .init import init
+from .mcp import mcp
 from .models import models
 from .pack import pack
 from .replay import replay
@@ -43,6 +44,20 @@ def _of_all(
     pass
 
 
-for one in (demo, ask, chat, serve, batch, evaluate, estimate, show, replay, models, init, pack):
+for one in (
+    demo,
+    ask,
+    chat,
+    serve,
+    mcp,
+    batch,
+    evaluate,
+    estimate,
+    show,
+    replay,
+    models,
+    init,
+    pack,
+):
     # "eval" as a Python name would hide the built-in function
     app.command("eval" if one is evaluate else None)(one)

@@ -67,7 +67,7 @@ def serve(
 
     from .sources import find_all
 
-    mixtures, singles, origin = _served(find_all(models), name)
+    mixtures, singles, origin = mixtures_of(find_all(models), name)
     served = {**mixtures, **singles, **mixtures} if members else mixtures
     app = server.create_app(
         served, members=singles, keys=keys, in_flight=in_flight, origins=origins or ()
@@ -82,7 +82,7 @@ def serve(
         server.serve(app, host=host, port=port, grace=grace, ready=ready)
 
 
-def _served(
+def mixtures_of(
     sources: "Mapping[str, Source]", name: str | None
 ) -> "tuple[dict[str, MixtureOfAgents], dict[str, LLM], str]":
     """The mixtures by the names that clients use, their single models, and where they come from.
