@@ -213,3 +213,21 @@ def test_fields_that_mean_nothing_here_are_ignored_and_named(at):
     answer = httpx.post(f"{at}/v1/messages", json=body)
     assert answer.status_code == 200
     assert answer.headers["x-ignored-fields"] == "top_k, service_tier"
+
+
+def test_what_the_layers_do_is_shown_as_thinking_before_the_answer(at):
+    whole = ask(at, "moa:shown")
+    thinking, text = whole.content
+    assert (thinking.type, text.text) == ("thinking", "It is Paris.")
+    assert "Paris, France" in thinking.thinking
+    with (
+        client(at) as sdk,
+        sdk.messages.stream(model="moa:shown", max_tokens=100, messages=HELLO) as stream,
+    ):
+        events: Any = list(stream)
+        last: Any = stream.get_final_message()
+    assert [block.type for block in last.content] == ["thinking", "text"]
+    assert last.content[1].text == "It is Paris."
+    assert "Paris, France" in last.content[0].thinking
+    stops = [event.index for event in events if event.type == "content_block_stop"]
+    assert stops == [0, 1]

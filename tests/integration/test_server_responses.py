@@ -205,6 +205,7 @@ def test_a_failing_run_ends_a_stream_with_a_failed_response():
         ({"temperature": 3.0}, "temperature"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"background": True}, "background"),
+        ({"conversation": "conv_1"}, "conversation"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
     ],
 )
@@ -229,3 +230,32 @@ async def test_a_client_that_leaves_ends_its_run():
             assert (await anext(aiter(stream))).type == "response.created"
             await stream.close()
         assert await asyncio.to_thread(ended.wait, 20)
+
+
+def test_what_the_layers_do_is_shown_as_reasoning_before_the_answer(at):
+    with client(at) as sdk:
+        whole: Any = sdk.responses.create(model="moa:shown", input=QUESTION)
+        events: Any = list(sdk.responses.create(model="moa:shown", input=QUESTION, stream=True))
+    for response in (whole, events[-1].response):
+        reasoning, message = response.output
+        assert (reasoning.type, message.type) == ("reasoning", "message")
+        assert "Paris, France" in reasoning.summary[0].text
+        assert response.output_text == "It is Paris."
+    kinds = [event.type for event in events if not event.type.endswith(".delta")]
+    assert kinds == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+        "response.output_item.done",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    added = [event.output_index for event in events if event.type == "response.output_item.added"]
+    assert added == [0, 1]

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from anthropic.types import (
     ContentBlock,
@@ -20,6 +20,8 @@ from anthropic.types import (
     StopReason,
     TextBlock,
     TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
     ToolUseBlock,
 )
 from anthropic.types import Usage as AnthropicUsage
@@ -57,13 +59,16 @@ class MessagesWriter:
     model: str
     proposals: bool = False
     id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
-    _open: bool = False
+    _open: Literal["", "thinking", "text"] = ""
+    _index: int = 0
 
     def whole(self, answer: Answer) -> bytes:
         """A whole answer, as JSON."""
         content: list[ContentBlock] = [_tool_use(call) for call in answer.calls]
         if answer.text or not content:
             content.insert(0, TextBlock(type="text", text=answer.text))
+        if answer.reasoning:
+            content.insert(0, _thinking(answer.reasoning))
         message = Message(
             **self._head,
             content=content,
@@ -80,13 +85,13 @@ class MessagesWriter:
 
     def piece(self, text: str) -> bytes:
         """A piece of the answer's text."""
-        begin = b"" if self._open else _started(0, TextBlock(type="text", text=""))
-        self._open = True
-        return begin + _delta(0, TextDelta(type="text_delta", text=text))
+        begin = self._opened("text", TextBlock(type="text", text=""))
+        return begin + _delta(self._index, TextDelta(type="text_delta", text=text))
 
-    def thought(self, text: str) -> bytes:  # noqa: ARG002 - part of the protocol
-        """Nothing: what the layers do is shown in chat completions alone."""
-        return b""
+    def thought(self, text: str) -> bytes:
+        """A piece of what happens before the answer, as thinking."""
+        delta = ThinkingDelta(type="thinking_delta", thinking=text)
+        return self._opened("thinking", _thinking("")) + _delta(self._index, delta)
 
     def call(self, piece: CallPiece) -> bytes:  # noqa: ARG002 - part of the protocol
         """Nothing: a call is written whole, at the end."""
@@ -110,12 +115,25 @@ class MessagesWriter:
             "stop_sequence": None,
         }
 
+    def _opened(self, kind: Literal["thinking", "text"], block: TextBlock | ThinkingBlock) -> bytes:
+        """The events that begin a block of this kind, if it is not open already."""
+        if self._open == kind:
+            return b""
+        closed, self._open = self._closed(), kind
+        return closed + _started(self._index, block)
+
+    def _closed(self) -> bytes:
+        """The event that ends the open block, if there is one."""
+        if not self._open:
+            return b""
+        self._open, self._index = "", self._index + 1
+        return _stopped(self._index - 1)
+
     def _end(self, answer: Answer) -> Iterator[bytes]:
-        if not self._open and not answer.calls:
+        if self._open != "text" and not answer.calls:
             yield self.piece("")
-        if self._open:
-            yield _stopped(0)
-        for index, call in enumerate(answer.calls, int(self._open)):
+        yield self._closed()
+        for index, call in enumerate(answer.calls, self._index):
             block = _tool_use(call)
             yield _started(index, block.model_copy(update={"input": {}}))
             arguments = json.dumps(block.input, ensure_ascii=False)
@@ -136,13 +154,17 @@ def _named(name: str, data: bytes) -> bytes:
     return f"event: {name}\ndata: ".encode() + data + b"\n\n"
 
 
-def _started(index: int, block: TextBlock | ToolUseBlock) -> bytes:
+def _thinking(text: str) -> ThinkingBlock:
+    return ThinkingBlock(type="thinking", thinking=text, signature="")
+
+
+def _started(index: int, block: TextBlock | ThinkingBlock | ToolUseBlock) -> bytes:
     return _event(
         RawContentBlockStartEvent(type="content_block_start", index=index, content_block=block)
     )
 
 
-def _delta(index: int, delta: TextDelta | InputJSONDelta) -> bytes:
+def _delta(index: int, delta: TextDelta | ThinkingDelta | InputJSONDelta) -> bytes:
     return _event(RawContentBlockDeltaEvent(type="content_block_delta", index=index, delta=delta))
 
 

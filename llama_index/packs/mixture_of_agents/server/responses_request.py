@@ -141,6 +141,8 @@ class ResponsesRequest(_Open):
     store: bool | None = None
     stream: bool | None = None
     background: Literal[False] | None = None
+    conversation: None = None
+    prompt: None = None
     tools: Many[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None

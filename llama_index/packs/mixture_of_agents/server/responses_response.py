@@ -25,9 +25,15 @@ from openai.types.responses import (
     ResponseOutputItemDoneEvent,
     ResponseOutputMessage,
     ResponseOutputText,
+    ResponseReasoningItem,
+    ResponseReasoningSummaryPartAddedEvent,
+    ResponseReasoningSummaryPartDoneEvent,
+    ResponseReasoningSummaryTextDeltaEvent,
+    ResponseReasoningSummaryTextDoneEvent,
     ResponseTextDeltaEvent,
     ResponseTextDoneEvent,
 )
+from openai.types.responses.response_reasoning_item import Summary
 from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents._providers.responses import ended_by
@@ -65,6 +71,8 @@ class ResponsesWriter:
     _sent: int = 0
     _text: list[str] = field(default_factory=list[str])
     _items: list[Any] = field(default_factory=list[Any])
+    _thoughts: list[str] = field(default_factory=list[str])
+    _thinking_ended: bool = False
 
     def whole(self, answer: Answer) -> bytes:
         """A whole answer, as JSON."""
@@ -90,15 +98,25 @@ class ResponsesWriter:
 
     def piece(self, text: str) -> bytes:
         """A piece of the answer's text."""
-        begin = b"" if self._text else b"".join(self._open())
+        begin = b"" if self._text else self._thought_through() + b"".join(self._open())
         self._text.append(text)
         return begin + self._event(
             ResponseTextDeltaEvent, "response.output_text.delta", **self._place, delta=text, logprobs=[]
         )  # fmt: skip
 
-    def thought(self, text: str) -> bytes:  # noqa: ARG002 - part of the protocol
-        """Nothing: what the layers do is shown in chat completions alone."""
-        return b""
+    def thought(self, text: str) -> bytes:
+        """A piece of what happens before the answer, as a summary of reasoning."""
+        begin = b""
+        if not self._thoughts:
+            begin = self._added(0, self._reasoning("in_progress", [])) + self._event(
+                ResponseReasoningSummaryPartAddedEvent, "response.reasoning_summary_part.added",
+                **self._thinking, part={"type": "summary_text", "text": ""},
+            )  # fmt: skip
+        self._thoughts.append(text)
+        return begin + self._event(
+            ResponseReasoningSummaryTextDeltaEvent, "response.reasoning_summary_text.delta",
+            **self._thinking, delta=text,
+        )  # fmt: skip
 
     def call(self, piece: CallPiece) -> bytes:  # noqa: ARG002 - part of the protocol
         """Nothing: a call is written whole, at the end."""
@@ -121,10 +139,45 @@ class ResponsesWriter:
 
     @property
     def _place(self) -> dict[str, Any]:
-        return {"item_id": self._item, "output_index": 0, "content_index": 0}
+        return {
+            "item_id": self._item,
+            "output_index": int(bool(self._thoughts)),
+            "content_index": 0,
+        }
+
+    @property
+    def _thinking(self) -> dict[str, Any]:
+        return {"item_id": self._reasoning_id, "output_index": 0, "summary_index": 0}
+
+    @property
+    def _reasoning_id(self) -> str:
+        return self.id.replace("resp_", "rs_")
+
+    def _reasoning(self, status: Any, texts: list[str]) -> ResponseReasoningItem:
+        summary = [Summary(type="summary_text", text=text) for text in texts]
+        return ResponseReasoningItem(
+            type="reasoning", id=self._reasoning_id, summary=summary, status=status
+        )
+
+    def _thought_through(self) -> bytes:
+        """The events that end the reasoning, if there was any and it has not ended."""
+        if not self._thoughts or self._thinking_ended:
+            return b""
+        self._thinking_ended, text = True, "".join(self._thoughts)
+        done = self._event(
+            ResponseReasoningSummaryTextDoneEvent, "response.reasoning_summary_text.done",
+            **self._thinking, text=text,
+        ) + self._event(
+            ResponseReasoningSummaryPartDoneEvent, "response.reasoning_summary_part.done",
+            **self._thinking, part={"type": "summary_text", "text": text},
+        )  # fmt: skip
+        return done + self._event(
+            ResponseOutputItemDoneEvent, "response.output_item.done",
+            output_index=0, item=self._reasoning("completed", [text]),
+        )  # fmt: skip
 
     def _open(self) -> Iterator[bytes]:
-        yield self._added(0, self._message("in_progress", []))
+        yield self._added(int(bool(self._thoughts)), self._message("in_progress", []))
         yield self._event(
             ResponseContentPartAddedEvent, "response.content_part.added", **self._place, part=_part("")
         )  # fmt: skip
@@ -132,9 +185,12 @@ class ResponsesWriter:
     def _end(self, answer: Answer) -> Iterator[bytes]:
         if not self._text and not answer.calls:
             yield self.piece("")
+        yield self._thought_through()
         text = "".join(self._text)
         output = self._output(answer, text)
         for index, item in enumerate(output):
+            if isinstance(item, ResponseReasoningItem):
+                continue
             if isinstance(item, ResponseOutputMessage):
                 yield self._event(
                     ResponseTextDoneEvent, "response.output_text.done", **self._place, text=text, logprobs=[]
@@ -188,7 +244,8 @@ class ResponsesWriter:
         ]
         told = text or not calls
         message = self._message("incomplete" if cut else "completed", [_part(text)])
-        self._items = [message, *calls] if told else [*calls]
+        reasoning = [self._reasoning("completed", [answer.reasoning])] if answer.reasoning else []
+        self._items = [*reasoning, *([message] if told else []), *calls]
         return self._items
 
     def _message(self, status: Any, content: list[Any]) -> ResponseOutputMessage:
