@@ -145,6 +145,57 @@ async def test_what_stands_in_place_of_an_answer_is_told_in_the_providers_words(
     assert "slow down" in failure.message
 
 
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]},
+    {"type": "text", "text": "Because "},
+    {"type": "text", "text": "it is."},
+]
+
+
+def in_parts(place: str, *contents: Any) -> list[bytes]:
+    """Chat completions, or the chunks of one, with these contents."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage}
+    ended = ["stop" if content is contents[-1] else None for content in contents]
+    return [
+        json.dumps(
+            {
+                **head,
+                "choices": [
+                    {"index": 0, place: {"role": "assistant", "content": c}, "finish_reason": end}
+                ],
+            }
+        ).encode()
+        for c, end in zip(contents, ended, strict=True)
+    ]
+
+
+WHOLE = [head(), *in_parts("message", PARTS)]
+CHUNKS = {
+    "a list in each chunk": ["", PARTS[:1], PARTS[1:2], PARTS[2:], ""],
+    "text after the thinking": ["", PARTS[:1], "Because ", "it is.", ""],
+    "all in one": [PARTS],
+}
+
+
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+@pytest.mark.parametrize("contents", CHUNKS.values(), ids=CHUNKS)
+@WAYS
+@STREAMED
+async def test_an_answer_in_parts_is_read_as_its_text_and_its_thinking(
+    name: str, way: str, streamed: bool, contents: list[Any]
+) -> None:
+    events = b"".join(b"data: " + one + b"\n\n" for one in in_parts("delta", *contents))
+    cut = [events[at : at + 50] for at in range(0, len(events), 50)]  # lines come in pieces
+    answer = [head("text/event-stream"), *cut, b"data: [DONE]\n\n"] if streamed else WHOLE
+    with hostile(always(*answer)) as server:
+        llm = CLASSES[name](server.base)
+        mixture = MixtureOfAgents(moa([ScriptedLLM("So.")], llm, layers=1))
+        result = await ask(mixture, way, streamed=streamed)
+    assert result.answer == "Because it is."
+    assert result.calls[-1].proposals[0].thinking == "Let me see."
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 CHUNK = b"data: " + json.dumps(

@@ -53,6 +53,7 @@ TESTED_BY = {
     "_messages/tokens": "fitting",
     "_providers/characters": "streams",
     "_providers/connections": "clients",
+    "_providers/content_parts": "wire",
     "_providers/descriptions": "config",
     "_providers/detour": "batch_api",
     "_providers/facts": "real_classes",

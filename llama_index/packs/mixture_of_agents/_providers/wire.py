@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
+from .content_parts import PlainText
 from .faults import status_of
 
 LONGEST_ANSWER = 16 * 2**20
@@ -155,6 +156,7 @@ class _Body:
         self.is_whole = self._is_error or kind.partition(";")[0].strip() == "application/json"
         self._most = LONGEST_ANSWER if self.is_whole else LONGEST_STREAM
         self._read = self._line = self._lines = 0
+        self._text = PlainText()
         self._is_events = kind.startswith("text/event-stream")
         self._unpack = _unpacker(response.headers.get("content-encoding", ""))
         response.headers.pop("content-encoding", None)
@@ -162,21 +164,30 @@ class _Body:
     def pieces(self, stream: Any) -> Iterator[bytes]:
         """The body of a blocking response, unpacked and counted."""
         for packed in stream:
-            yield from self._counted(packed)
+            yield from self._plain(packed)
             if self._is_read:
                 return
+        yield self._text.rest()
 
     async def async_pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
         """The body of an async response, unpacked and counted."""
         async for packed in stream:
-            for piece in self._counted(packed):
+            for piece in self._plain(packed):
                 yield piece
             if self._is_read:
                 return
+        yield self._text.rest()
 
     @property
     def _is_read(self) -> bool:
         return self._is_error and self._read >= LONGEST_ERROR
+
+    def _plain(self, packed: bytes) -> Iterator[bytes]:
+        for piece in self._counted(packed):
+            if not self._is_events or self._is_error:
+                yield piece
+            elif lines := self._text.feed(piece):
+                yield lines
 
     def _counted(self, packed: bytes) -> Iterator[bytes]:
         for piece in self._unpack(packed):
@@ -214,6 +225,8 @@ class _Body:
             response.status_code = status_of(error) or 500
             response.headers["content-type"] = "application/json"
             content = json.dumps(error).encode()
+        elif not self._is_error:
+            content = self._text.body(content)
         for name in ("content-length", "transfer-encoding"):
             response.headers.pop(name, None)
         response.stream = import_module(_module(response)).ByteStream(content)
