@@ -30,4 +30,4 @@ def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]
         The copies, in the order of the LLMs.
     """
     shared = SharedClients(connections)
-    return [shared.given_to(llm) for llm in llms]
+    return [shared.share_with(llm) for llm in llms]

@@ -92,6 +92,32 @@ def append_text(message: ChatMessage, text: str) -> ChatMessage:
     )
 
 
+def merged_turns(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Merge adjacent messages of the same role. Tool calls and their results stay unchanged."""
+    merged: list[ChatMessage] = []
+    for message in messages:
+        before = merged[-1] if merged else None
+        if before and before.role == message.role and _is_prose(before) and _is_prose(message):
+            first, *others = message.blocks
+            joined = append_text(before, first.text if isinstance(first, TextBlock) else "")
+            joined.blocks.extend(others if isinstance(first, TextBlock) else message.blocks)
+            merged[-1] = joined
+        else:
+            merged.append(message)
+    return merged
+
+
+def _is_prose(message: ChatMessage) -> bool:
+    is_turn = message.role in (MessageRole.USER, MessageRole.ASSISTANT)
+    calls = any(block.block_type == "tool_call" for block in message.blocks)
+    return (
+        is_turn
+        and bool(message.blocks)
+        and not calls
+        and "tool_calls" not in message.additional_kwargs
+    )
+
+
 def last_user_turn(messages: Sequence[ChatMessage]) -> int | None:
     """The index of the last user message, or None."""
     turns = (i for i in range(len(messages) - 1, -1, -1) if messages[i].role == MessageRole.USER)

@@ -1,1 +1,1 @@
-"""What is peculiar to the LLM classes of LlamaIndex's integrations."""
+"""Everything that is specific to single LLM classes of LlamaIndex's integrations."""

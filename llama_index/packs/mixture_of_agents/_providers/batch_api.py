@@ -1,4 +1,4 @@
-"""Which LLMs can be asked by their provider's batch API. A further provider is one file, and one line here."""
+"""Finds the batch API of an LLM's provider. A further provider is one file, and one line here."""
 
 from llama_index.core.llms.llm import LLM
 
@@ -9,10 +9,16 @@ from .openai_batch_api import OpenAIBatches
 
 
 def batch_api_of(llm: LLM) -> BatchAPI | None:
-    """The batch API of an LLM's provider; None if it has none that is known here.
+    """Find the batch API of an LLM's provider.
 
-    OpenAI's class may ask any server that speaks OpenAI's language. Whether that has a batch API shows when the first
-    file is uploaded.
+    OpenAI's class may be connected to any OpenAI-compatible server. The upload of the first file shows whether that
+    server has a batch API.
+
+    Args:
+        llm: the LLM.
+
+    Returns:
+        The batch API; None if the provider has none that is known here.
     """
     name = provider_name(llm)
     if name == "openai" and derives_from(llm, "openai") and not is_openai_responses(llm):

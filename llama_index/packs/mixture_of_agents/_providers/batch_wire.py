@@ -1,7 +1,7 @@
-"""What the providers' batch APIs have in common: files, and requests that are carried out later.
+"""The common part of the providers' batch APIs: files, and requests that are executed later.
 
-The requests themselves are made by LlamaIndex's classes and their SDKs, as ever: a copy of the LLM has a client that
-hands each finished HTTP request over (``Exchange``) rather than sending it, and takes the answer from there.
+LlamaIndex's classes and their SDKs make the requests as usual. A copy of the LLM has a client that does not send a
+finished HTTP request. It hands the request to an ``Exchange``, and receives the answer from it.
 """
 
 import json
@@ -27,7 +27,7 @@ class Sent:
 
     Attributes:
         url: Its address.
-        headers: Its headers, the key among them; never written down.
+        headers: Its headers, which include the key. They are never written to a file.
         content: Its body.
     """
 
@@ -45,15 +45,15 @@ class Received:
 
 
 Exchange = Callable[[Sent], Awaitable[Received]]
-"""Takes a request and returns its answer, hours later perhaps."""
+"""Takes a request and returns its answer, possibly hours later."""
 
 
 class Refused(Exception):
-    """A provider refused something.
+    """A provider refused a request.
 
     Attributes:
         status: The HTTP status.
-        text: The body, cut to a bound.
+        text: The beginning of the body.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -62,7 +62,7 @@ class Refused(Exception):
 
     @property
     def passes(self) -> bool:
-        """Whether the same may be accepted later."""
+        """Whether the provider may accept the same request later."""
         if _NEVER_PASSES.search(self.text):
             return False
         busy = self.status in (408, 409, 425, 429) or (self.status >= 500 and self.status != 501)
@@ -70,18 +70,18 @@ class Refused(Exception):
 
     @property
     def is_too_large(self) -> bool:
-        """Whether a smaller batch may be accepted."""
+        """Whether the provider may accept a smaller batch."""
         return self.status == 413 or bool(_TOO_LARGE.search(self.text))
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far a batch is.
+    """The progress of a batch.
 
     Attributes:
-        state: Whether it is open, over, or was refused whole.
-        done: Requests that were carried out.
-        total: All its requests.
+        state: Whether the batch is open, over, or refused as a whole.
+        done: The number of requests that were executed.
+        total: The number of all its requests.
         files: Ids of the files with its answers and errors.
         reason: Why it was refused.
     """
@@ -95,11 +95,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a file of answers says of a request.
+    """A line of a file of answers.
 
     Attributes:
         name: The request's name in its batch.
-        answer: The answer; None if the request was not carried out.
+        answer: The answer; None if the request was not executed.
     """
 
     name: str
@@ -121,9 +121,17 @@ class Wire:
     async def json(self, method: str, path: str, **options: Any) -> Any:
         """Send a request and read its answer.
 
+        Args:
+            method: The HTTP method.
+            path: The path behind the API's address.
+            options: Further arguments of httpx's ``request``.
+
+        Returns:
+            The answer's JSON data.
+
         Raises:
-            Refused: The provider refused it.
-            httpx.HTTPError: It could not be sent, or no answer came.
+            Refused: The provider refused the request.
+            httpx.HTTPError: The request could not be sent, or no answer arrived.
         """
         url = f"{self._base}{path}"
         response = await self._client.request(method, url, headers=self._headers, **options)
@@ -135,12 +143,12 @@ class Wire:
             raise Refused(502, "the answer is no JSON") from None
 
     async def upload(self, content: bytes) -> str:
-        """Upload a file of requests; returns its id. Raises as ``json`` does."""
+        """Upload a file of requests and return its id. Raises as ``json`` does."""
         form = {"data": {"purpose": "batch"}, "files": {"file": ("requests.jsonl", content)}}
         return str((await self.json("POST", "/files", **form))["id"])
 
     async def lines(self, file: str) -> AsyncIterator[Any]:
-        """The lines of a file, as they arrive. Raises as ``json`` does."""
+        """Yield the lines of a file as they arrive. Raises as ``json`` does."""
         url = f"{self._base}/files/{file}/content"
         async with self._client.stream("GET", url, headers=self._headers) as response:
             if response.is_error:
@@ -148,7 +156,7 @@ class Wire:
                     response.status_code, (await response.aread()).decode(errors="replace")
                 )
             async for line in response.aiter_lines():
-                with suppress(ValueError):  # an unreadable line is as good as none
+                with suppress(ValueError):  # an unreadable line counts as missing
                     yield json.loads(line)
 
 
@@ -158,41 +166,41 @@ class BatchAPI(Protocol):
     name: ClassVar[str]
     """The LlamaIndex integration's short name."""
     most_requests: ClassVar[int]
-    """Requests that a batch may have."""
+    """The largest number of requests in a batch."""
     most_bytes: ClassVar[int]
-    """Bytes that a file of requests may have."""
+    """The largest size of a file of requests, in bytes."""
 
     async def is_offered(self, llm: LLM) -> bool:
         """Whether the server that an LLM asks has the API; True if that cannot be found out now."""
         ...
 
     def stand_in(self, llm: LLM, exchange: Exchange) -> LLM:
-        """A copy of an LLM that hands its requests over."""
+        """A copy of an LLM that hands its requests to an exchange."""
         ...
 
     def line(self, name: str, body: Mapping[str, Any]) -> bytes:
-        """A request as a line of a file, without its end."""
+        """A request as a line of a file, without a line break."""
         ...
 
     async def submit(self, wire: Wire, lines: Sequence[bytes], model: str, mark: str) -> str:
-        """Upload requests and begin a batch of them; returns its id. The mark is kept beside it."""
+        """Upload requests, start a batch of them, and return its id. The provider stores the mark with the batch."""
         ...
 
     async def find(self, wire: Wire, mark: str) -> str | None:
-        """The id of the batch with a mark; None if there is none."""
+        """Return the id of the batch with this mark; None if there is none."""
         ...
 
     async def poll(self, wire: Wire, batch: str) -> Stage:
-        """How far a batch is."""
+        """Return the progress of a batch."""
         ...
 
     async def cancel(self, wire: Wire, batch: str) -> None:
-        """Cancel a batch; what it has done by then can be fetched."""
+        """Cancel a batch. The answers that it already has can be fetched."""
         ...
 
 
 async def fetch(wire: Wire, stage: Stage) -> AsyncIterator[Line]:
-    """The answers of a batch that is over, from its file of answers and its file of errors."""
+    """Yield the answers of a finished batch, from its file of answers and its file of errors."""
     for file in stage.files:
         async for line in wire.lines(file):
             response: dict[str, Any] | None = line.get("response")

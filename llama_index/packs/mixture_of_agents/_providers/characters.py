@@ -1,6 +1,6 @@
-"""Whole characters. JSON can hold half of one, a lone surrogate, which nothing can write or send on.
+"""Replaces lone surrogates. JSON can hold such a half of a character, but no file or request can.
 
-Everything that an LLM says passes here once, where it enters: each half that stands alone becomes U+FFFD.
+Every answer of an LLM passes through here once, where it enters. Each lone surrogate becomes U+FFFD.
 """
 
 import json
@@ -13,7 +13,7 @@ _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def mended(text: str) -> str:
-    """The text with whole characters: two halves in a row become one, a lone half becomes U+FFFD."""
+    """The text without surrogates: a pair becomes one character, and a lone one becomes U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -22,7 +22,14 @@ def mended(text: str) -> str:
 
 
 def mended_response(response: ChatResponse) -> ChatResponse:
-    """A response whose text, thinking and tool arguments have whole characters; the same object if they already do."""
+    """Mend the text, the thinking and the tool arguments of a response.
+
+    Args:
+        response: the response; it is not changed.
+
+    Returns:
+        A mended copy; the same object if there is nothing to mend.
+    """
     message = response.message
     changes = [_changes(block) for block in message.blocks]
     if not any(changes):
@@ -36,7 +43,7 @@ def mended_response(response: ChatResponse) -> ChatResponse:
 
 
 def _changes(block: Any) -> dict[str, Any]:
-    """The fields of a block that have to change, with their new values."""
+    """The fields of a block that need mending, with their new values."""
     fields = {name: getattr(block, name, None) for name in ("text", "content", "tool_kwargs")}
     new = {
         name: _mended_arguments(value) if name == "tool_kwargs" else _mended_data(value)
@@ -46,7 +53,7 @@ def _changes(block: Any) -> dict[str, Any]:
 
 
 def _mended_arguments(arguments: Any) -> Any:
-    """The arguments of a tool call: data, or JSON, which is left as it is while it is incomplete."""
+    """Mend the arguments of a tool call: data, or JSON text. Escapes in incomplete JSON stay."""
     if not isinstance(arguments, str) or not _ESCAPED_HALF.search(arguments):
         return _mended_data(arguments)
     try:

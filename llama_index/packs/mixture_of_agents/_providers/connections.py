@@ -1,7 +1,7 @@
 """HTTP connections that many LLMs share, for LlamaIndex's OpenAI class and those derived from it.
 
-By default every LLM object makes HTTP clients of its own, each with an SSL context (20 ms of CPU) and connections
-that are dropped after 5 idle seconds, which is sooner than the next layer begins. docs/performance.md has the numbers.
+By default every LLM object makes its own HTTP clients. Each client makes an SSL context (20 ms of CPU) and closes its
+connections after 5 idle seconds, before the next layer begins. docs/performance.md has the numbers.
 """
 
 import asyncio
@@ -26,34 +26,34 @@ from .wire import CheckedTransport, check
 AnyLLM = TypeVar("AnyLLM", bound=LLM)
 
 SWITCH = "MOA_SHARED_CLIENTS"
-"""The environment variable that, set to 0, leaves every LLM its own HTTP clients."""
+"""An environment variable. If it is 0, every LLM keeps its own HTTP clients."""
 
 KEEP_ALIVE = 60.0
-"""Seconds that an idle connection is kept: a layer's slowest answer takes about as long."""
+"""Seconds until an idle connection is closed: about as long as a layer's slowest answer takes."""
 
 PIECE = 2**18
-"""Bytes of a request that are written in one go."""
+"""The number of bytes of a request that are written at once."""
 
 
 def with_shared_clients(llm: AnyLLM) -> AnyLLM:
-    """A copy of an LLM with the clients that all mixtures of the process share.
+    """Give a copy of an LLM the HTTP clients that all mixtures of the process share.
 
     Args:
         llm: the LLM.
 
     Returns:
-        The copy. The LLM itself where ``SharedClients.given_to`` would return it, and where the environment variable
+        The copy. The LLM itself if ``SharedClients.share_with`` returns it, or if the environment variable
         ``MOA_SHARED_CLIENTS`` is 0.
     """
     if not is_openai(llm) or os.environ.get(SWITCH, "").strip() == "0":
         return llm
     certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    return _of_process(*certificates, _proxied()).given_to(llm)
+    return _of_process(*certificates, _proxied()).share_with(llm)
 
 
 @cache
 def _of_process(*_environment: str | bool | None) -> "SharedClients":
-    """The process's clients, one set for each environment that they have been made in."""
+    """The process's clients: one set for each environment."""
     return SharedClients()
 
 
@@ -62,9 +62,9 @@ def _proxied() -> bool:
 
 
 class SharedClients:
-    """HTTP clients to share between LLMs that are made one after the other.
+    """HTTP clients that several LLMs share.
 
-    Nothing is made before the first LLM that can use it.
+    The clients are made for the first LLM that can use them.
 
     Args:
         connections: as for ``share_clients``.
@@ -73,19 +73,24 @@ class SharedClients:
     def __init__(self, connections: int | None = None) -> None:
         self._connections = connections
 
-    def given_to(self, llm: AnyLLM) -> AnyLLM:
-        """Makes a copy of an LLM with the shared clients.
+    def share_with(self, llm: AnyLLM) -> AnyLLM:
+        """Give a copy of an LLM the shared clients.
+
+        Args:
+            llm: the LLM.
 
         Returns:
-            The copy. The LLM itself where it has no use for them, and where no client can be made (a key is missing,
-            the environment names certificates or a proxy that cannot be used): its own clients report that when
-            they are asked.
+            The copy. The LLM itself if it cannot use the clients (``share_clients`` lists the cases), or if no client can
+            be made. No client can be made without a key, or with unusable certificates or an unusable proxy in the
+            environment; the LLM's own clients then report the problem.
         """
         if not is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
             return llm
-        if not getattr(llm, "reuse_client", True):  # it closes what it has used
+        if not getattr(llm, "reuse_client", True):  # it closes its client after each call
             return llm
-        if "@" in str(getattr(llm, "api_base", None)):  # aiohttp takes no password beside a key
+        if "@" in str(
+            getattr(llm, "api_base", None)
+        ):  # aiohttp takes no password in the URL together with a key
             return llm
         try:
             return self._copied(llm)
@@ -109,7 +114,7 @@ class SharedClients:
 
     @cached_property
     def _awaited(self) -> httpx.AsyncClient | None:
-        """The one client of all; None where each LLM needs one of its own, since httpx's knows one event loop."""
+        """One client for all LLMs. None if there can be none: without aiohttp, a client works on one event loop only."""
         from openai import DefaultAsyncHttpxClient
 
         pools = self._pools()
@@ -121,18 +126,18 @@ class SharedClients:
         return client
 
     def _pools(self) -> "_Pools | None":
-        # httpx knows what to do with the proxies of the environment, aiohttp asks for them in a thread for every request.
+        # httpx handles the environment's proxies once; aiohttp would look them up in a thread for every request.
         if _proxied() or not find_spec("httpx_aiohttp"):
             return None
         return _Pools(self._ssl, self._connections or 0)
 
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")
-"""Where LlamaIndex's OpenAI class keeps what it was given, or has made."""
+"""The fields in which LlamaIndex's OpenAI class keeps its clients."""
 
 
 def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tuple[Any, Any]:
-    """The SDK's clients with plain completions, sync and async; None where the LLM's class makes another kind."""
+    """The SDK's clients with plain completions, sync and async. None if the LLM's class makes clients of another kind."""
     if not _makes_plain_clients(llm):
         return None, None
     names = ("api_key", "max_retries", "timeout", "default_headers")
@@ -145,7 +150,7 @@ def _plain(llm: Any, blocking: httpx.Client, awaited: httpx.AsyncClient) -> tupl
 
 
 def _makes_plain_clients(llm: Any) -> bool:
-    """Whether its class makes its clients as OpenAI's does (Azure's has another kind of them)."""
+    """Whether the LLM's class makes its clients as OpenAI's class does. Azure's, for example, does not."""
     from llama_index.llms.openai import OpenAI
 
     makers = ("_get_client", "_get_aclient", "_get_credential_kwargs")
@@ -153,7 +158,7 @@ def _makes_plain_clients(llm: Any) -> bool:
 
 
 class _Pools(httpx.AsyncBaseTransport):
-    """aiohttp's connections beneath httpx: a pool for every event loop that asks."""
+    """aiohttp's connections as a transport of httpx, with one pool for each event loop."""
 
     def __init__(self, ssl: SSLContext, connections: int) -> None:
         self._ssl, self._connections = ssl, connections
@@ -167,13 +172,13 @@ class _Pools(httpx.AsyncBaseTransport):
         try:
             return await self._pools[loop].transport.handle_async_request(await _in_pieces(request))
         except httpx.ConnectTimeout as error:
-            # httpx-aiohttp says so of every connection that could not be made
+            # httpx-aiohttp raises ConnectTimeout for every connection that cannot be made
             if isinstance(error.__cause__, asyncio.TimeoutError):
                 raise
             raise httpx.ConnectError(str(error)) from error.__cause__
 
     async def _opened(self, loop: asyncio.AbstractEventLoop) -> "_Pool":
-        # A loop closes the async generators that it has begun when it ends, and this one closes the connections.
+        # A loop closes its async generators when it ends, and this generator closes the connections.
         life = _life(self._ssl, self._connections)
         closing = finalize(self, _end, loop, life)
         closing.atexit = False
@@ -194,7 +199,7 @@ class _Pools(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """One loop's connections, which end with ``life``; ``closing`` sees to that where nobody can use them any more."""
+    """The connections of one loop. They close when ``life`` ends; ``closing`` ends it once nothing uses the pools."""
 
     transport: httpx.AsyncBaseTransport
     life: AsyncGenerator[httpx.AsyncBaseTransport, None]
@@ -219,14 +224,14 @@ async def _life(
 def _end(loop: asyncio.AbstractEventLoop, life: AsyncGenerator[Any, None]) -> None:
     try:
         loop.call_soon_threadsafe(lambda: loop.create_task(life.aclose()))
-    except RuntimeError:  # the loop has ended, maybe without a word to its generators
+    except RuntimeError:  # the loop has ended, perhaps without closing its generators
         with suppress(StopIteration):
             life.aclose().send(None)
 
 
 async def _in_pieces(request: httpx.Request) -> httpx.Request:
-    """A request that lets others have the event loop while it is sent: aiohttp writes one piece of bytes in one go."""
-    if len(await request.aread()) <= PIECE:  # to be read first where it follows a redirection
+    """Split a large body into pieces. aiohttp writes each piece at once, and other tasks run in between."""
+    if len(await request.aread()) <= PIECE:  # a request after a redirection must be read first
         return request
     return httpx.Request(
         request.method,

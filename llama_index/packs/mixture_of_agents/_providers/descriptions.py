@@ -1,4 +1,4 @@
-"""What a configuration file would say of an LLM or an embedding model: its model and settings, and never a key."""
+"""Describes an LLM or an embedding model as a configuration file does: model and settings, never a key."""
 
 import os
 import re
@@ -17,22 +17,31 @@ from .redaction import SECRET, without_secrets
 NO_SETTINGS = frozenset(
     {"callback_manager", "rate_limiter", "max_retries", "timeout", "reuse_client", "num_workers"}
 )
-"""Fields of an LLM object that do not change what it answers; nor do its keys and headers."""
+"""Fields of an LLM object that do not change its answers. Keys and headers do not either."""
 _NAMES_A_KEY = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 
 def describe_llm(llm: LLM) -> dict[str, Any]:
-    """What a configuration file would say of an LLM object: its model and settings, and never a key.
+    """Describe an LLM object as a configuration file does.
+
+    Args:
+        llm: the LLM.
+
+    Returns:
+        Its model, and the settings that differ from the class's defaults. A key appears only as the name of its
+        environment variable.
 
     Raises:
-        ConfigError: its class is none of LlamaIndex's.
+        ConfigError: its class is not one of LlamaIndex's.
     """
     path = _path_of(llm, LLMS)
     name = str(getattr(llm, "model", ""))
     short = next((short for short, provider in PROVIDERS.items() if provider.path == path), "")
-    said: dict[str, Any] = {"model": f"{short}:{name}"} if short else {"class": path, "model": name}
+    described: dict[str, Any] = (
+        {"model": f"{short}:{name}"} if short else {"class": path, "model": name}
+    )
     provider = PROVIDERS[short] if short else Provider(path, "api_base")
-    usual = _usual(said["model"], "" if short else path, tuple(os.environ.items()))
+    usual = _usual(described["model"], "" if short else path, tuple(os.environ.items()))
     plain = settings_of(usual, provider.base) if usual else {}
     settings = {
         name: value
@@ -40,16 +49,16 @@ def describe_llm(llm: LLM) -> dict[str, Any]:
         if plain.get(name) != value
     }
     if base := settings.pop(provider.base, None):
-        said["api_base"] = base
+        described["api_base"] = base
     if variable := key_variable(llm, usual):
-        said["api_key"] = f"${variable}"
-    return said | ({"settings": settings} if settings else {})
+        described["api_key"] = f"${variable}"
+    return described | ({"settings": settings} if settings else {})
 
 
 @lru_cache(maxsize=32)
 def _usual(model: str, path: str, environment: object) -> LLM | None:
-    """The LLM that the name alone gives in this environment; what is so anyway need not be said of another one."""
-    del environment  # it is what the class reads; here it only tells when to make it anew
+    """The LLM that is made from the name alone in this environment. A description leaves its settings out."""
+    del environment  # the class reads it; it is here as a part of the cache's key
     try:
         return make_llm(ModelSpec(model, path), need_key=False)
     except ConfigError:  # a class that cannot be made from a name alone
@@ -57,7 +66,15 @@ def _usual(model: str, path: str, environment: object) -> LLM | None:
 
 
 def key_variable(llm: LLM, usual: LLM | None) -> str:
-    """The environment variable that has the LLM's key; "" where none has it, or it is where ``usual`` has its own."""
+    """Find the environment variable that holds an LLM's key.
+
+    Args:
+        llm: the LLM.
+        usual: the LLM that is made from the name alone.
+
+    Returns:
+        The variable's name; "" if no variable holds the key, or if ``usual`` has the same key.
+    """
     key: str = getattr(llm, "api_key", None) or ""
     if key == (getattr(usual, "api_key", None) or ""):
         return ""
@@ -68,7 +85,15 @@ def key_variable(llm: LLM, usual: LLM | None) -> str:
 
 
 def settings_of(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
-    """The plain settings of an object, its server's address among them, without secrets."""
+    """The settings of a model that are plain data, without secrets.
+
+    Args:
+        model: an LLM or an embedding model.
+        base: the name under which to add the server's address; "" leaves it out.
+
+    Returns:
+        The settings by name, without those that are None.
+    """
     names = [name for name in type(model).model_fields if name not in ("model", base)]
     found = {name: _plain(getattr(model, name, None)) for name in names if not SECRET.search(name)}
     if base:
@@ -77,7 +102,7 @@ def settings_of(model: LLM | BaseEmbedding, base: str = "") -> dict[str, Any]:
 
 
 def describe_embedding(embedding: BaseEmbedding) -> dict[str, Any]:
-    """The class of an embedding model with its settings."""
+    """Describe an embedding model: its class, and the settings that differ from their defaults."""
     model = getattr(embedding, "model", None)
     settings = (
         {"model": model, **settings_of(embedding)}
@@ -98,18 +123,18 @@ def _path_of(model: LLM | BaseEmbedding, namespace: str) -> str:
 
 
 def address(llm: LLM | BaseEmbedding) -> str | None:
-    """The address of the LLM's server, where the object tells it."""
-    said = next(
+    """The address of the LLM's server; None if the object does not hold it."""
+    own = next(
         (getattr(llm, name, None) for name in ("api_base", "base_url") if getattr(llm, name, None)),
         None,
     )
-    # MistralAI hands its endpoint on to its client and keeps nothing itself
-    client: Any = getattr(llm, "_client", None) if said is None else None
-    return said or getattr(getattr(client, "sdk_configuration", None), "server_url", None)
+    # MistralAI passes its endpoint to its client, and does not keep it
+    client: Any = getattr(llm, "_client", None) if own is None else None
+    return own or getattr(getattr(client, "sdk_configuration", None), "server_url", None)
 
 
 def _plain(value: Any) -> Any:
-    """What of a value is plain data and no secret; None where nothing is."""
+    """The part of a value that is plain data and no secret; None if there is none."""
     if isinstance(value, Mapping):
         items = {str(k): _plain(v) for k, v in value.items() if not SECRET.search(str(k))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
         return {name: one for name, one in items.items() if one is not None} or None

@@ -1,4 +1,4 @@
-"""Another way to ask LLMs than directly. Without one, nothing of it is imported or made."""
+"""Another way to send requests to LLMs than directly. Without a detour, nothing of it is imported or made."""
 
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -8,12 +8,12 @@ from llama_index.core.llms.llm import LLM
 
 
 class Detour(Protocol):
-    """Another way to ask LLMs than directly: by way of their providers' batch APIs."""
+    """Another way to send requests to LLMs: through their providers' batch APIs."""
 
     def asking(self, llm: LLM) -> AbstractAsyncContextManager[LLM | None]:
-        """While an LLM is asked: the one to ask in its place, or None to ask it directly."""
+        """A context for one request: yields the LLM to use instead, or None to use the LLM itself."""
         ...
 
 
 DETOUR: ContextVar[Detour | None] = ContextVar("detour", default=None)
-"""How LLMs are asked for whole answers in this context; None is directly."""
+"""The detour of this context, for whole answers; None sends requests directly."""

@@ -1,4 +1,4 @@
-"""What this machine's environment variables say of providers, and what goes wrong where they are wrong."""
+"""Reads providers' environment variables, and explains failures that wrong ones cause."""
 
 import ipaddress
 import os
@@ -22,18 +22,18 @@ _NO_KEY = {
     "api_key client option must be set": "OPENAI_API_KEY",
     "could not resolve authentication method": "ANTHROPIC_API_KEY",
 }
-"""What an SDK says when it has no key, and the environment variable that it reads."""
+"""The words of an SDK without a key, and the environment variable that it reads."""
 
 
 def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str]) -> str | None:
-    """Describes a failure that lies in this machine's set-up, where another attempt cannot help.
+    """Describe a failure that this machine's set-up causes. Another attempt cannot help.
 
     Args:
         chain: the exception and its causes.
-        secrets: the keys of the LLM that was asked; the variable that holds one of them is named, never the key.
+        secrets: the LLM's keys. The text names the variable that holds one of them, never the key.
 
     Returns:
-        What is wrong, which variable it is, and what to do; None for any other failure.
+        The problem, its variable and the remedy; None for any other failure.
     """
     words = " ".join(_words(error) for error in chain).lower()
     if any(bad in words for bad in _BAD_HEADER) or any(map(_is_of_header, chain)):
@@ -41,8 +41,8 @@ def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str
             f"{_variable_of(secrets)} has a character that cannot be sent in a header, often a line end or a blank "
             "that was copied with it: set it again"
         )
-    for said, variable in _NO_KEY.items():
-        if said in words:
+    for text, variable in _NO_KEY.items():
+        if text in words:
             return no_key(variable)
     if any(bad in words for bad in _BAD_PROXY):
         return (
@@ -61,7 +61,7 @@ def problem_of_environment(chain: Sequence[BaseException], secrets: Iterable[str
 
 
 def no_key(variable: str) -> str:
-    """Say that an environment variable with a key is missing."""
+    """The text of an error: an environment variable with a key is missing."""
     return (
         f"there is no key: the environment has no {variable}; set it, as in: export {variable}=..."
     )
@@ -70,12 +70,12 @@ def no_key(variable: str) -> str:
 def _words(error: BaseException) -> str:
     try:
         return str(error)[:1_000]
-    except Exception:  # noqa: BLE001  # of somebody else's, and cannot say what it is
+    except Exception:  # noqa: BLE001  # an integration's exception may fail to describe itself
         return ""
 
 
 def _is_of_header(error: BaseException) -> bool:
-    """Whether text could not be encoded as a header; a body would be encoded as UTF-8."""
+    """Whether a header could not be encoded. A body would be encoded as UTF-8."""
     return isinstance(error, UnicodeEncodeError) and error.encoding in ("ascii", "latin-1")
 
 
@@ -98,10 +98,16 @@ def _missing_certificates() -> str:
 
 
 def ollama_address(environment: Mapping[str, str] = os.environ) -> str:
-    """The address of the local Ollama by ``OLLAMA_HOST``, read as Ollama's own client reads it.
+    """Read the address of the local Ollama from ``OLLAMA_HOST``, as Ollama's own client does.
 
-    A scheme, a port or the host may be missing. An address that means "all interfaces" to the server is that of this
-    machine to a client.
+    The scheme, the port or the host may be missing. An address that means "all interfaces" to a server becomes this
+    machine's own address.
+
+    Args:
+        environment: the environment variables.
+
+    Returns:
+        The address, with scheme, host and port.
     """
     host = environment.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme, colon, rest = host.partition("://")

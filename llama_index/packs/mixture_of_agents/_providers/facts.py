@@ -1,4 +1,4 @@
-"""What can be known about an LLM object without calling it. Nothing here raises for an unknown model name."""
+"""Facts about an LLM object that need no request. Nothing here raises for an unknown model name."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ from .redaction import SECRET, secrets_in_url
 
 
 def metadata(llm: LLM) -> LLMMetadata | None:
-    """The LLM's metadata, or None where its class does not know its model's name (then ``metadata`` raises)."""
+    """The LLM's metadata. None if its class does not know the model's name: ``llm.metadata`` raises then."""
     try:
         return llm.metadata
     except Exception:  # an integration may raise anything: "unknown" is the honest answer
@@ -46,7 +46,7 @@ def provider_name(llm: LLM) -> str:
 
 
 def endpoint_key(llm: LLM) -> tuple[str, str, str]:
-    """What two LLM objects share when they ask the same model at the same place: provider, model, address."""
+    """The provider, model and address. Two LLM objects with an equal key use the same model at the same place."""
     places = (
         getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint")
     )
@@ -56,38 +56,38 @@ def endpoint_key(llm: LLM) -> tuple[str, str, str]:
 
 
 def context_window(llm: LLM) -> int | None:
-    """The model's context window in tokens, or None where it is not known."""
+    """The model's context window in tokens; None if it is unknown."""
     known = metadata(llm)
     if known is None or known.context_window <= 0:
         return None
-    # What LLMMetadata says of itself says nothing of the model: no model has that window.
+    # LLMMetadata's own default is not a fact about the model: no model has that window.
     return known.context_window if known.context_window != DEFAULT_CONTEXT_WINDOW else None
 
 
 def output_room(llm: LLM) -> int:
-    """Tokens the LLM object reserves for an answer; 0 where it does not say."""
+    """The tokens that the LLM object reserves for an answer; 0 if it reserves none."""
     known = metadata(llm)
     return max(0, known.num_output or 0) if known else 0
 
 
 def derives_from(llm: LLM, integration: str) -> bool:
-    """Whether its class is of that integration of LlamaIndex's, or derived from one that is."""
+    """Whether the LLM's class belongs to this integration of LlamaIndex, or derives from one that does."""
     return _derives(type(llm), integration)
 
 
-@lru_cache(maxsize=256)  # asked several times for every call
+@lru_cache(maxsize=256)  # called several times for every call
 def _derives(kind: type[LLM], integration: str) -> bool:
     start = f"llama_index.llms.{integration}."
     return any(cls.__module__.startswith(start) for cls in kind.__mro__)
 
 
 def is_openai(llm: LLM) -> bool:
-    """Whether it is LlamaIndex's OpenAI class for chats, or derived from it: one request can give several answers."""
+    """Whether the LLM's class is LlamaIndex's OpenAI class for chats, or derives from it."""
     return derives_from(llm, "openai") and not is_openai_responses(llm)
 
 
 def gives_samples(llm: LLM) -> bool | None:
-    """Whether one request can give several answers. None: its class asks for them, but the server is not OpenAI's."""
+    """Whether one request can return several answers; None if that depends on an OpenAI-compatible server."""
     if not is_openai(llm):
         return False
     host = urlsplit(str(getattr(llm, "api_base", None) or "")).hostname or ""
@@ -95,14 +95,21 @@ def gives_samples(llm: LLM) -> bool | None:
 
 
 def is_openai_responses(llm: LLM) -> bool:
-    """Whether it asks OpenAI's Responses API, which has other parameters than chats have."""
+    """Whether the LLM uses OpenAI's Responses API, whose parameters differ from those of chats."""
     return derives_from(llm, "openai") and "max_output_tokens" in type(llm).model_fields
 
 
 def output_limit(llm: LLM, wanted: int | None) -> int | None:
-    """The tokens that an answer can have when ``wanted`` is sent as ``max_tokens``; None for no bound.
+    """The largest number of tokens in an answer.
 
     LlamaIndex's OpenAI class prefers the ``max_tokens`` of its own constructor.
+
+    Args:
+        llm: the LLM.
+        wanted: the ``max_tokens`` that a call sends, or None.
+
+    Returns:
+        The limit; None if there is none.
     """
     own = getattr(llm, "max_tokens", None) or getattr(llm, "max_output_tokens", None)
     first, second = (own, wanted) if is_openai(llm) else (wanted, own)
@@ -110,7 +117,12 @@ def output_limit(llm: LLM, wanted: int | None) -> int | None:
 
 
 def knows_block(llm: LLM, block: str) -> bool:
-    """Whether the LLM's class reads a kind of content block, by the name of its class; a class of your own reads all."""
+    """Whether the LLM's class reads a kind of content block.
+
+    Args:
+        llm: the LLM. A class that is not LlamaIndex's counts as reading every kind.
+        block: the name of the block's class.
+    """
     return _knows_block(type(llm), block)
 
 
@@ -130,7 +142,7 @@ def _knows_block(kind: type[LLM], block: str) -> bool:
 
 
 def chat_parameters(llm: LLM) -> frozenset[str] | None:
-    """The names of the parameters that the LLM's SDK takes for a chat, or None where they are not known."""
+    """The names of the parameters that the LLM's SDK takes for a chat; None if they are unknown."""
     if is_openai(llm):
         from openai.resources.chat.completions import Completions
 
@@ -143,7 +155,7 @@ def chat_parameters(llm: LLM) -> frozenset[str] | None:
 
 
 def calls_functions(llm: LLM) -> bool:
-    """Whether the model can be given tools."""
+    """Whether the model takes tools."""
     known = metadata(llm)
     return bool(known and known.is_function_calling_model)
 
@@ -164,11 +176,14 @@ _TAKES: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("bedrock_converse", r".*claude-(?!2|instant|v2)", _IMAGE_AND_DOCUMENT),
     ("google_genai", r"(models/)?gemini", frozenset({"image", "audio", "video", "document"})),
 )
-"""Integration, model names (a regular expression for their beginning), and what both take; the providers' model pages."""
+"""Integration, model names (a regular expression for their beginning), and the kinds of content that they take.
+
+The source is the providers' model pages.
+"""
 
 
 def takes(llm: LLM) -> frozenset[str]:
-    """The kinds of content besides text that the model is known to take; empty where nothing is known."""
+    """The kinds of content other than text that the model takes; empty if they are unknown."""
     provider, name = provider_name(llm), model_name(llm)
     found = (
         kinds
@@ -179,7 +194,7 @@ def takes(llm: LLM) -> frozenset[str]:
 
 
 _PLACEHOLDERS = frozenset({"none", "fake", "ollama", "empty", "EMPTY", "unused"})
-"""What is given as the key of a server that needs none."""
+"""Placeholders for the key of a server that needs none."""
 _LEADS_TO_SECRETS = re.compile(
     r"client|config|security|options|credential|auth|default", re.IGNORECASE
 )
@@ -188,13 +203,13 @@ _HARMLESS = re.compile(
     r"^(?:accept|connection|content|host|user-agent|x-stainless)|version|^x-goog-api-client",
     re.IGNORECASE,
 )
-"""Names of headers and query parameters that keep no secret."""
+"""Names of headers and query parameters that hold no secret."""
 
 
 def secrets(llm: LLM) -> tuple[str, ...]:
-    """The keys that an LLM object and its clients hold, to be kept out of every text.
+    """Find the keys that an LLM object and its clients hold, so that they can be taken out of every text.
 
-    They are found by the names of their fields, so a class that nobody has tried here is searched as well.
+    The search goes by the names of fields, so it works for unknown classes too.
     """
     found = dict.fromkeys(_secrets_in(llm, 5, set()))
     return tuple(one for one in found if one and one not in _PLACEHOLDERS and one[0] != "$")

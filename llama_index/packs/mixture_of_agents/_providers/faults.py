@@ -1,7 +1,7 @@
-"""What an exception raised by an LLM means.
+"""Explains exceptions that LLMs raise.
 
-The mapping looks at what an exception *carries* (a status, headers, the names of its classes), never at
-the client library it comes from, so one table serves every LlamaIndex integration without importing it.
+The mapping reads the contents of an exception: a status, headers, the names of its classes. It never imports the
+client library that raised the exception, so one table serves every LlamaIndex integration.
 """
 
 import re
@@ -18,18 +18,18 @@ from .retry_after import parse_retry_after, wait_in_words
 
 _MESSAGE_LIMIT = 500
 _SEARCHED = 8_000
-"""Characters. Text from outside is cut to this length before it is searched: it may be a body of megabytes."""
+"""Characters. Text from outside may have megabytes, so it is cut to this length before it is searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What went wrong with one request.
+    """Why one request failed.
 
     Attributes:
-        kind: what it was.
+        kind: the kind of failure.
         message: the error in words, without secrets.
-        status: the HTTP status, where there was one.
-        retry_after: seconds to wait before another attempt, where the provider says so.
+        status: the HTTP status; None without one.
+        retry_after: seconds to wait before another attempt; None if the provider named no time.
         refused: parameters, or roles of messages, that the model does not take.
     """
 
@@ -66,7 +66,7 @@ _BY_CLASS = {
     "CookieConflict": FailureKind.CONFIGURATION,
     "AnswerTooLong": FailureKind.BAD_RESPONSE,
     "UnreadableAnswer": FailureKind.BAD_RESPONSE,
-    # An error in the place of a line of Ollama's stream; it has no status.
+    # Ollama sends an error in place of a line of a stream. It has no status.
     "ResponseError": FailureKind.SERVER_ERROR,
     "APIResponseValidationError": FailureKind.BAD_RESPONSE,
     "ResponseValidationError": FailureKind.BAD_RESPONSE,
@@ -76,15 +76,15 @@ _BY_CLASS = {
     "ValidationError": FailureKind.BAD_RESPONSE,
     "LengthFinishReasonError": FailureKind.TRUNCATED,
     "ContentFilterFinishReasonError": FailureKind.CONTENT_FILTER,
-    # An error event in the middle of a stream; it has no status.
+    # An error event in the middle of a stream has no status.
     "APIError": FailureKind.SERVER_ERROR,
     # A status below 400 that is no answer.
     "APIStatusError": FailureKind.BAD_RESPONSE,
     "MistralError": FailureKind.BAD_RESPONSE,
-    # What is left of these: no key was given, or no request could be made.
+    # All other OpenAIErrors: a key is missing, or no request could be made.
     "OpenAIError": FailureKind.CONFIGURATION,
     "HTTPError": FailureKind.CONNECTION,
-    # An integration that trips over a malformed body does so with one of these.
+    # Integrations raise these for a malformed body.
     "AttributeError": FailureKind.BAD_RESPONSE,
     "IndexError": FailureKind.BAD_RESPONSE,
     "KeyError": FailureKind.BAD_RESPONSE,
@@ -93,18 +93,18 @@ _BY_CLASS = {
 
 
 def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[str] = ()) -> Fault:
-    """Tell what an exception raised by an LLM means.
+    """Explain an exception that an LLM raised. Never raises.
 
     Args:
-        error: the exception; what it was raised from counts too, since integrations wrap their clients' errors.
-        sent: names of the optional parameters that the request carried; only these can be "refused".
-        secrets: literal strings (keys) to take out of the message, besides what looks like one.
+        error: the exception. Its causes count too, since integrations wrap their clients' errors.
+        sent: names of the optional parameters that the request carried. Only these can be "refused".
+        secrets: literal keys to take out of the message. Text that looks like a key is always taken out.
 
     Returns:
-        The fault. Never raises.
+        The fault.
     """
     chain = tuple(causes(error))
-    # An SDK says "Connection error." of what its connections raise.
+    # An SDK hides an error of its connections behind "Connection error.".
     error = next((one for one in chain if type(one).__name__ in _OF_THE_WIRE), error)
     chain = tuple(causes(error))
     status = next((found for one in chain if (found := _status(one))), None)
@@ -130,7 +130,7 @@ _OF_THE_WIRE = ("AnswerTooLong", "UnreadableAnswer")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what it was raised from, what that was raised from, and so on; at most eight."""
+    """Yield an exception and its chain of causes; at most eight in all."""
     link: BaseException | None = error
     for _ in range(8):
         if link is None:
@@ -140,13 +140,13 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    # aiohttp says 400 of an answer that it cannot read.
+    # aiohttp reports status 400 for an answer that it cannot read.
     kinds = {cls.__name__ for one in (error, error.__cause__) for cls in type(one).__mro__}
     if "HttpProcessingError" in kinds:
         return None
     places = (("status_code",), ("response", "status_code"), ("code",), ("status",))
     held = (_held(error, *place) for place in places)
-    # One that says what went wrong counts for more than that of a response whose body says so.
+    # An error status takes precedence over the 200 of a response whose body holds the error.
     candidates = sorted((c for c in held if isinstance(c, int) and 100 <= c < 600), key=_is_success)
     found = next(iter(candidates), None)
     body = _held(error, "body")
@@ -176,17 +176,17 @@ _STATUS_OF_CODE = {
     "server_error": 500,
     "internal": 500,
 }
-"""Parts of the words that providers have for their errors, and the HTTP status that each goes with."""
+"""Parts of providers' names for errors, and the HTTP status that belongs to each."""
 
 
 def status_of(error: Mapping[str, Any]) -> int | None:
-    """The HTTP status that goes with an error in a body, by its code or its type.
+    """Find the HTTP status that belongs to an error in a body, by the error's code or type.
 
     Args:
         error: the body, or the error in it.
 
     Returns:
-        The status, from 400 to 599; None if the error has no code that is known.
+        The status, from 400 to 599; None if the error has no known code.
     """
     inner = error.get("error")
     if isinstance(inner, str) and "unexpected endpoint" in inner.lower():
@@ -204,11 +204,11 @@ def status_of(error: Mapping[str, Any]) -> int | None:
 
 
 def _held(thing: Any, *path: str) -> Any:
-    """What stands at the end of a path of attributes; None where there is nothing, or where it cannot be asked for."""
+    """The value at the end of a path of attributes; None if it is missing or cannot be read."""
     try:
         for name in path:
             thing = getattr(thing, name, None)
-    except Exception:  # noqa: BLE001  # a property of somebody else's may raise anything
+    except Exception:  # noqa: BLE001  # a property may raise anything
         return None
     return thing
 
@@ -216,7 +216,7 @@ def _held(thing: Any, *path: str) -> Any:
 def _text(error: BaseException) -> str:
     try:
         words = str(error).strip()
-    except Exception:  # noqa: BLE001  # of somebody else's, and cannot say what it is
+    except Exception:  # noqa: BLE001  # an exception may fail to describe itself
         words = ""
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
@@ -275,7 +275,7 @@ _ONE_OF_THEM = re.compile(
 _OTHER_NAMES = {"max_tokens": ("max_output_tokens", "max_completion_tokens", "num_predict")}
 
 SYSTEM_ROLE, REPEATED_ROLES = "system role", "repeated roles"
-"""What a chat template may refuse; it stands among the refused parameters."""
+"""What a chat template may refuse. ``Fault.refused`` lists these like parameters."""
 _TEMPLATE_REFUSALS = {
     SYSTEM_ROLE: re.compile(
         r"system (?:role|message|prompt|instruction)s?(?: is| are)? not (?:supported|allowed|enabled)|"
@@ -314,7 +314,7 @@ _SDKS = frozenset({"anthropic", "google", "mistralai", "ollama", "openai"})
 
 
 def _is_of_an_sdk(error: BaseException) -> bool:
-    """Whether an LLM class called its SDK with an argument that the SDK does not know; no request was made then."""
+    """Whether an LLM class passed its SDK an unknown argument. No request was made then."""
     if not isinstance(error, TypeError) or "unexpected keyword argument" not in str(error):
         return False
     trace = error.__traceback__
@@ -325,14 +325,14 @@ def _is_of_an_sdk(error: BaseException) -> bool:
 
 
 def _refused_roles(status: int | None, text: str) -> list[str]:
-    """What the model's chat template refuses; many servers report that as their own error."""
+    """What the model's chat template refuses. Many servers report that with status 500."""
     if status not in (400, 422, 500):
         return []
     return [name for name, words in _TEMPLATE_REFUSALS.items() if words.search(text)]
 
 
 def _body(error: BaseException) -> str:
-    """The words of the error's body, where its text may lack them."""
+    """The message in the error's body, which the text of the error may lack."""
     body = _held(error, "body")
     if isinstance(body, Mapping):
         body = body.get("message")  # type: ignore[reportUnknownMemberType,reportUnknownVariableType]
@@ -340,7 +340,7 @@ def _body(error: BaseException) -> str:
 
 
 def _place(name: str, text: str) -> int | None:
-    """Where a text names a parameter, in whichever spelling of it; None where it does not."""
+    """The position at which a text names a parameter, in any spelling; None if it does not."""
     names = (name, *_OTHER_NAMES.get(name, ()))
     spelled = {*names, *(re.sub("_(.)", lambda found: found[1].upper(), one) for one in names)}
     found = re.search(rf"\b(?:{'|'.join(map(re.escape, spelled))})\b", text)
@@ -352,7 +352,7 @@ def _retry_after(error: BaseException) -> float | None:
     for place in (("response", "headers"), ("headers",)):
         try:
             value = _held(error, *place).get("retry-after")
-        except Exception:  # noqa: BLE001, S112  # not headers, or none that can be read
+        except Exception:  # noqa: BLE001, S112  # no headers, or unreadable ones
             continue
         return parse_retry_after(value, now)
     return None

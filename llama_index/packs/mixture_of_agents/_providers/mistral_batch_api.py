@@ -11,7 +11,7 @@ from .batch_wire import Exchange, Sent, Stage, Wire
 
 _OVER = frozenset({"SUCCESS", "TIMEOUT_EXCEEDED", "CANCELLED"})
 _PAGES = 10
-"""Pages of a hundred batches that are searched for a mark."""
+"""The number of pages, of a hundred batches each, that are searched for a mark."""
 
 
 class MistralBatches:
@@ -39,20 +39,20 @@ class MistralBatches:
         return copy
 
     def line(self, name: str, body: Mapping[str, Any]) -> bytes:
-        said = {key: value for key, value in body.items() if key not in ("stream", "model")}
-        return json.dumps({"custom_id": name, "body": said}, ensure_ascii=False).encode(
+        content = {key: value for key, value in body.items() if key not in ("stream", "model")}
+        return json.dumps({"custom_id": name, "body": content}, ensure_ascii=False).encode(
             errors="replace"
         )
 
     async def submit(self, wire: Wire, lines: Sequence[bytes], model: str, mark: str) -> str:
-        asked = {
+        batch = {
             "input_files": [await wire.upload(b"\n".join(lines))],
             "endpoint": "/v1/chat/completions",
             "model": model,
             "metadata": {"mark": mark},
             "timeout_hours": 24,
         }
-        return str((await wire.json("POST", "/batch/jobs", json=asked))["id"])
+        return str((await wire.json("POST", "/batch/jobs", json=batch))["id"])
 
     async def find(self, wire: Wire, mark: str) -> str | None:
         for page in range(_PAGES):
@@ -85,20 +85,20 @@ class MistralBatches:
 
 
 class _Handover:
-    """An HTTP client of Mistral's SDK that sends nothing, but hands each request over.
+    """An HTTP client for Mistral's SDK that sends nothing. It hands each request to the exchange.
 
-    The SDK has had httpx and then httpx2: a request's own package makes its response.
+    Some versions of the SDK use httpx, others httpx2. So the response is made by the package of its request.
     """
 
     def __init__(self, client: Any, exchange: Exchange) -> None:
         self._client, self._exchange = client, exchange
 
     def build_request(self, *args: Any, **kwargs: Any) -> Any:
-        """A request, as the SDK's own client builds it."""
+        """Build a request as the SDK's own client does."""
         return self._client.build_request(*args, **kwargs)
 
     async def send(self, request: Any, **_: Any) -> Any:
-        """Hand a request over, and wait for its answer."""
+        """Hand a request to the exchange, and wait for its answer."""
         content = await request.aread()
         received = await self._exchange(Sent(str(request.url), request.headers, content))
         http: Any = import_module(type(request).__module__.partition(".")[0])
@@ -108,4 +108,4 @@ class _Handover:
         )
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no open connection."""

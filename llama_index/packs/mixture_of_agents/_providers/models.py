@@ -22,13 +22,13 @@ from .redaction import SECRET, redact
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How the LLM class of a provider is found and built.
+    """How to find and build a provider's LLM class.
 
     Attributes:
         path: the class, as a dotted path.
         base: the name of its parameter for the server's address.
-        key: the environment variable with its key; "" where none is needed.
-        settings: what its constructor is given unless the file says otherwise.
+        key: the environment variable with its key; "" if it needs none.
+        settings: defaults for its constructor, which a file can override.
     """
 
     path: str
@@ -41,11 +41,11 @@ PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider("llama_index.llms.openai.OpenAI", "api_base", "OPENAI_API_KEY"),
     "mistral": Provider("llama_index.llms.mistralai.MistralAI", "endpoint", "MISTRAL_API_KEY"),
     "anthropic": Provider("llama_index.llms.anthropic.Anthropic", "base_url", "ANTHROPIC_API_KEY"),
-    # Ollama's class gives up after 30 seconds, in which a machine may not even have loaded the model.
+    # Ollama's class gives up after 30 seconds. Loading the model alone may take longer.
     "ollama": Provider(
         "llama_index.llms.ollama.Ollama", "base_url", settings={"request_timeout": 600.0}
     ),
-    # A server that needs no key takes any; and this class would otherwise ask for completions, not chats.
+    # A server without keys accepts any key. By default this class sends completions, not chats.
     "openai-like": Provider(
         "llama_index.llms.openai_like.OpenAILike",
         "api_base",
@@ -61,12 +61,12 @@ class ModelSpec:
     """An LLM as a configuration file names it.
 
     Attributes:
-        model: "provider:name"; with ``path`` the name alone.
+        model: "provider:name"; with ``path``, only the name.
         path: the LLM class as a dotted path, for providers that have no short name here.
         api_base: the server's address.
         api_key: the name of the environment variable with the key, with a "$" before it.
-        settings: further parameters of the LLM class's constructor. A string that ends in "$NAME" stands for that
-            environment variable's value.
+        settings: further parameters of the LLM class's constructor. "$NAME" at the end of a string is replaced by
+            that environment variable's value.
     """
 
     model: str
@@ -77,10 +77,10 @@ class ModelSpec:
 
     @property
     def provider(self) -> Provider:
-        """How to build it.
+        """How to build the LLM.
 
         Raises:
-            ConfigError: the provider's name is not known, or the class is none of LlamaIndex's.
+            ConfigError: the provider's name is unknown, or the class is not one of LlamaIndex's.
         """
         if self.path:
             if not self.path.startswith(LLMS) or self.path.count(".") < LLMS.count(".") + 1:
@@ -114,62 +114,77 @@ class ModelSpec:
 
     @property
     def key_variable(self) -> str:
-        """The environment variable that holds its key; "" where none is needed."""
+        """The environment variable that holds the key; "" if none is needed."""
         return self.api_key.removeprefix("$") if self.api_key else self.provider.key
 
 
 def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
-    """The LLM that a spec names. The one place where the library itself makes LLM objects.
+    """Make the LLM of a spec. The library makes LLM objects only here.
 
     Args:
         spec: the spec.
-        need_key: whether a missing key is an error; without it the LLM can be looked at but not asked: the name of
-            the variable stands for the key.
+        need_key: whether a missing key is an error. If not, the variable's name stands in for the key; the LLM can be
+            inspected, but its requests will fail.
+
+    Returns:
+        The LLM.
 
     Raises:
-        ConfigError: the integration is not installed, the key is missing, or its class refuses model or settings.
+        ConfigError: the integration is not installed, the key is missing, or the class refuses the model or a setting.
     """
     provider = spec.provider
-    given = {**provider.settings, **_resolved(spec.settings, need_key=need_key)}
+    arguments = {**provider.settings, **_resolved(spec.settings, need_key=need_key)}
     if provider is PROVIDERS["ollama"] and os.environ.get("OLLAMA_HOST"):
-        given.setdefault(provider.base, ollama_address())
+        arguments.setdefault(provider.base, ollama_address())
     if spec.api_base:
-        given[provider.base] = spec.api_base
+        arguments[provider.base] = spec.api_base
     elif provider is PROVIDERS["openai-like"]:
         raise ConfigError('it needs its server\'s address: api_base = "http://..."')
     if spec.key_variable:
-        given["api_key"] = _environment(spec.key_variable, need_key=need_key)
-    llm = _made(_load_class(provider.path, LLM), {"model": spec.name, **given})
+        arguments["api_key"] = _environment(spec.key_variable, need_key=need_key)
+    llm = _made(_load_class(provider.path, LLM), {"model": spec.name, **arguments})
     check_model_name(llm, spec.name)
     return llm
 
 
 def is_installed(spec: ModelSpec) -> bool:
-    """Whether the integration that a spec needs is there."""
+    """Whether the integration that a spec needs is installed."""
     return find_spec(spec.provider.path.rpartition(".")[0]) is not None
 
 
 def make_embedding(
     path: str, settings: Mapping[str, Any], *, need_key: bool = True
 ) -> BaseEmbedding:
-    """An embedding model by its class, as a dotted path, and the parameters of its constructor; as ``make_llm``."""
+    """Make an embedding model.
+
+    Args:
+        path: its class, as a dotted path.
+        settings: the parameters of its constructor.
+        need_key: as for ``make_llm``.
+
+    Returns:
+        The embedding model.
+
+    Raises:
+        ConfigError: as for ``make_llm``.
+    """
     if not path.startswith(EMBEDDINGS) or path.count(".") < 3:
         example = f"{EMBEDDINGS}openai.OpenAIEmbedding"
         raise ConfigError(f"{path!r} is not a class of {EMBEDDINGS}*, such as {example}")
     return _made(_load_class(path, BaseEmbedding), _resolved(settings, need_key=need_key))
 
 
-def _made(cls: Any, given: dict[str, Any]) -> Any:
+def _made(cls: Any, arguments: dict[str, Any]) -> Any:
     known = {*cls.model_fields, *signature(cls).parameters}
-    for name in given:
+    for name in arguments:
         if name not in known:
             near = get_close_matches(name, known, 1)
             meant = f'; did you mean "{near[0]}"?' if near else ""
             raise ConfigError(f'{cls.__name__} has no setting "{name}"{meant}')
     try:
-        return cls(**given)
+        return cls(**arguments)
     except Exception as error:
-        raise ConfigError(f"{cls.__name__} refuses this: {_brief(error, given)}") from error
+        raise ConfigError(f"{cls.__name__} refuses this: {_brief(error, arguments)}") from error
 
 
 def _load_class(path: str, base: type[Any]) -> Any:
@@ -188,7 +203,7 @@ def _load_class(path: str, base: type[Any]) -> Any:
 
 
 def _resolved(value: Any, *, need_key: bool) -> Any:
-    """A setting with "$NAME" at its end replaced by the environment variable of that name."""
+    """A setting in which "$NAME" at the end of a string is replaced by that environment variable."""
     if isinstance(value, Mapping):
         return {name: _resolved(one, need_key=need_key) for name, one in value.items()}  # type: ignore[reportUnknownVariableType]
     if isinstance(value, str) and (found := _VARIABLE.search(value)):
@@ -204,10 +219,13 @@ def _environment(name: str, *, need_key: bool) -> str:
 
 
 def missing_key(llm: LLM) -> str:
-    """The environment variable that has to hold an LLM's key and does not; "" where nothing is known to be missing.
+    """Find the environment variable that should hold an LLM's key but does not.
 
-    Known of LlamaIndex's OpenAI class, which looks for its key when it is made and needs it when it is first asked.
-    Other classes refuse to be made without a key.
+    Only LlamaIndex's OpenAI class is checked: it can be made without a key, and fails at its first request. Other
+    classes refuse to be made without a key.
+
+    Returns:
+        The variable's name; "" if no key is known to be missing.
     """
     path = f"{type(llm).__module__}.{type(llm).__qualname__}"
     own = ("api_key", "_client", "_aclient")
@@ -217,13 +235,17 @@ def missing_key(llm: LLM) -> str:
 
 
 def check_model_name(llm: LLM, name: str) -> None:
-    """Refuse a model name that the LLM's class does not know, since it would refuse every call.
+    """Refuse a model name that the LLM's class does not know, because every call would fail.
+
+    Args:
+        llm: the LLM.
+        name: the model's name.
 
     Raises:
-        ConfigError: it does not know it; the message has the nearest known name.
+        ConfigError: the class does not know the name. The message suggests the nearest known name.
     """
     if type(llm).__module__.startswith(f"{LLMS}ollama"):
-        return  # its metadata asks the server
+        return  # its metadata sends a request to the server
     try:
         _ = llm.metadata
     except Exception as error:  # noqa: BLE001  # an integration may raise anything here

@@ -13,7 +13,7 @@ from .openai_client import plain_clients
 _PATH = "/v1/chat/completions"
 _OVER = frozenset({"completed", "expired", "cancelled"})
 _PAGES = 10
-"""Pages of a hundred batches that are searched for a mark, the newest first."""
+"""The number of pages, of a hundred batches each, that are searched for a mark. The newest come first."""
 
 
 class OpenAIBatches:
@@ -51,19 +51,19 @@ class OpenAIBatches:
         return copy
 
     def line(self, name: str, body: Mapping[str, Any]) -> bytes:
-        said = {key: value for key, value in body.items() if key != "stream"}
-        row = {"custom_id": name, "method": "POST", "url": _PATH, "body": said}
+        content = {key: value for key, value in body.items() if key != "stream"}
+        row = {"custom_id": name, "method": "POST", "url": _PATH, "body": content}
         return json.dumps(row, ensure_ascii=False).encode(errors="replace")
 
     async def submit(self, wire: Wire, lines: Sequence[bytes], model: str, mark: str) -> str:
-        del model  # each line has it
-        asked = {
+        del model  # each line names it
+        batch = {
             "input_file_id": await wire.upload(b"\n".join(lines)),
             "endpoint": _PATH,
             "completion_window": "24h",
             "metadata": {"mark": mark},
         }
-        return str((await wire.json("POST", "/batches", json=asked))["id"])
+        return str((await wire.json("POST", "/batches", json=batch))["id"])
 
     async def find(self, wire: Wire, mark: str) -> str | None:
         after: dict[str, str] = {}
@@ -101,7 +101,7 @@ class OpenAIBatches:
 
 
 class _Handover(httpx.AsyncBaseTransport):
-    """An HTTP client's connections that send nothing, but hand each request over."""
+    """A transport that sends nothing. It hands each request to the exchange."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange

@@ -1,12 +1,12 @@
-"""The OpenAI SDK's clients, with ``chat.completions`` for requests that are plain data already.
+"""The OpenAI SDK's clients with a faster ``chat.completions``, for requests that are plain data.
 
-For every request the SDK walks through the parameters to translate those that are typed, makes address and headers
-anew, and puts the answer together field by field: three times the work of all the rest of a call. LlamaIndex sends
-dicts and lists that need no translation, and where a client is not to retry (the engine does) a request goes straight
-to the connections. Errors are the SDK's own, and so is whatever is unusual.
+For every request the SDK translates typed parameters, builds the address and headers anew, and assembles the answer
+field by field. That is three times the work of the rest of a call. LlamaIndex sends dicts and lists, which need no
+translation. If the client does not retry (the engine does), a request goes straight to the connections. Errors are the
+SDK's own, and the SDK handles everything unusual.
 
-Other than through the SDK: a parameter that it does not know is sent, an answer that is none is an error of the SDK's
-in place of a string, and a response does not know how long it took.
+Three things differ from the SDK. An unknown parameter is sent. A body that is no answer is an error of the SDK instead
+of a string. A response does not know how long it took.
 """
 
 import json
@@ -20,7 +20,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 _PATH = "/chat/completions"
-_SECURITY = {"bearer_auth": True}  # and no key of an organisation's administrator
+_SECURITY = {"bearer_auth": True}  # an organisation's admin key is not used
 _LOG = logging.getLogger("openai")
 _OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
 """Parameters of ``create`` that do not go into the request's body."""
@@ -28,9 +28,13 @@ _OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
 
 @cache
 def plain_clients() -> tuple[Any, Any]:
-    """The SDK's sync and async client with plain completions, under their own names: they say them to the server.
+    """The classes of the SDK's sync and async client, with plain completions.
 
-    An async one gives its requests to the ``connections`` of its HTTP client, an httpx transport, where it has any.
+    They keep the SDK's class names, which the SDK sends to the server. The async client passes its requests to the
+    ``connections`` of its HTTP client (an httpx transport) if there are any.
+
+    Returns:
+        The sync and the async class.
     """
     sdk: Any = import_module("openai")
     resources: Any = import_module("openai.resources.chat")
@@ -71,7 +75,7 @@ class _Plain:
     _client: Any
 
     def create(self, *, stream: bool = False, **parameters: Any) -> Any:
-        """As the SDK's; of an async client it is awaited."""
+        """Like the SDK's method. An async client returns an awaitable."""
         from openai.types.chat import ChatCompletion
 
         if not _OPTIONS.isdisjoint(parameters):
@@ -87,14 +91,14 @@ class _Plain:
 
 
 class _Direct(_Plain):
-    """The same of an async client, given to the connections directly wherever the SDK has nothing to add."""
+    """The same for an async client. A request goes straight to the connections if the SDK has nothing to add."""
 
     async def create(self, *, stream: bool = False, **parameters: Any) -> Any:
-        """As the SDK's."""
+        """Like the SDK's method."""
         if not self._goes_directly() or not _OPTIONS.isdisjoint(parameters):
             return await super().create(stream=stream, **parameters)
         response = await self._send(self._request(_body(parameters, stream=stream)), stream=stream)
-        if response.is_redirect:  # nobody has answered yet; the SDK knows how to follow
+        if response.is_redirect:  # there is no answer yet; the SDK follows redirections
             await response.aclose()
             return await super().create(stream=stream, **parameters)
         if response.is_error:
@@ -102,7 +106,7 @@ class _Direct(_Plain):
         return self._chunks(response) if stream else _completion(response)
 
     def _goes_directly(self) -> bool:
-        """Whether there are connections, nobody wants retries, or reads the SDK's log (OPENAI_LOG=debug)."""
+        """Whether there are connections, and neither retries nor the SDK's log (OPENAI_LOG=debug) are on."""
         if self._client.max_retries or _LOG.isEnabledFor(logging.DEBUG):
             return False
         return hasattr(self._http, "connections") and not self._http.is_closed
@@ -145,10 +149,10 @@ class _Direct(_Plain):
 
     @cached_property
     def _example(self) -> httpx.Request:
-        """A request as the SDK makes them: its address, headers and timeouts are those of all."""
+        """A request made by the SDK. All others have the same address, headers and timeouts."""
         options = import_module("openai._models").FinalRequestOptions
-        asked = options(method="post", url=_PATH, json_data={}, security=_SECURITY)
-        request = self._client._build_request(asked)  # noqa: SLF001
+        example = options(method="post", url=_PATH, json_data={}, security=_SECURITY)
+        request = self._client._build_request(example)  # noqa: SLF001
         for its_own in ("Content-Length", "Cookie"):
             request.headers.pop(its_own, None)
         return request
@@ -160,7 +164,7 @@ class _Direct(_Plain):
 
 
 class _Chunk:
-    """What the SDK is told to make of a chunk: it asks such a class in place of putting a chunk together itself."""
+    """Reads a chunk. The SDK calls ``build`` of such a class in place of assembling a chunk itself."""
 
     @classmethod
     def build(cls, *, response: httpx.Response, data: Any) -> Any:
@@ -170,7 +174,7 @@ class _Chunk:
 
         try:
             return ChatCompletionChunk.model_validate(data)
-        except ValidationError:  # of a server that is like OpenAI's, but not quite
+        except ValidationError:  # some OpenAI-compatible servers differ a little
             if not isinstance(data, dict):
                 return data
             return ChatCompletionChunk.construct(**cast("dict[str, Any]", data))
@@ -190,7 +194,7 @@ def _completion(response: httpx.Response) -> Any:
 
     try:
         completion = ChatCompletion.model_validate_json(response.content)
-    except ValidationError:  # of a server that is like OpenAI's, but not quite; or no answer at all
+    except ValidationError:  # some OpenAI-compatible servers differ a little; or there is no answer
         try:
             completion = ChatCompletion.construct(**response.json())
         except (TypeError, ValueError) as error:
@@ -200,7 +204,7 @@ def _completion(response: httpx.Response) -> Any:
 
 
 def _plain(thing: Any) -> Any:
-    """As the SDK sends its own objects: LlamaIndex keeps them in messages that call tools."""
+    """Write the SDK's own objects as the SDK does. LlamaIndex keeps them in messages that call tools."""
     if isinstance(thing, BaseModel):
         return thing.model_dump(mode="json", exclude_unset=True, by_alias=True)
     raise TypeError(f"a {type(thing).__name__} cannot be sent as JSON")
@@ -209,6 +213,6 @@ def _plain(thing: Any) -> Any:
 def _body(parameters: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
     from openai import NotGiven, Omit
 
-    unsaid = (NotGiven, Omit)
-    said = {name: value for name, value in parameters.items() if not isinstance(value, unsaid)}
-    return {**said, "stream": stream}
+    unset = (NotGiven, Omit)
+    body = {name: value for name, value in parameters.items() if not isinstance(value, unset)}
+    return {**body, "stream": stream}

@@ -1,4 +1,4 @@
-"""Settings that hold LLMs or embedding models, as what a pickle can hold: without a key, a header or a client."""
+"""Pickles settings that hold LLMs or embedding models, without a key, a header or a client."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class Packable:
-    """A frozen dataclass whose LLMs, embedding models and keyword arguments go into a pickle without their secrets.
+    """A frozen dataclass whose LLMs, embedding models and keyword arguments are pickled without secrets.
 
-    A model of one of LlamaIndex's integrations is described, since its clients cannot be pickled; where the pickle is
-    loaded it is made again and takes its key from the environment. A model of a class of your own is pickled by its
-    class, with its secret fields empty. A copy is the thing itself: it never changes.
+    The clients in a model of LlamaIndex's integrations cannot be pickled. So the pickle holds a description, from
+    which the model is made again; it takes its key from the environment. A model of a class of your own is pickled as
+    usual, with its secret fields empty. ``copy`` returns the object itself, since it never changes.
     """
 
     __slots__ = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = {one.name: _packed(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
-        return _again, (type(self), given)
+        values = {one.name: _packed(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        return _again, (type(self), values)
 
     def __copy__(self) -> "Self":
         return self
@@ -40,16 +40,16 @@ class Packable:
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What stands for a model in a pickle: what a configuration file would say of it."""
+    """Stands for a model in a pickle: its description as in a configuration file."""
 
     data: Mapping[str, Any]
     is_embedding: bool = False
 
     def model(self) -> LLM | BaseEmbedding:
-        """The model again.
+        """Make the model again.
 
         Raises:
-            ConfigError: the environment has no key for an LLM that asks its provider's own server, which wants one.
+            ConfigError: the environment has no key for an LLM of the provider's own server.
         """
         data = dict(self.data)
         path = data.pop("class", "")
@@ -59,11 +59,11 @@ class _Description:
         return make_llm(spec, need_key=not spec.api_base)
 
 
-def _again(cls: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+def _again(cls: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     return cls(
         **{
             name: value.model() if isinstance(value, _Description) else value
-            for name, value in given.items()
+            for name, value in values.items()
         }
     )
 

@@ -1,4 +1,4 @@
-"""Takes secrets out of text: the keys that are known, in every form that they may come back in, and what looks like one."""
+"""Takes secrets out of text: known keys in every form that may come back, and text that looks like a key."""
 
 import json
 import re
@@ -8,11 +8,11 @@ from functools import lru_cache
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
 SECRET = re.compile(r"api_?key|access_?key|token(?!s|izer)|secret|password|headers", re.IGNORECASE)
-"""Names of settings whose value is never written, and never read literally."""
+"""Names of secret settings. Their values are never written, and never read literally from a file."""
 _SECRET_PARAMETER = re.compile(
     r"^(?:key|sig|signature|code|auth)$|[-_]key$|api_?key|token|secret|password", re.IGNORECASE
 )
-"""Names of secret parameters in the query of a URL."""
+"""Names of secret parameters in a URL's query."""
 _SHORTEST = 4
 """Characters. A shorter "secret" would blank out ordinary words."""
 
@@ -30,9 +30,9 @@ _LOOKS_SECRET = re.compile(
 
 
 MOST = 20_000
-"""Characters of a text from outside that are searched; the text may be a body of megabytes."""
+"""The number of characters of a text from outside that are searched. The text may have megabytes."""
 _UNSURE = 2_000
-"""Characters at the end of a text that was cut: a secret that was cut there would not be recognised."""
+"""The number of characters that are dropped from the end of a cut text: they may hold a part of a secret."""
 
 
 def redact(text: str, secrets: Iterable[str] = (), most: int = MOST) -> str:
@@ -42,10 +42,10 @@ def redact(text: str, secrets: Iterable[str] = (), most: int = MOST) -> str:
         text: the text.
         secrets: literal secrets. They are also found in base64 (as in ``Basic user:password``), quoted for a URL, and
             escaped as in JSON or in a Python ``repr``.
-        most: characters. The text is cut to this length before it is searched.
+        most: the number of characters to which the text is cut before the search.
 
     Returns:
-        The text with ``***`` in place of each secret; of a text that was cut, without its last 2,000 characters.
+        The text with ``***`` in place of each secret. A text that was cut loses another 2,000 characters at its end.
     """
     searched = text[:most]
     known = _pattern(tuple(secrets))
@@ -57,7 +57,7 @@ def redact(text: str, secrets: Iterable[str] = (), most: int = MOST) -> str:
     return shown[:-_UNSURE] if len(text) > most else shown
 
 
-@lru_cache(maxsize=256)  # asked for each failure with the same few keys
+@lru_cache(maxsize=256)  # called for each failure with the same few keys
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     found = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
     longest_first = sorted(found, key=len, reverse=True)
@@ -75,7 +75,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _in_base64(secret: bytes) -> Iterator[str]:
-    """The characters that the secret alone decides, wherever in the encoded bytes it begins."""
+    """The base64 characters that depend on the secret alone, for each position at which it may begin."""
     for before in range(3):
         encoded = bytes(before) + secret
         first, last = -(-before * 4 // 3), len(encoded) * 4 // 3
@@ -86,7 +86,7 @@ def _in_base64(secret: bytes) -> Iterator[str]:
 
 
 def secrets_in_url(url: str) -> Iterator[str]:
-    """Yields the password and the secret parameters of a URL, as they are written and as they are meant."""
+    """Yield the password and the secret parameters of a URL, quoted and unquoted."""
     try:
         parts = urlsplit(url)
     except ValueError:  # not a URL after all
@@ -99,7 +99,7 @@ def secrets_in_url(url: str) -> Iterator[str]:
 
 
 def without_secrets(url: str) -> str:
-    """The URL without its user, its password and its secret parameters; any other text unchanged."""
+    """Take the user, the password and the secret parameters out of a URL. Other text stays unchanged."""
     if "://" not in url or not any(secrets_in_url(url)):
         return url
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""What an LLM's response says: its text, its thinking, why it stopped, and whether it is of use. Pure."""
+"""Reads an LLM's response: its text, its thinking, why it stopped, and whether it is usable. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +31,9 @@ class Answer:
 
     Attributes:
         text: without thinking, stripped at its ends.
-        thinking: the provider's thinking blocks and what stood in ``<think>`` tags.
-        finish_reason: the provider's word, lower case; "" where it gave none.
-        tool_calls: whether it calls tools.
+        thinking: the provider's thinking blocks, and the text in ``<think>`` tags.
+        finish_reason: the provider's word for why it stopped, in lower case; "" if it gave none.
+        tool_calls: whether the answer calls tools.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Answer:
 
 
 def read(response: ChatResponse) -> tuple[Answer, ...]:
-    """The answers in a response: one, or n where one request asked for n samples."""
+    """Read the answers in a response: one, or n if the request asked for n samples."""
     raw: Any = response.raw
     choices = get(raw, "choices")
     reason = "refusal" if is_refusal(raw) else finish_reason(raw)
@@ -65,11 +65,20 @@ def is_refusal(raw: Any) -> bool:
 
 
 def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
-    """The answer of a stream: its joined deltas, with what its last chunk has gathered, and why it stopped."""
+    """Assemble the answer of a stream.
+
+    Args:
+        text: the joined deltas.
+        last: the last chunk; None if there was none.
+        reason: the finish reason.
+
+    Returns:
+        The answer, with the thinking and the tool calls of the last chunk.
+    """
     if last is None:
         return Answer("", finish_reason=reason)
     answer = _answer(text, "", reason, _of_message(last.message, reason).tool_calls)
-    # MistralAI's class adds one more thinking block, longer than the one before, with each chunk.
+    # MistralAI's class adds a longer thinking block with each chunk, so the last block holds all.
     blocks = [block for block in last.message.blocks if block.block_type == "thinking"]
     thinking = answer.thinking or (blocks[-1].content if blocks else "") or ""
     return replace(answer, thinking=thinking)
@@ -78,12 +87,15 @@ def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:
 def verdict(
     answer: Answer, *, tools: bool = False, truncated: Literal["reject", "keep"] = "reject"
 ) -> FailureKind | None:
-    """Why an answer is of no use, or None where it is.
+    """Decide whether an answer is usable.
 
     Args:
         answer: the answer.
-        tools: whether tool calls alone are an answer (the aggregator's may be; a proposer's never are).
-        truncated: whether an answer that was cut off at the token limit counts.
+        tools: whether tool calls alone are an answer. They may be for an aggregator, never for a proposer.
+        truncated: whether to keep an answer that was cut off at the token limit.
+
+    Returns:
+        Why the answer is not usable; None if it is.
     """
     if answer.tool_calls and tools:
         return None
@@ -106,12 +118,15 @@ def usable(
     tools: bool = False,
     truncated: Literal["reject", "keep"] = "reject",
 ) -> tuple[tuple[Answer, ...], FailureKind | None]:
-    """The usable ones among the answers of one response; if there are none, why its first one is not usable.
+    """Pick the usable answers of one response.
 
     Args:
         answers: the answers; at least one.
         tools: as for ``verdict``.
         truncated: as for ``verdict``.
+
+    Returns:
+        The usable answers, and None. If there are none: why the first answer is not usable.
     """
     kinds = [verdict(answer, tools=tools, truncated=truncated) for answer in answers]
     useful = tuple(answer for answer, kind in zip(answers, kinds, strict=True) if kind is None)
@@ -137,33 +152,36 @@ _EXPLANATIONS = {
 
 
 def ended_by(reason: str) -> Literal["stop", "length", "content_filter"]:
-    """What ended an answer, in OpenAI's words, from any provider's word for it."""
+    """Translate any provider's finish reason into OpenAI's word."""
     if reason in _LENGTH:
         return "length"
     return "content_filter" if reason in _CONTENT_FILTER else "stop"
 
 
 def is_cut_off(proposals: Sequence[Proposal]) -> bool:
-    """Whether an answer was cut off at the token limit."""
+    """Whether one of the proposals was cut off at the token limit."""
     return any(proposal.finish_reason in _LENGTH for proposal in proposals)
 
 
 def answer_message(
     response: ChatResponse | None, proposals: Sequence[Proposal], *, streamed: bool
 ) -> ChatMessage:
-    """The answer as a message of plain blocks.
+    """Make the message of an answer.
 
     Args:
-        response: the response; the last chunk of a stream. None makes an empty message.
-        proposals: what was read from it, without thinking.
-        streamed: whether the response is the last chunk of a stream, so that its own text need not be right.
+        response: the response, or the last chunk of a stream. None makes an empty message.
+        proposals: the proposals that were read from it, without thinking.
+        streamed: whether the response is the last chunk of a stream. Its own text may be wrong then.
+
+    Returns:
+        The message, with the text of the first proposal.
     """
     if response is None:
         return ChatMessage(role=MessageRole.ASSISTANT, content="")
     text = proposals[0].text if proposals else ""
     blocks = list(response.message.blocks)
-    said = "".join(block.text for block in blocks if isinstance(block, TextBlock))
-    if streamed or said != text:
+    current = "".join(block.text for block in blocks if isinstance(block, TextBlock))
+    if streamed or current != text:
         thinking = [block for block in blocks if block.block_type == "thinking"][-1:]
         calls = [block for block in blocks if block.block_type == "tool_call"]
         blocks = [*thinking, *([TextBlock(text=text)] if text else []), *calls]
@@ -199,7 +217,7 @@ def _word(reason: Any) -> str:
 
 
 def finish_reason(raw: Any) -> str:
-    """Why the model stopped, from a raw response of OpenAI, MistralAI, Anthropic, Ollama or Google GenAI."""
+    """Read why the model stopped, from a raw response of OpenAI, MistralAI, Anthropic, Ollama or Google GenAI."""
     if raw is None:
         return ""
     for name in ("choices", "candidates"):
@@ -210,7 +228,7 @@ def finish_reason(raw: Any) -> str:
 
 
 def get(thing: Any, *path: str) -> Any:
-    """What stands at the end of a path of names; None where there is nothing."""
+    """The value at the end of a path of keys or attributes; None if it is missing."""
     for name in path:
         is_mapping = isinstance(thing, dict)
         thing = thing.get(name) if is_mapping else getattr(thing, name, None)

@@ -1,6 +1,6 @@
-"""The clients inside an LLM object, as the engine wants them: without retries, and checking what comes back.
+"""Adapts the SDK clients inside an LLM object: no retries, and every response is checked.
 
-The caller's LLM and its clients stay as they are: copies are changed, which use the same connections.
+The caller's LLM and its clients stay unchanged. Copies of them are adapted, which use the same connections.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .wire import checked_client, is_checked
 
 
 def without_retries(llm: LLM) -> LLM:
-    """A copy of an LLM without retries and rate limits of its own; the LLM itself if it has neither."""
+    """A copy of an LLM without its own retries and rate limits; the LLM itself if it has neither."""
     changes: dict[str, Any] = {}
     if getattr(llm, "max_retries", 0):
         changes["max_retries"] = 0
@@ -23,7 +23,7 @@ def without_retries(llm: LLM) -> LLM:
     if not changes:
         return llm
     stripped = llm.model_copy(update=changes)
-    for name in _SDK:  # clients made before this copy, or given by the user, retry too
+    for name in _SDK:  # existing clients, or those that the user passed, retry too
         with_options: Any = getattr(getattr(stripped, name, None), "with_options", None)
         if with_options and "max_retries" in changes:
             setattr(stripped, name, with_options(max_retries=0))
@@ -31,14 +31,14 @@ def without_retries(llm: LLM) -> LLM:
 
 
 def with_checks(llm: LLM, *, awaited: bool) -> LLM:
-    """A copy of an LLM whose client checks what comes back (see ``wire``).
+    """A copy of an LLM whose client checks the responses (see ``wire``).
 
     Args:
         llm: the LLM. Its client is made if there is none yet.
-        awaited: whether its async methods will be asked.
+        awaited: whether its async methods will be called.
 
     Returns:
-        The copy; the LLM itself if its class has no client that is known here, or makes one for every call.
+        The copy; the LLM itself if its class has no known client, or makes one for every call.
     """
     name, changed = next(
         ((names[awaited], change) for kind, names, change in _KNOWN if derives_from(llm, kind)),
@@ -51,7 +51,7 @@ def with_checks(llm: LLM, *, awaited: bool) -> LLM:
     checking = client and changed(client)
     if checking is None or checking is client:
         return twin
-    checking.__dict__["made_from"] = client  # the connections are closed when it is collected
+    checking.__dict__["made_from"] = client  # its connections close when it is garbage-collected
     setattr(twin, name, checking)
     return twin
 
@@ -66,7 +66,7 @@ def _made(llm: Any, name: str) -> Any:
 
 
 def _of_openai(client: Any) -> Any:
-    """OpenAI's and Anthropic's SDK, which are made by one generator."""
+    """For OpenAI's and Anthropic's SDKs, which come from the same generator."""
     http = getattr(client, "_client", None)
     if http is None or is_checked(http):
         return client
@@ -79,7 +79,7 @@ def _of_mistral(client: Any) -> Any:
     settings.async_client = checked_client(settings.async_client)
     twin: Any = copy(client)
     parts = twin.__dict__
-    for name in twin._sub_sdk_map:  # noqa: SLF001  # made again with these settings
+    for name in twin._sub_sdk_map:  # noqa: SLF001  # these are made again, with the new settings
         parts.pop(name, None)
     twin.sdk_configuration = settings
     return twin
@@ -92,7 +92,7 @@ def _of_ollama(client: Any) -> Any:
 
 
 def _of_google(client: Any) -> Any:
-    """Its async methods use aiohttp where that is installed; what comes back over that is not checked."""
+    """For Google's SDK. If aiohttp is installed, its async methods use that; those responses are not checked."""
     twin, api = copy(client), copy(client._api_client)  # noqa: SLF001
     for name in ("_httpx_client", "_async_httpx_client"):
         if getattr(api, name, None) is not None:
@@ -112,4 +112,4 @@ _KNOWN: tuple[tuple[str, tuple[str, str], Callable[[Any], Any]], ...] = (
     ("ollama", ("_client", "_async_client"), _of_ollama),
     ("google_genai", ("_client", "_client"), _of_google),
 )
-"""Integration, where its class keeps its client and its async one, and how a checking one is made."""
+"""Integration, the fields of its class with the sync and the async client, and how to make a checking client."""

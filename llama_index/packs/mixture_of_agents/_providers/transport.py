@@ -1,9 +1,9 @@
 """The one place where an LLM is awaited: natively or in a thread, whole or streamed.
 
-Two ways, because LlamaIndex's OpenAI and MistralAI classes keep one async client that is bound to the first event
-loop that used it: on any other loop it breaks ("Event loop is closed") or stalls. So an LLM is awaited natively on
-the first loop that this object saw, and in a thread, through its sync client, everywhere else. Where the LLM was
-asked on another loop before, or was given a client of another loop, its error tells: then it is asked once more.
+There are two ways, because LlamaIndex's OpenAI and MistralAI classes keep one async client, which is bound to the first
+event loop that used it. On any other loop it breaks ("Event loop is closed") or stalls. So an LLM is awaited natively on
+the first loop that this object saw. Everywhere else its sync methods run in a thread. If the client belongs to another
+loop nevertheless, an error shows it, and a thread makes the request again.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
-from llama_index.packs.mixture_of_agents._messages.prompts import append_text, inject, text_of
+from llama_index.packs.mixture_of_agents._messages.prompts import inject, merged_turns, text_of
 
 from .characters import mended_response
 from .detour import DETOUR
@@ -41,7 +41,7 @@ from .streams import OnChunk, Streamed, read_stream
 
 
 def has_clients(llm: LLM) -> bool:
-    """Whether an LLM's class keeps clients of its provider's SDK, which take time to make."""
+    """Whether an LLM's class keeps clients of its provider's SDK. Making them takes time."""
     return hasattr(llm, "_get_aclient") or hasattr(llm, "_client")
 
 
@@ -50,22 +50,22 @@ def _nothing_more() -> None:
 
 
 class Transport:
-    """An LLM object as it is asked.
+    """Sends requests to one LLM object.
 
     Args:
         llm: the LLM.
-        alone: ask it as it is. Otherwise a copy is asked without retries and rate limits of its own, which the engine
-            sees to.
-        shared: give the copy the process's shared HTTP clients where its class can use them.
+        alone: whether to use the LLM unchanged. Otherwise a copy without its own retries and rate limits is used: the
+            engine handles both.
+        shared: whether to give the copy the process's shared HTTP clients, if its class can use them.
 
     Attributes:
-        llm: the LLM to ask; the caller's own object where nothing had to be changed.
+        llm: the LLM that receives the requests. It is the caller's own object if nothing had to change.
         key: its endpoint (provider, model, address).
-        secrets: its keys, to be kept out of error texts.
-        window: its model's context window in tokens, or None where that is not known.
+        secrets: its keys, which must not appear in error texts.
+        window: its model's context window in tokens; None if that is unknown.
         limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
-        refused: optional parameters that the model has refused; they are not sent again.
-        has_given_samples: whether one request has given several answers.
+        refused: optional parameters that the model has refused. They are not sent again.
+        has_given_samples: whether one request has returned several answers.
     """
 
     def __init__(self, llm: LLM, *, alone: bool = False, shared: bool = False) -> None:
@@ -73,7 +73,7 @@ class Transport:
         self.llm = llm if alone else without_retries(llm)
         self._unchecked = set[bool]() if alone else {False, True}
         if shared and is_openai(llm):
-            from .connections import with_shared_clients  # it imports httpx, as this class does
+            from .connections import with_shared_clients  # it imports httpx, as OpenAI's class does
 
             self.llm = with_shared_clients(self.llm)
         self.key = endpoint_key(llm)
@@ -91,12 +91,12 @@ class Transport:
         self._most: int | None = None
 
     def prepare(self) -> None:
-        """Make the LLM's async client and import what it needs, which takes up to seconds in a new process.
+        """Make the LLM's async client and import what it needs. In a new process this takes up to seconds.
 
-        An error is left to the call that needs the client.
+        Errors are ignored here: the call that needs the client reports them.
         """
         with suppress(Exception):
-            if getattr(self.llm, "reuse_client", True):  # else each call makes its own
+            if getattr(self.llm, "reuse_client", True):  # otherwise each call makes its own
                 make: Any = getattr(self.llm, "_get_aclient", None)
                 client: Any = make() if make else getattr(self.llm, "_client", None)
                 getattr(getattr(client, "chat", None), "completions", None)
@@ -108,13 +108,21 @@ class Transport:
 
     @property
     def gives_samples(self) -> bool | None:
-        """Whether one request gives several answers; None until that is known."""
+        """Whether one request returns several answers; None until that is known."""
         if not self.offers_samples:
             return False
         return True if self.has_given_samples else gives_samples(self.original)
 
     def parameters(self, wanted: dict[str, Any], *, stream: bool) -> dict[str, Any]:
-        """What to send of the wanted parameters: without the refused ones, and asking a stream for its usage."""
+        """Decide which parameters to send.
+
+        Args:
+            wanted: the parameters of the call.
+            stream: whether the answer is streamed. Some servers then report usage only on request.
+
+        Returns:
+            The parameters, without those that are None or were refused.
+        """
         if stream and self._openai:
             wanted = {"stream_options": {"include_usage": True}, **wanted}
         if self._most and wanted.get("max_tokens"):
@@ -127,12 +135,15 @@ class Transport:
         return {**sent, **self._overrides}
 
     def within(self, limit: Any) -> "Transport":
-        """The transport for a caller that sets a token limit: the smaller of that and the LLM's own applies.
+        """The transport for a caller that sets a token limit. The smaller of this limit and the LLM's own applies.
 
-        LlamaIndex's OpenAI class prefers its own limit to one that is sent, and its class for Responses the one sent.
+        LlamaIndex's OpenAI class prefers its own limit. Its class for the Responses API prefers the one that is sent.
 
         Args:
-            limit: the caller's limit; anything but a positive integer sets none.
+            limit: the caller's limit. Anything but a positive integer means no limit.
+
+        Returns:
+            This transport, or a copy of it.
         """
         name = "max_output_tokens" if is_openai_responses(self.llm) else "max_tokens"
         own = getattr(self.llm, name, None)
@@ -142,7 +153,7 @@ class Transport:
             return self
         if self._limited is None:
             self._limited = copy(self)
-            self._limited._take_limit_from(own)  # noqa: SLF001  # its own kind
+            self._limited._take_limit_from(own)  # noqa: SLF001  # another object of this class
         return self._limited
 
     def _take_limit_from(self, own: int) -> None:
@@ -153,7 +164,7 @@ class Transport:
             self._most = own
 
     def sent_by_itself(self) -> tuple[str, ...]:
-        """Optional parameters that the LLM class sends without being told, and the roles of the messages."""
+        """What a model may refuse without a parameter of the call: the LLM's own settings, and the messages' roles."""
         return (
             SYSTEM_ROLE,
             REPEATED_ROLES,
@@ -165,25 +176,35 @@ class Transport:
         )
 
     def refuse(self, names: Sequence[str]) -> None:
-        """Remember refused parameters, those of the LLM's own constructor included."""
+        """Remember parameters that the model refused, and stop sending them.
+
+        Args:
+            names: the parameters. Those of the LLM's constructor are overridden or removed.
+        """
         self.refused.update(names)
         own = [name for name in names if getattr(self.llm, name, None) is not None]
         if provider_name(self.llm) == "mistralai":
             from mistralai.client.types import UNSET
 
             self._overrides |= dict.fromkeys(own, UNSET)
-        elif "temperature" in own:  # a per-call one wins over the constructor's
+        elif "temperature" in own:  # the call's value takes precedence over the constructor's
             self._overrides["temperature"] = _nothing(self.llm)
-        if self._openai and "max_tokens" in own:  # the constructor's wins over a per-call one
+        if (
+            self._openai and "max_tokens" in own
+        ):  # the constructor's value takes precedence over the call's
             self.llm = self.llm.model_copy(update={"max_tokens": None})
 
     async def pace(self, tokens: int, *, threaded: bool) -> None:
-        """Wait until the rate limiter lets one request of so many tokens through.
+        """Wait until the rate limiter admits a request.
 
-        Core's own decorators tell a limiter of the request only, never of its tokens.
+        Core's own decorators report only the request to the limiter, never its tokens.
+
+        Args:
+            tokens: the number of tokens of the request.
+            threaded: whether to wait in a thread.
         """
         most = getattr(self.limiter, "tokens_per_minute", None)
-        if most:  # a bucket never holds more: it would wait forever
+        if most:  # the limiter's bucket never holds more: the request would wait forever
             tokens = min(tokens, int(most))
         if threaded or not self._here():
             await in_thread(partial(self.limiter.acquire, tokens))
@@ -198,13 +219,16 @@ class Transport:
         threaded: bool,
         again: Callable[[], None] = _nothing_more,
     ) -> ChatResponse:
-        """Ask for a whole answer. Raises whatever the LLM raises.
+        """Request a whole answer. Raises whatever the LLM raises.
 
         Args:
             messages: the conversation.
-            parameters: what is sent beside it.
-            threaded: ask in a thread, whichever loop this is.
-            again: called where the LLM's async client was asked in vain, and a thread asks once more.
+            parameters: keyword arguments of the request.
+            threaded: whether to call the sync method in a thread, on any loop.
+            again: called before a second request: the async client belonged to another loop, so a thread tries again.
+
+        Returns:
+            The response.
         """
         detour = DETOUR.get()
         if detour is None:
@@ -244,10 +268,17 @@ class Transport:
         threaded: bool,
         again: Callable[[], None] = _nothing_more,
     ) -> Streamed:
-        """Ask for a streamed answer, as ``chat`` does for a whole one.
+        """Request a streamed answer, as ``chat`` does for a whole one.
 
         Args:
+            messages: the conversation.
+            parameters: keyword arguments of the request.
             on_chunk: see ``read_stream``.
+            threaded: as for ``chat``.
+            again: as for ``chat``.
+
+        Returns:
+            The answer.
         """
         ends: list[ChatResponse] = []
         messages = _accepted(messages, self.refused)
@@ -264,7 +295,7 @@ class Transport:
         return await read_stream(chunks, on_chunk, ends)
 
     def _checked(self, *, awaited: bool) -> LLM:
-        """The LLM to ask, whose client checks what comes back; the client is made when it is first needed."""
+        """The LLM, with a client that checks the responses. The client is made when it is first needed."""
         if awaited in self._unchecked:
             self._unchecked.discard(awaited)
             self.llm = with_checks(self.llm, awaited=awaited)
@@ -278,7 +309,7 @@ class Transport:
         return self._home() is loop
 
     def _moves(self, error: Exception) -> bool:
-        """Whether an error says that the LLM's async client is of another loop; if so, threads ask it from now on."""
+        """Whether an error shows that the async client belongs to another loop. If so, threads are used from now on."""
         words = " ".join(str(one) for one in causes(error) if isinstance(one, RuntimeError))
         found = "loop is closed" in words or re.search("different (event )?loop", words) is not None
         if found:
@@ -290,9 +321,9 @@ _SYSTEM = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
 
 
 def _accepted(messages: Sequence[ChatMessage], refused: Collection[str]) -> Sequence[ChatMessage]:
-    """The messages as a chat template takes them that refuses system messages, or two of one role in a row.
+    """Adapt messages to a chat template that refuses system messages, or repeated roles.
 
-    A template that wants roles to alternate often counts a system message as a turn, so both are done for it.
+    A template that wants alternating roles often counts a system message as a turn, so it gets neither.
     """
     if SYSTEM_ROLE not in refused and REPEATED_ROLES not in refused:
         return messages
@@ -300,35 +331,9 @@ def _accepted(messages: Sequence[ChatMessage], refused: Collection[str]) -> Sequ
     turns = [message for message in messages if message.role not in _SYSTEM]
     if instructions:
         turns = inject(turns, "\n\n".join(instructions), "user")
-        if turns[0].role in _SYSTEM:  # there was no user message to put them into
+        if turns[0].role in _SYSTEM:  # there was no user message to append them to
             turns[0] = ChatMessage(role=MessageRole.USER, blocks=turns[0].blocks)
-    return _merged(turns) if REPEATED_ROLES in refused else turns
-
-
-def _merged(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """The messages with neighbours of one role in one; tool calls and their results stay as they are."""
-    merged: list[ChatMessage] = []
-    for message in messages:
-        before = merged[-1] if merged else None
-        if before and before.role == message.role and _is_prose(before) and _is_prose(message):
-            first, *others = message.blocks
-            joined = append_text(before, first.text if isinstance(first, TextBlock) else "")
-            joined.blocks.extend(others if isinstance(first, TextBlock) else message.blocks)
-            merged[-1] = joined
-        else:
-            merged.append(message)
-    return merged
-
-
-def _is_prose(message: ChatMessage) -> bool:
-    is_turn = message.role in (MessageRole.USER, MessageRole.ASSISTANT)
-    calls = any(block.block_type == "tool_call" for block in message.blocks)
-    return (
-        is_turn
-        and bool(message.blocks)
-        and not calls
-        and "tool_calls" not in message.additional_kwargs
-    )
+    return merged_turns(turns) if REPEATED_ROLES in refused else turns
 
 
 _GOOGLE = {
@@ -341,12 +346,15 @@ _OLLAMA = {**_GOOGLE, "max_tokens": "num_predict"}
 
 
 def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, dict[str, Any]]:
-    """Whom to ask with which parameters: Google's and Ollama's classes ignore a call's settings by their usual names.
+    """Rename parameters for LLM classes that ignore the usual names: Google's, Ollama's, OpenAI's for Responses.
 
     Args:
         llm: the LLM.
-        parameters: by their usual names.
-        client: the name of Ollama's client that will be asked.
+        parameters: the parameters by their usual names.
+        client: the attribute of Ollama's client that will be used.
+
+    Returns:
+        The LLM to call, and its parameters.
     """
     if is_openai_responses(llm):
         return llm, {_RESPONSES.get(name, name): value for name, value in parameters.items()}
@@ -358,21 +366,21 @@ def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, 
     rest = {name: value for name, value in parameters.items() if name not in names}
     if google:
         return llm, {**rest, "generation_config": {**settings, **rest.get("generation_config", {})}}
-    getattr(llm, client)  # made when it is first asked for: else each copy would make its own
+    getattr(llm, client)  # this makes the client; otherwise each copy would make its own
     own: dict[str, Any] = getattr(llm, "additional_kwargs", {})
     return llm.model_copy(update={"additional_kwargs": {**own, **settings}}), rest
 
 
 def _nothing(llm: LLM) -> Any:
-    """What a call says to send no setting where the LLM's constructor was given one."""
+    """The value with which a call removes a setting of the LLM's constructor."""
     sdk = next((sdk for sdk in ("openai", "anthropic") if derives_from(llm, sdk)), None)
     return import_module(sdk).NOT_GIVEN if sdk else None
 
 
 def _is_own(llm: LLM, method: str) -> bool:
-    """Whether an async method is the LLM's own, and not CustomLLM's, which calls the sync one.
+    """Whether an LLM has its own async method. That of CustomLLM does not count: it calls the sync one.
 
-    It is looked for in the classes: an attribute is wrapped anew each time that it is asked for.
+    The search goes through the classes, since LlamaIndex wraps a method anew at each access.
     """
     owner = next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
     return owner is not CustomLLM
@@ -383,7 +391,7 @@ def _nowhere() -> None:
 
 
 def _known_refusals(llm: LLM) -> set[str]:
-    """LlamaIndex's OpenAI class keeps its own temperature from reasoning models, but not one that a call brings."""
+    """LlamaIndex's OpenAI class sends reasoning models no temperature of its own, but does send a call's."""
     if not derives_from(llm, "openai"):
         return set()
     from llama_index.llms.openai.utils import O1_MODELS

@@ -1,4 +1,4 @@
-"""Tokens from a response, whichever provider it came from, and estimates where it told nothing."""
+"""Reads the tokens of a response of any provider, and estimates them if none were reported."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,9 +31,13 @@ _NEVER_SENT = frozenset(
 
 
 def read_usage(response: ChatResponse) -> Usage | None:
-    """The usage a provider reported in an answer or a chunk, without a count of requests; None where it told nothing."""
+    """Read the usage that a provider reported in an answer or a chunk.
+
+    Returns:
+        The usage, without a count of requests; None if there is none.
+    """
     inner = get(response, "additional_kwargs", "mixture", "usage")
-    if isinstance(inner, Usage):  # a mixture answered: what its members took
+    if isinstance(inner, Usage):  # a mixture answered: this is the usage of its members
         return replace(inner, requests=0)
     raw = response.raw
     found = next((usage for place in _PLACES if (usage := get(raw, *place)) is not None), None)
@@ -78,7 +82,7 @@ def _openai(found: Any, sent: str = "prompt", received: str = "completion") -> U
 
 
 def _anthropic(found: Any) -> Usage:
-    """Anthropic counts what it read from and wrote to its cache beside ``input_tokens``, not within it."""
+    """Read Anthropic's usage. Its ``input_tokens`` exclude tokens read from or written to the cache."""
     read, written = (
         _count(found, "cache_read_input_tokens"),
         _count(found, "cache_creation_input_tokens"),
@@ -93,7 +97,7 @@ def _anthropic(found: Any) -> Usage:
 
 
 def _google(found: Any) -> Usage:
-    """Google counts thoughts beside the candidates' tokens, and tools' results beside the prompt's."""
+    """Read Google's usage. Candidates' tokens exclude thoughts, and the prompt's exclude tool results."""
     thoughts = _count(found, "thoughts_token_count")
     return Usage(
         _count(found, "prompt_token_count") + _count(found, "tool_use_prompt_token_count"),
@@ -104,13 +108,13 @@ def _google(found: Any) -> Usage:
 
 
 def _ollama(raw: Any) -> Usage | None:
-    """Ollama leaves one of its two counts out where it is 0, and then its class gives no "usage"."""
+    """Read Ollama's counts. It leaves out a count of 0, and its class then reports no "usage"."""
     counts = _count(raw, "prompt_eval_count"), _count(raw, "eval_count")
     return Usage(*counts) if any(counts) else None
 
 
 def latest(before: Usage | None, now: Usage | None) -> Usage | None:
-    """What two chunks of a stream report together: counts grow, and may come in different chunks."""
+    """Combine the usage of two chunks of a stream. Counts only grow, and may arrive in different chunks."""
     if before is None or now is None:
         return now or before
     return Usage(
@@ -123,26 +127,42 @@ def latest(before: Usage | None, now: Usage | None) -> Usage | None:
 
 
 def estimate_usage(messages: Sequence[ChatMessage], text: str) -> Usage:
-    """The usage of an answer whose provider reported none, counted by core's tokenizer; that takes its time."""
+    """Estimate the usage of an answer with core's tokenizer. That is slow for long texts.
+
+    Args:
+        messages: the messages that were sent.
+        text: the answer.
+
+    Returns:
+        The usage, marked as estimated.
+    """
     from llama_index.core.utils import get_tokenizer  # pyright: ignore[reportUnknownVariableType]
 
     try:
         # LlamaIndex declares its lists bare.
         tokenizer: Callable[[str], list[int]] = get_tokenizer()  # pyright: ignore[reportUnknownVariableType]
         return Usage(len(tokenizer(_sent(messages))), len(tokenizer(text)), estimated=True)
-    except Exception:  # noqa: BLE001 - the user may have set any tokenizer; an answer must not fail for it
+    except Exception:  # noqa: BLE001 - the user may have set any tokenizer, and it must not fail an answer
         return unanswered_usage(messages, [text])
 
 
 def unanswered_usage(messages: Sequence[ChatMessage], received: Sequence[str]) -> Usage:
-    """The usage of a request whose answer never came whole: a guess at four bytes a token, which takes no time."""
+    """Estimate the usage of a request without a complete answer, at four bytes a token. That is fast.
+
+    Args:
+        messages: the messages that were sent.
+        received: the pieces of the answer that arrived.
+
+    Returns:
+        The usage, marked as estimated.
+    """
     sizes = (len(text.encode(errors="replace")) for text in (_sent(messages), "".join(received)))
     sent, got = (-(-size // _BYTES_PER_TOKEN) for size in sizes)
     return Usage(sent, got, estimated=True)
 
 
 def was_sent(error: BaseException | None) -> bool:
-    """Whether a failed request may have reached its provider, which then bills it."""
+    """Whether a failed request may have reached its provider. The provider then bills it."""
     while error is not None:
         if any(cls.__name__ in _NEVER_SENT for cls in type(error).__mro__):
             return False

@@ -1,8 +1,8 @@
-"""What comes back over HTTP: bounded in bytes, and an error that was sent with status 200 gets a status of its own.
+"""Checks HTTP responses: limits their size, and corrects the status of an error that was sent with status 200.
 
-A provider, or whatever stands in its place, may send without end, or a few kilobytes that unpack to gigabytes. And
-some providers report an error with status 200, which LLM classes take for an answer. Both are seen to beneath the LLM
-classes, in the transports of their HTTP clients (httpx's, or those of httpx2, which Mistral's SDK uses).
+A server may send bytes without end, or a few kilobytes that unpack to gigabytes. Some providers report an error with
+status 200, which LLM classes take for an answer. The checks are in the transports of the LLM classes' HTTP clients:
+httpx's, or those of httpx2, which Mistral's SDK uses.
 """
 
 import json
@@ -19,20 +19,20 @@ from .content_parts import PlainText
 from .faults import status_of
 
 LONGEST_ANSWER = 16 * 2**20
-"""Bytes of a whole answer, and of one line of a stream."""
+"""The largest size of a whole answer, and of one line of a stream, in bytes."""
 MOST_LINES = 1000
-"""Lines of one event of a stream: the time that SDKs take to put them together grows with their square."""
+"""The largest number of lines in one event of a stream. SDKs need time that grows with the square of this."""
 LONGEST_STREAM = 64 * 2**20
-"""Bytes of a stream; 100,000 tokens, each in a chunk of its own, take about 35 MB."""
+"""The largest size of a stream, in bytes. 100,000 tokens, one in each chunk, take about 35 MB."""
 LONGEST_ERROR = 2**16
-"""Bytes of an error's body; the rest is not read."""
+"""The number of bytes of an error's body that are read."""
 _PIECE = 2**16
-"""Bytes that are unpacked at a time."""
+"""The number of bytes that are unpacked at a time."""
 _ACCEPTED = "gzip, deflate"
 
 
 class AnswerTooLong(Exception):
-    """A provider sent more than any answer has."""
+    """A provider sent more than any real answer has."""
 
 
 class UnreadableAnswer(Exception):
@@ -40,12 +40,12 @@ class UnreadableAnswer(Exception):
 
 
 def checked_client(client: Any) -> Any:
-    """A copy of an httpx client, over the same connections, that checks what comes back.
+    """A copy of an httpx client that uses the same connections and checks the responses.
 
-    The client itself must outlive the copy: an SDK may close its connections when it is collected.
+    The client itself must outlive the copy, since an SDK's client closes its connections when it is garbage-collected.
     """
     twin = copy(client)
-    # The clients of OpenAI's SDK close their connections when they are collected; the copy must not.
+    # The clients of OpenAI's SDK close their connections when they are garbage-collected. The copy must not.
     twin.__class__ = next(
         cls for cls in type(client).__mro__ if cls.__module__.partition(".")[0] in _HTTPX
     )
@@ -53,7 +53,7 @@ def checked_client(client: Any) -> Any:
 
 
 def check(client: Any) -> Any:
-    """Make an httpx client check what comes back.
+    """Make an httpx client check its responses.
 
     Args:
         client: the client; it is changed.
@@ -73,12 +73,12 @@ _HTTPX = ("httpx", "httpx2")
 
 
 def is_checked(client: Any) -> bool:
-    """Whether an httpx client checks what comes back already."""
+    """Whether an httpx client already checks its responses."""
     return isinstance(client._transport, CheckedTransport)  # noqa: SLF001
 
 
 class CheckedTransport:
-    """A transport of httpx whose responses are checked."""
+    """A transport of httpx that checks the responses."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -96,17 +96,17 @@ class CheckedTransport:
 
 
 def checked(response: Any) -> Any:
-    """A response of a blocking client, checked.
+    """Check a response of a blocking client.
 
     Args:
-        response: the response, of which nothing has been read. It is changed.
+        response: the response, unread. It is changed.
 
     Returns:
-        The response. Its error or its whole answer has been read; a stream raises while it is read.
+        The response. An error or a whole answer has been read; a stream raises these errors while it is read.
 
     Raises:
         AnswerTooLong: the answer has more than ``LONGEST_ANSWER`` bytes.
-        UnreadableAnswer: it cannot be unpacked, or it is a web page.
+        UnreadableAnswer: the answer cannot be unpacked, or is a web page.
     """
     body, stream = _Body(response), response.stream
     pieces = body.pieces(stream)
@@ -123,7 +123,7 @@ def checked(response: Any) -> Any:
 
 
 async def checked_async(response: Any) -> Any:
-    """A response of an async client, checked; see ``checked``."""
+    """Check a response of an async client; see ``checked``."""
     body, stream = _Body(response), response.stream
     pieces = body.async_pieces(stream)
     try:
@@ -143,10 +143,10 @@ async def checked_async(response: Any) -> Any:
 
 
 class _Body:
-    """The body of a response as it is read.
+    """Reads the body of a response.
 
     Attributes:
-        is_whole: whether it is an error or a whole answer, which is read before anyone looks at it.
+        is_whole: whether the body is an error or a whole answer, which is read at once. Otherwise it is a stream.
     """
 
     def __init__(self, response: Any) -> None:
@@ -162,7 +162,7 @@ class _Body:
         response.headers.pop("content-encoding", None)
 
     def pieces(self, stream: Any) -> Iterator[bytes]:
-        """The body of a blocking response, unpacked and counted."""
+        """Yield the body of a blocking response, unpacked and counted."""
         for packed in stream:
             yield from self._plain(packed)
             if self._is_read:
@@ -170,7 +170,7 @@ class _Body:
         yield self._text.rest()
 
     async def async_pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
-        """The body of an async response, unpacked and counted."""
+        """Yield the body of an async response, unpacked and counted."""
         async for packed in stream:
             for piece in self._plain(packed):
                 yield piece
@@ -218,7 +218,7 @@ class _Body:
             )
 
     def replaced(self, content: bytes) -> Any:
-        """The response with this content, and with the status of the error that the content holds."""
+        """The response with this content. If the content holds an error, the response gets its status."""
         response = self._response
         error = None if self._is_error else _error_in(content)
         if error is not None:
@@ -234,10 +234,10 @@ class _Body:
 
 
 def _unpacker(encoding: str) -> Any:
-    """What unpacks a body in this content encoding, piece by piece.
+    """The function that unpacks the pieces of a body with this content encoding.
 
     Raises:
-        UnreadableAnswer: nobody asked for this encoding, and nothing here bounds it.
+        UnreadableAnswer: the request did not accept this encoding, so its size cannot be limited here.
     """
     names = [name.strip().lower() for name in encoding.split(",") if name.strip()]
     if not names or names == ["identity"]:
@@ -253,7 +253,7 @@ def _as_it_is(packed: bytes) -> Iterable[bytes]:
 
 class _Unpacker:
     def __init__(self) -> None:
-        self._zip = zlib.decompressobj(32 + zlib.MAX_WBITS)  # gzip or zlib, as the bytes say
+        self._zip = zlib.decompressobj(32 + zlib.MAX_WBITS)  # it recognises gzip and zlib
 
     def unpack(self, packed: bytes) -> Iterator[bytes]:
         try:
@@ -265,29 +265,29 @@ class _Unpacker:
 
 
 def _error_in(content: bytes) -> Mapping[str, Any] | None:
-    """What stands in place of an answer, as JSON says it, or as the first event of a stream does."""
+    """Find an error that was sent in place of an answer: as JSON, or as the first event of a stream."""
     text = content.strip()
     if len(text) > LONGEST_ERROR or not _WORDS.search(text):
         return None
     events = [line[5:] for line in text.splitlines() if line.startswith(b"data:")]
     try:
-        said = json.loads(events[0] if events else text)
+        data = json.loads(events[0] if events else text)
     except ValueError:
         return None
-    if not isinstance(said, dict):
+    if not isinstance(data, dict):
         return None
-    body = cast("dict[str, Any]", said)
+    body = cast("dict[str, Any]", data)
     is_error = bool(body.get("error")) or "error" in (body.get("object"), body.get("type"))
     is_error |= any(isinstance(body.get(name), str) for name in ("message", "detail"))
     return body if is_error and not any(map(body.get, _ANSWERS)) else None
 
 
 _ANSWERS = ("choices", "output", "content", "candidates")
-"""Where providers' answers stand; an answer may have a field for errors beside it."""
+"""The fields in which providers send answers. A body with one of them is an answer, even with an "error" field."""
 
 
 _WORDS = re.compile(rb'"error"|"(?:message|detail)"\s*:\s*"')
-"""What a body has that is no answer. The "message" of an answer is an object."""
+"""Marks a body that is no answer. In an answer, "message" is an object."""
 _PAGE = re.compile(rb"\s{0,100}<(?:!doctype|html)", re.IGNORECASE)
 
 
@@ -328,7 +328,7 @@ def _stream_kinds(module: str) -> tuple[Any, Any]:
                 raise
 
         async def aclose(self) -> None:
-            with suppress(RuntimeError):  # it is being read: its reader closes it
+            with suppress(RuntimeError):  # another task reads it, and closes it afterwards
                 await self._rest.aclose()
             await self._stream.aclose()
 

@@ -280,7 +280,7 @@ class _Reader:
             except ConfigError as error:
                 self.refused += [self.error((*place, "model"), f"{spec.model}: {error}")]
                 llm = MockLLM()
-            self.llms[key] = self.clients.given_to(llm) if self.need_keys else llm
+            self.llms[key] = self.clients.share_with(llm) if self.need_keys else llm
         if isinstance(data.get("model"), str):
             self.named.setdefault(data["model"], self.llms[key])
         return self.llms[key]
