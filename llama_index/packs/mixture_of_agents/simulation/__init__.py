@@ -7,7 +7,7 @@ For tests, benchmarks and demonstrations without a network or a key:
         print(sim.openai("gpt-4.1-mini").complete("What is 6 times 7?"))
         print(sim.log()[0].body)
 
-Nothing in it imports LlamaIndex, except the two constructors `sim.openai` and `sim.mistral`.
+Only the two constructors `sim.openai` and `sim.mistral` import LlamaIndex.
 """
 
 from .behaviour import (

@@ -1,4 +1,4 @@
-"""The server's process: `python -m llama_index.packs.mixture_of_agents.simulation`. It runs until its parent ends, or Ctrl-C."""
+"""Runs the server: `python -m llama_index.packs.mixture_of_agents.simulation`. It ends with its parent, or on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ HOST = "127.0.0.1"
 
 
 def main() -> None:
-    """The command: prints {"port": ...} as soon as it listens."""
+    """Run the command. It prints {"port": ...} as soon as it listens."""
     parser = argparse.ArgumentParser(prog="simulation", description="Simulated LLM providers.")
     parser.add_argument("--port", type=int, default=0, help="by default a free one")
     parser.add_argument("--cpu", type=int, help="run on this CPU only (Linux)")
     parser.add_argument(
         "--until-eof", action="store_true", help="end as soon as standard input ends"
     )
-    asked = parser.parse_args()
-    if asked.cpu is not None:
-        os.sched_setaffinity(0, {asked.cpu})
-    asyncio.run(_serve(asked.port, until_eof=asked.until_eof))
+    options = parser.parse_args()
+    if options.cpu is not None:
+        os.sched_setaffinity(0, {options.cpu})
+    asyncio.run(_serve(options.port, until_eof=options.until_eof))
 
 
 async def _serve(port: int, *, until_eof: bool) -> None:
     server = Server()
-    # The caller's going away must end its request at once, not when the answer is written.
+    # If a client disconnects, its request must end at once, not when the answer is written.
     runner = web.ServerRunner(
         web.Server(server.handle, handler_cancellation=True, access_log=None),
         shutdown_timeout=0.1,
@@ -58,7 +58,7 @@ def _end_signal(*, until_eof: bool) -> asyncio.Event:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, ended.set)
     if until_eof:
-        # The parent holds the other end of the pipe: it ends with the parent, however that ends.
+        # The parent holds the other end of the pipe, which closes with the parent, however that ends.
         def watch() -> None:
             sys.stdin.buffer.read()
             loop.call_soon_threadsafe(ended.set)

@@ -1,4 +1,4 @@
-"""From a behaviour and a request to what a simulated model says, and what it counts."""
+"""Makes a simulated model's answers and token counts, from its behaviour and a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .schema import example
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token counts of one request: `reasoning` is part of `output`, `cached` of `input`."""
+    """Token counts of one request. `reasoning` is a part of `output`, and `cached` a part of `input`."""
 
     input: int
     output: int
@@ -28,7 +28,7 @@ class Tokens:
 
 
 class Model:
-    """A simulated model: its behaviour, and how far it has come in its scripts."""
+    """A simulated model: its behaviour, and its position in its scripts."""
 
     def __init__(self, name: str, behaviour: Behaviour) -> None:
         self.name = name
@@ -38,14 +38,14 @@ class Model:
             (re.compile(pattern, re.IGNORECASE | re.DOTALL), Behaviour(reply=reply).replies()[0])
             for pattern, reply in behaviour.rules
         ]
-        self._said = 0
+        self._replied = 0
         self._ended = 0
-        # Two sources, so that what happens does not depend on whether latency is random.
+        # There are two sources, so that outcomes do not depend on whether latency is random.
         self._chance = random.Random(f"{behaviour.seed}:{name}:chance")
         self._pace = random.Random(f"{behaviour.seed}:{name}:pace")
 
     def next_outcome(self) -> Outcome:
-        """How the next request ends: by the script, then by chance."""
+        """Decide how the next request ends: by the script, then by chance."""
         turn, self._ended = self._ended, self._ended + 1
         if turn < len(self.behaviour.script):
             return self.behaviour.script[turn]
@@ -58,7 +58,7 @@ class Model:
         return OK
 
     def latency(self, *, streaming: bool) -> float:
-        """Seconds before the first byte of the next answer."""
+        """Draw the seconds until the first byte of the next answer."""
         seconds = self.behaviour.latency
         if streaming and self.behaviour.first_token is not None:
             seconds = self.behaviour.first_token
@@ -67,20 +67,26 @@ class Model:
         return seconds
 
     def answer(self, body: Json) -> list[Reply]:
-        """What it says to a request, one reply for each of the `n` that are asked for.
+        """Answer a request.
 
-        `finish_reason` is set in all of them.
+        Args:
+            body: the request's body.
+
+        Returns:
+            `n` replies, as the request wants, each with its `finish_reason`.
         """
         messages = messages_of(body)
-        return [self._limited(self._say(messages, body), body) for _ in range(body.get("n") or 1)]
+        return [
+            self._limited(self._reply_to(messages, body), body) for _ in range(body.get("n") or 1)
+        ]
 
-    def _say(self, messages: list[Json], body: Json) -> Reply:
-        asked = last_user_text(messages)
+    def _reply_to(self, messages: list[Json], body: Json) -> Reply:
+        question = last_user_text(messages)
         for pattern, reply in self._rules:
-            if pattern.search(asked):
+            if pattern.search(question):
                 return reply
         if self._replies:
-            turn, self._said = self._said, self._said + 1
+            turn, self._replied = self._replied, self._replied + 1
             return self._replies[min(turn, len(self._replies) - 1)]
         tool = self._tool_to_call(messages, body)
         if tool is not None:
@@ -89,11 +95,11 @@ class Model:
         if structured is not None:
             return Reply(structured)
         if self.behaviour.echo:
-            return Reply(asked)
+            return Reply(question)
         references = references_in(messages)
         if references is not None:
             return Reply(composition(self.name, references))
-        return Reply(proposal(self.name, asked))
+        return Reply(proposal(self.name, question))
 
     def _tool_to_call(self, messages: list[Json], body: Json) -> Json | None:
         tools: list[Json] = [tool["function"] for tool in body.get("tools") or ()]
@@ -107,7 +113,7 @@ class Model:
         return None
 
     def _limited(self, reply: Reply, body: Json) -> Reply:
-        """The reply cut at stop words and at the asked number of tokens."""
+        """Cut the reply at stop words and at the request's token limit."""
         reason = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
         text = reply.text
         for stop in _as_list(body.get("stop")):
@@ -119,7 +125,7 @@ class Model:
         return replace(reply, text=text, finish_reason=reason)
 
     def tokens(self, body: Json, replies: Sequence[Reply]) -> Tokens:
-        """What the provider counts for this request and these replies."""
+        """Count the tokens of a request and its replies, as the provider reports them."""
         of = self.behaviour
         counted = sum(_output_tokens(reply) for reply in replies) + of.reasoning_tokens
         return Tokens(
@@ -132,21 +138,21 @@ class Model:
 
 
 def input_tokens(body: Json) -> int:
-    """The tokens of all messages of a request, and of its tools."""
+    """Count the tokens of a request's messages and tools."""
     tools = body.get("tools")
     counted = sum(count_tokens(text_of(message)) for message in messages_of(body))
     return counted + (count_tokens(json.dumps(tools)) if tools else 0)
 
 
 def pieces(text: str, words: int) -> list[str]:
-    """A text cut into chunks of that many words, nothing lost."""
+    """Cut a text into chunks of this number of words. Joined, they are the text again."""
     if not text:
         return []
     return re.findall(rf"(?:\s*\S+){{1,{words}}}\s*?(?=\s|$)|\s+$", text)
 
 
 def arguments_text(call: ToolCall) -> str:
-    """The arguments of a tool call as the JSON text that a provider sends."""
+    """The arguments of a tool call as JSON text."""
     return call.arguments if isinstance(call.arguments, str) else json.dumps(dict(call.arguments))
 
 
@@ -160,11 +166,11 @@ def _arguments(tool: Json) -> Json:
 
 
 def _structured(body: Json) -> str | None:
-    """The text that `response_format` asks for, filled from its schema."""
+    """Make the JSON text that `response_format` wants; None if it wants none."""
     wanted: Json = body.get("response_format") or {}
     if wanted.get("type") == "json_schema":
-        given: Json = wanted.get("json_schema") or {}
-        return json.dumps(example(given.get("schema") or {}))
+        definition: Json = wanted.get("json_schema") or {}
+        return json.dumps(example(definition.get("schema") or {}))
     if wanted.get("type") == "json_object":
         return json.dumps({"answer": "simulated answer"})
     return None

@@ -1,4 +1,4 @@
-"""How OpenAI and Mistral write their batches, files and answers.
+"""The formats of OpenAI's and Mistral's batches, files and answers.
 
 Sources: OpenAI's API reference (files, batches, the batch output object), Mistral's (files, batch jobs), and the error
 texts that users report.
@@ -31,19 +31,19 @@ class OpenAIFormat:
         "failed": "failed",
     }
 
-    def model_and_body(self, row: Json, asked: Json) -> tuple[str, Json]:
+    def model_and_body(self, row: Json, request: Json) -> tuple[str, Json]:
         """The model and the body of a line of the input file."""
-        del asked
+        del request
         return str(row["body"].get("model")), row["body"]
 
-    def window(self, asked: Json) -> float:
-        """Seconds that a batch may take."""
-        del asked
+    def window(self, request: Json) -> float:
+        """The number of seconds that a batch may take."""
+        del request
         return DAY
 
-    def input_file(self, asked: Json) -> str:
+    def input_file(self, request: Json) -> str:
         """The id of the input file."""
-        return str(asked["input_file_id"])
+        return str(request["input_file_id"])
 
     def batch(self, batch: Batch) -> Json:
         """A batch."""
@@ -113,15 +113,15 @@ class MistralFormat(OpenAIFormat):
         "failed": "FAILED",
     }
 
-    def model_and_body(self, row: Json, asked: Json) -> tuple[str, Json]:
-        model = str(asked.get("model") or row["body"].get("model"))
+    def model_and_body(self, row: Json, request: Json) -> tuple[str, Json]:
+        model = str(request.get("model") or row["body"].get("model"))
         return model, {**row["body"], "model": model}
 
-    def window(self, asked: Json) -> float:
-        return float(asked.get("timeout_hours") or 24) * 3600
+    def window(self, request: Json) -> float:
+        return float(request.get("timeout_hours") or 24) * 3600
 
-    def input_file(self, asked: Json) -> str:
-        return str(asked["input_files"][0])
+    def input_file(self, request: Json) -> str:
+        return str(request["input_files"][0])
 
     def batch(self, batch: Batch) -> Json:
         answered, refused = batch.counts

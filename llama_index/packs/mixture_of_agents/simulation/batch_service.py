@@ -1,8 +1,8 @@
 """The simulated providers' batch APIs: files, batches, and a clock that tests move.
 
-A batch's requests are executed evenly over its model's ``batch_seconds``. Nothing happens by itself: whenever a batch is
-looked at, what is due by the service's clock is executed. The requests for files and batches themselves count as those
-of a model ``batches``, which can be held and made to fail like any other.
+A batch's requests are executed evenly over its model's ``batch_seconds``. Nothing runs in the background: each request
+for a batch first executes everything that is due by the service's clock. The requests for files and batches belong to a
+model ``batches``, which can be held and made to fail like any other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Ending = Literal["queued", "running", "answered", "expired", "cancelled", "failed"]
 BATCHES = "batches"
-"""The model that requests for files and batches count for."""
+"""The model to which requests for files and batches belong."""
 _OPENAI, _MISTRAL = OpenAIFormat(), MistralFormat()
 _PAGE = 100
 
@@ -42,7 +42,7 @@ class StoredFile:
 
 @dataclass(slots=True)
 class Batch:
-    """A batch, and how far it is."""
+    """A batch and its progress."""
 
     id: str
     provider: Provider
@@ -65,7 +65,7 @@ class Batch:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many requests were answered, and how many were refused."""
+        """The numbers of answered and of refused requests."""
         return len(self.output), self.done - len(self.output)
 
     @property
@@ -101,7 +101,7 @@ class BatchService:
         self._batches: dict[str, Batch] = {}
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, and execute what is due then."""
+        """Move the clock, and execute everything that is due by then."""
         self.now += seconds
         for batch in self._batches.values():
             self._go_on(batch)
@@ -131,10 +131,10 @@ class BatchService:
             file = self._files.get(path.removeprefix(f"{known.files}/").removesuffix("/content"))
             return file.content if file else Problem(404, "No such File object")
         if path == known.batches:
-            mine = [one for one in self._batches.values() if one.format is known]
+            own = [one for one in self._batches.values() if one.format is known]
             if method == "POST":
                 return self._created(known, provider, json.loads(raw))
-            return _page(known, mine, query)
+            return _page(known, own, query)
         name, _, action = path.removeprefix(f"{known.batches}/").partition("/")
         batch = self._batches.get(name)
         if batch is None or batch.format is not known:
@@ -152,23 +152,23 @@ class BatchService:
         self._files[file.id] = file
         return file
 
-    def _created(self, known: OpenAIFormat, provider: Provider, asked: Json) -> Json | Problem:
-        file = self._files.get(known.input_file(asked))
+    def _created(self, known: OpenAIFormat, provider: Provider, request: Json) -> Json | Problem:
+        file = self._files.get(known.input_file(request))
         if file is None:
             return Problem(400, "Cannot find the input file, or no access to it.")
         lines = [json.loads(line) for line in file.content.splitlines() if line]
-        rows = [(str(row["custom_id"]), *known.model_and_body(row, asked)) for row in lines]
+        rows = [(str(row["custom_id"]), *known.model_and_body(row, request)) for row in lines]
         models = {model for _, model, _ in rows}
         batch = Batch(
             f"batch-{len(self._batches) + 1}", provider, known, file.id, min(models),
-            [(name, body) for name, _, body in rows], self.now, known.window(asked), asked.get("metadata"),
+            [(name, body) for name, _, body in rows], self.now, known.window(request), request.get("metadata"),
         )  # fmt: skip
         self._check(batch, models)
         self._batches[batch.id] = batch
         return known.batch(batch)
 
     def _check(self, batch: Batch, models: set[str]) -> None:
-        """Fail a batch that is refused whole."""
+        """Mark a batch as failed if the provider refuses it as a whole."""
         behaviour = self._state.model(batch.model).behaviour
         open_ones = [one for one in self._batches.values() if not one.is_over]
         enqueued = sum(len(one.rows) for one in open_ones if one.model == batch.model)

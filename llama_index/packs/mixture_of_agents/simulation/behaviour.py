@@ -1,4 +1,4 @@
-"""What a simulated model does: frozen data that goes to the server as JSON."""
+"""The behaviour of a simulated model: frozen data, which is sent to the server as JSON."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 class Outcome:
     """How one request ends.
 
-    kind: "ok"; "status" (an error answer with `status`, `message` and `retry_after`);
-        "hang" (never a byte) and "hang_midway" (half the body or half the chunks, then nothing);
-        "reset" (the connection is reset before the first byte) and "reset_midway" (after half
-        of the body or of the chunks); "close_midway" (the same, with an orderly close);
-        "broken_json" (a body cut off, or a chunk that is no JSON); "empty_body" (200, no body);
-        "empty_answer" (a whole answer without content); "error_in_stream" (an error event after
-        half of the chunks; without streaming the same as status 500).
-    retry_after: seconds, sent as the Retry-After header; with `retry_after_as_date` as an
-        HTTP date that many seconds ahead, which has whole seconds only.
-    body: sent as it is in the place of the provider's own error JSON.
+    Attributes:
+        kind: "ok"; "status" (an error answer with `status`, `message` and `retry_after`);
+            "hang" (never a byte) and "hang_midway" (half the body or half the chunks, then nothing);
+            "reset" (the connection is reset before the first byte) and "reset_midway" (after half
+            of the body or of the chunks); "close_midway" (the same, with an orderly close);
+            "broken_json" (a body cut off, or a chunk that is no JSON); "empty_body" (200, no body);
+            "empty_answer" (a whole answer without content); "error_in_stream" (an error event after
+            half of the chunks; without streaming the same as status 500).
+        status: the HTTP status of the kind "status".
+        message: the error's message; "" for the provider's usual one.
+        retry_after: seconds, sent as the Retry-After header.
+        retry_after_as_date: whether that header holds an HTTP date, in whole seconds.
+        body: a text to send instead of the provider's own error JSON.
     """
 
     kind: OutcomeKind = "ok"
@@ -66,13 +69,13 @@ def failure(
     retry_after_as_date: bool = False,
     body: str | None = None,
 ) -> Outcome:
-    """An error answer with that HTTP status; see `Outcome` for the rest."""
+    """An error answer with this HTTP status. `Outcome` explains the other parameters."""
     return Outcome("status", status, message, retry_after, retry_after_as_date, body)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool; arguments as an object, or as a string that is sent as it is."""
+    """One call of a tool. Arguments are an object, or a string that is sent unchanged."""
 
     name: str
     arguments: Mapping[str, Any] | str = field(default_factory=dict[str, Any])
@@ -80,11 +83,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model says.
+    """One answer of a simulated model.
 
-    text: None is a null content. "<think>...</think>" is sent as part of it.
-    thinking: OpenAI's `reasoning_content`, or a thinking block in Mistral's content list.
-    finish_reason: what the provider reports; by default what follows from the rest.
+    Attributes:
+        text: the content; None sends null. "<think>...</think>" is sent as a part of it.
+        thinking: OpenAI's `reasoning_content`, or a thinking block in Mistral's content list.
+        tool_calls: the tools that it calls.
+        finish_reason: the reported finish reason; by default it follows from the rest.
     """
 
     text: str | None = ""
@@ -94,40 +99,41 @@ class Reply:
 
 
 def call_tools(*calls: ToolCall, text: str | None = None) -> Reply:
-    """A reply that calls tools, several of them in parallel."""
+    """A reply that calls one tool, or several in parallel."""
     return Reply(text=text, tool_calls=calls)
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a simulated model behaves. The default answers at once from its knowledge.
+    """How a simulated model behaves. By default it answers at once from its own knowledge.
 
-    latency: seconds before an answer (its median, if `latency_sigma` makes it log-normal).
-    first_token: seconds before the first chunk of a stream; by default the same as `latency`.
-    per_token: seconds between two chunks of a stream (its first chunk has no text yet, and the
-        second one follows at once).
-    chunk_words: words in a chunk of a stream.
-    seed: of the random draws (latency, chances) of this model.
-    reply: what it says: a text, a `Reply`, or several to be said in turn, the last one again
-        and again. None: from its knowledge, or composed from the references in its prompt.
-    rules: (regular expression, reply) pairs; the first one found in the last user message
-        (upper and lower case alike) wins over `reply`.
-    echo: say the last user message again.
-    calls_tools: without a reply of its own it calls the first tool that a request offers, until
-        it has a result. Otherwise only where `tool_choice` demands it.
-    script: outcomes of its first requests, in turn; later ones are drawn from `chances`.
-    chances: (outcome, probability) pairs; what is left of 1 is "ok".
-    refuses: request parameters answered with 400 "Unsupported parameter".
-    only_default: request parameters answered with 400 "Unsupported value" unless they are 1.
-    context_window: tokens (here: words) that prompt and `max_tokens` may have together.
-    missing: the provider does not know this model. Configured for "*", it knows only the
-        models that are configured by name.
-    input_tokens, output_tokens: reported as they are; by default words are counted.
-    reasoning_tokens: reported as part of the output. cached_tokens: as part of the input.
-    reports_usage: whether it reports any usage.
-    batch_seconds: how long a batch takes, on the clock that `SimulatedProviders.advance` moves.
-    batch_rows: requests that a batch may have; a larger one is refused whole.
-    batch_enqueued: requests that all open batches may have together (None: any number).
+    Attributes:
+        latency: seconds before an answer. With `latency_sigma` they are the median of a log-normal distribution.
+        latency_sigma: the spread of the latency; 0 makes it constant.
+        first_token: seconds before the first chunk of a stream; None for `latency`.
+        per_token: seconds between two chunks of a stream. The first chunk has no text, and the second follows at once.
+        chunk_words: the number of words in a chunk of a stream.
+        seed: the seed of this model's random draws (latency and chances).
+        reply: a text or a `Reply`; or several for successive requests, of which the last one repeats. None: the model
+            answers from its knowledge, or composes an answer from the references in its prompt.
+        rules: (regular expression, reply) pairs. The first match in the last user message, in any case, decides and
+            takes precedence over `reply`.
+        echo: repeat the last user message.
+        calls_tools: call the first tool that a request offers, unless there is a `reply`, or a tool's result already.
+            Otherwise the model calls a tool only if `tool_choice` requires it.
+        script: outcomes of its first requests, in turn. Later ones are drawn from `chances`.
+        chances: (outcome, probability) pairs. The remaining probability is "ok".
+        refuses: request parameters that get 400 "Unsupported parameter".
+        only_default: request parameters that get 400 "Unsupported value" unless they are 1.
+        context_window: the tokens (here: words) for the prompt and `max_tokens` together; None for no limit.
+        missing: the provider does not know this model. For the model "*": it knows only models configured by name.
+        input_tokens, output_tokens: numbers to report; by default words are counted.
+        reasoning_tokens: reported as a part of the output.
+        cached_tokens: reported as a part of the input.
+        reports_usage: whether it reports any usage.
+        batch_seconds: the duration of a batch, on the clock that `SimulatedProviders.advance` moves.
+        batch_rows: the largest number of requests in a batch. A larger batch is refused as a whole.
+        batch_enqueued: the largest number of requests in all open batches together; None for any number.
     """
 
     latency: float = 0.0
@@ -163,7 +169,7 @@ class Behaviour:
             raise ValueError(f"chances must be at least 0 and at most 1 together, not {total:g}")
 
     def replies(self) -> list[Reply]:
-        """`reply` as a list, empty where the model answers for itself."""
+        """`reply` as a list; empty if the model answers from its own knowledge."""
         if self.reply is None:
             return []
         if isinstance(self.reply, (str, Reply)):
@@ -176,7 +182,7 @@ class Behaviour:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Behaviour:
-        """The behaviour that `to_json` wrote; unknown fields raise TypeError."""
+        """Read the data of `to_json`. Unknown fields raise TypeError."""
         fields = dict(data)
         reply = fields.get("reply")
         if isinstance(reply, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The control interface: plain HTTP under /_control/, so that any process can use it."""
+"""The control interface: plain HTTP under /_control/. Any process can use it."""
 
 from __future__ import annotations
 
@@ -18,71 +18,71 @@ if TYPE_CHECKING:
 
 
 class Control:
-    """One method for each POST path; they take and give JSON objects."""
+    """The actions: one method for each POST path. Each takes and returns a JSON object."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Do what the path says; 400 with the reason where that is not possible."""
+        """Perform the action of the path; answer 400 with the reason if it fails."""
         name = request.path.removeprefix("/_control/")
         action = _ACTIONS.get(name)
         if action is None:
             return web.json_response({"error": f"no such action: {name}"}, status=404)
         try:
-            asked: Json = json.loads(await request.read() or b"{}")
-            return web.json_response(await action(self, asked))
+            body: Json = json.loads(await request.read() or b"{}")
+            return web.json_response(await action(self, body))
         except (TypeError, ValueError, KeyError) as wrong:
             return web.json_response({"error": f"{name}: {wrong!r}"}, status=400)
 
-    async def configure(self, asked: Json) -> Json:
-        """{"model", "behaviour"}."""
-        self._server.state.configure(asked["model"], Behaviour.from_json(asked["behaviour"]))
+    async def configure(self, body: Json) -> Json:
+        """Take {"model", "behaviour"}."""
+        self._server.state.configure(body["model"], Behaviour.from_json(body["behaviour"]))
         return {}
 
-    async def reset(self, asked: Json) -> Json:
-        """{"keep_records", "keep_bodies"}, both optional."""
-        self._server.reset(**asked)
+    async def reset(self, body: Json) -> Json:
+        """Take {"keep_records", "keep_bodies"}, both optional."""
+        self._server.reset(**body)
         return {}
 
-    async def hold(self, asked: Json) -> Json:
-        """{"model", "after", "skip"}."""
-        model = asked.get("model", EVERY_MODEL)
-        self._server.state.hold(model, Gate(asked.get("after", 0), asked.get("skip", 0)))
+    async def hold(self, body: Json) -> Json:
+        """Take {"model", "after", "skip"}."""
+        model = body.get("model", EVERY_MODEL)
+        self._server.state.hold(model, Gate(body.get("after", 0), body.get("skip", 0)))
         return {}
 
-    async def release(self, asked: Json) -> Json:
-        """{"model", "number"}; gives {"released"}."""
-        model = asked.get("model", EVERY_MODEL)
-        return {"released": self._server.state.release(model, asked.get("number"))}
+    async def release(self, body: Json) -> Json:
+        """Take {"model", "number"}; return {"released"}."""
+        model = body.get("model", EVERY_MODEL)
+        return {"released": self._server.state.release(model, body.get("number"))}
 
-    async def wait(self, asked: Json) -> Json:
-        """{"model", "wanted", "seconds"}; gives {"reached", "counts"} when there, or too late."""
-        model: str = asked.get("model", EVERY_MODEL)
+    async def wait(self, body: Json) -> Json:
+        """Take {"model", "wanted", "seconds"}; return {"reached", "counts"} once reached, or after the time."""
+        model: str = body.get("model", EVERY_MODEL)
         ledger = self._server.state.ledger
-        reached = await ledger.wait(model, asked["wanted"], asked["seconds"])
+        reached = await ledger.wait(model, body["wanted"], body["seconds"])
         return {"reached": reached, "counts": asdict(ledger.counts(model))}
 
-    async def counts(self, asked: Json) -> Json:
-        """{"model"}; gives the counters."""
-        return asdict(self._server.state.ledger.counts(asked.get("model", EVERY_MODEL)))
+    async def counts(self, body: Json) -> Json:
+        """Take {"model"}; return its counters."""
+        return asdict(self._server.state.ledger.counts(body.get("model", EVERY_MODEL)))
 
-    async def log(self, asked: Json) -> Json:  # noqa: ARG002
-        """Gives {"records"}."""
+    async def log(self, body: Json) -> Json:  # noqa: ARG002
+        """Return {"records"}."""
         return {"records": self._server.state.ledger.to_json()}
 
-    async def advance(self, asked: Json) -> Json:
-        """{"seconds"}: moves the clock of the batches."""
-        self._server.state.batches.advance(asked["seconds"])
+    async def advance(self, body: Json) -> Json:
+        """Take {"seconds"}; move the clock of the batches."""
+        self._server.state.batches.advance(body["seconds"])
         return {}
 
-    async def batches(self, asked: Json) -> Json:  # noqa: ARG002
-        """Gives {"batches"}."""
+    async def batches(self, body: Json) -> Json:  # noqa: ARG002
+        """Return {"batches"}."""
         return {"batches": self._server.state.batches.to_json()}
 
-    async def forget(self, asked: Json) -> Json:
-        """{"batch"}: loses it."""
-        self._server.state.batches.forget(asked["batch"])
+    async def forget(self, body: Json) -> Json:
+        """Take {"batch"}; lose that batch."""
+        self._server.state.batches.forget(body["batch"])
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Reading a request: the texts of its messages, and the references in its prompt."""
+"""Reads a request: the texts of its messages, and the references in its prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def messages_of(body: Json) -> list[Json]:
 
 
 def text_of(message: Json) -> str:
-    """The text of a message, whether its content is a string or a list of blocks."""
+    """The text of a message. Its content may be a string or a list of blocks."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -29,16 +29,19 @@ def text_of(message: Json) -> str:
 
 
 def last_user_text(messages: list[Json]) -> str:
-    """What the user said last, or an empty string."""
+    """The text of the last user message; "" if there is none."""
     return next((text_of(m) for m in reversed(messages) if m.get("role") == "user"), "")
 
 
 def references_in(messages: list[Json]) -> list[str] | None:
-    """The references of an aggregate-and-synthesize prompt; None where there is no such prompt.
+    """Read the references of an aggregate-and-synthesize prompt.
 
-    They follow "Responses from models:" in a system message, or in the last user message, as
-    "1. ...", "2. ...": the numbers must follow one another, so that a list inside of a
-    reference is not taken for the next one unless it forges exactly that number.
+    They follow "Responses from models:" in a system message or in the last user message, as
+    "1. ...", "2. ...". The numbers must be consecutive: a numbered list within a reference is
+    taken for the next reference only if it continues with exactly that number.
+
+    Returns:
+        The references; None without such a prompt.
     """
     texts = [text_of(m) for m in messages if m.get("role") in ("system", "developer")]
     for text in [*texts, last_user_text(messages)]:
@@ -48,7 +51,7 @@ def references_in(messages: list[Json]) -> list[str] | None:
 
 
 def count_tokens(text: str) -> int:
-    """Tokens as this simulation counts them: words."""
+    """Count tokens as this simulation does: by words."""
     return len(text.split())
 
 

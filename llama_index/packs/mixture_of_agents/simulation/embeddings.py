@@ -1,4 +1,4 @@
-"""Embeddings: a small vector that depends on nothing but the words of a text."""
+"""Simulated embeddings: a small vector that depends only on the words of a text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIMENSIONS = 64
 
 
 def embed(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """A unit vector; texts with words in common are near to each other."""
+    """Return a unit vector. Texts with common words have similar vectors."""
     vector = [0.0] * dimensions
     for word in re.findall(r"\w+", text.lower()) or [""]:
         vector[zlib.crc32(word.encode()) % dimensions] += 1.0
@@ -23,9 +23,9 @@ def embed(text: str, dimensions: int = DIMENSIONS) -> list[float]:
 
 
 def answer_json(body: Json) -> Json:
-    """The answer to an embeddings request, of OpenAI and Mistral alike."""
-    asked: Any = body.get("input") or ""
-    texts = cast("list[Any]", asked) if isinstance(asked, list) else [asked]
+    """The answer to an embeddings request, in OpenAI's and Mistral's common format."""
+    inputs: Any = body.get("input") or ""
+    texts = cast("list[Any]", inputs) if isinstance(inputs, list) else [inputs]
     vectors = [embed(str(text), body.get("dimensions") or DIMENSIONS) for text in texts]
     tokens = sum(count_tokens(str(text)) for text in texts)
     packed = body.get("encoding_format") == "base64"

@@ -1,4 +1,4 @@
-"""The server: takes a request, lets the model's behaviour decide, sends what it says."""
+"""The server. It takes a request, lets the model's behaviour decide, and sends the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .refusals import Problem
 from .state import State
 
 WRONG_KEY = "wrong"
-# Another provider is one more module with the same functions, and its paths here.
+# To add a provider, write a module with the same functions, and list its paths here.
 _CHAT: dict[str, Provider] = {
     "/v1/chat/completions": openai_api,
     "/v1/completions": openai_api,
@@ -36,7 +36,7 @@ _PROVIDERS = {**_CHAT, **_EMBEDDINGS, **_MODELS}
 
 
 class Server:
-    """One simulated server: both providers, and the control interface beside them."""
+    """One simulated server with both providers and the control interface."""
 
     def __init__(self) -> None:
         self.state = State(keep_records=True, keep_bodies=True)
@@ -44,13 +44,13 @@ class Server:
         self._control = Control(self)
 
     def reset(self, *, keep_records: bool = True, keep_bodies: bool = True) -> None:
-        """Forget everything, and drop the connections of requests still open."""
+        """Forget everything, and reset the connections of open requests."""
         self.state = State(keep_records=keep_records, keep_bodies=keep_bodies)
         for request in list(self._open.values()):
             sending.abort(request)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Any request to any path."""
+        """Answer any request to any path."""
         path = request.path
         provider = _PROVIDERS.get(path) or provider_of(path)
         if provider is None:
@@ -76,7 +76,7 @@ class Server:
             state.ledger.end(record, hung_up=True)
             if isinstance(gone, asyncio.CancelledError):
                 raise
-            return web.Response()  # to nobody: aiohttp finds the connection closed
+            return web.Response()  # nobody receives this: the connection is closed
         finally:
             self._open.pop(id(request), None)
             state.ledger.end(record)
@@ -155,7 +155,7 @@ class Server:
 async def _end_early(
     send: sending.Sender, provider: Provider, outcome: Outcome, *, streaming: bool
 ) -> web.StreamResponse | None:
-    """What happens where no part of an answer is sent; None where it is."""
+    """End a request whose outcome sends no part of an answer; return None for all others."""
     if outcome.kind == "hang":
         await asyncio.Event().wait()
     if outcome.kind == "reset":

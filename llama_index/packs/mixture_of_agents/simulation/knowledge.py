@@ -1,8 +1,8 @@
-"""What simulated models know: text that ships with Python, a part of it each, partly wrong.
+"""The knowledge of simulated models: text that ships with Python. Each model knows a part, partly wrong.
 
 The texts are those of Python's own `help()` topics (`pydoc_data.topics`), and one short fact
-sheet of ours about LlamaIndex. Everything here is deterministic: a model's name decides what
-it knows and where it is wrong.
+sheet of ours about LlamaIndex. Everything here is deterministic: a model's name decides which
+sentences it knows and which it gets wrong.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ _STOP_WORDS = frozenset(
         "your",
     ]
 )
-# Each pair is tried in an order of the model's own; the first that fits makes the error.
+# Each model tries the pairs in its own order. The first one that fits makes the error.
 _ALTERATIONS = (
     (r"\bis\b", "is not"),
     (r"\bare\b", "are never"),
@@ -135,36 +135,36 @@ _ALTERATIONS = (
 )
 
 
-# How LlamaIndex puts what a retriever found before a question.
+# LlamaIndex puts retrieved documents before a question in this form.
 _WITH_DOCUMENTS = re.compile(r"^-{9,}\n(.*)\n-{9,}$.*^Query: (.*)", re.DOTALL | re.MULTILINE)
 
 
 def proposal(model: str, question: str) -> str:
-    """What `model` answers to `question`: from the documents in it, or else from its own knowledge."""
-    asked = _WITH_DOCUMENTS.search(question)
-    if asked:
-        return f"{_read(*asked.groups())}\n\n[simulated {model}: from the documents in the prompt]"
+    """A model's answer to a question: from the documents in it, or from the model's own knowledge."""
+    match = _WITH_DOCUMENTS.search(question)
+    if match:
+        return f"{_read(*match.groups())}\n\n[simulated {model}: from the documents in the prompt]"
     source, sentences = look_up(question)
     if not sentences:
         return f"I know nothing about that.\n\n[simulated {model}: no text of its own fits]"
     known = [s for s in sentences if _draw(model, "knows", s) < KNOWN_PERCENT] or sentences[:1]
-    said = [alter(model, s) if _draw(model, "errs", s) < WRONG_PERCENT else s for s in known]
-    return f"{' '.join(said)}\n\n[simulated {model}: from {source}]"
+    stated = [alter(model, s) if _draw(model, "errs", s) < WRONG_PERCENT else s for s in known]
+    return f"{' '.join(stated)}\n\n[simulated {model}: from {source}]"
 
 
 def _read(documents: str, question: str) -> str:
     words = _words(question.removesuffix("\nAnswer: ")) - _STOP_WORDS
     about = [(len(words & _words(sentence)), sentence) for sentence in split_sentences(documents)]
     most = max((common for common, _ in about), default=0)
-    said = [sentence for common, sentence in about if common == most > 0]
-    return " ".join(said) or "The documents do not say."
+    fitting = [sentence for common, sentence in about if common == most > 0]
+    return " ".join(fitting) or "The documents do not say."
 
 
 def composition(model: str, references: list[str]) -> str:
-    """What an aggregator answers: sentences of its references only, the majority deciding.
+    """An aggregator's answer: sentences of its references, chosen by majority.
 
-    Variants of one claim are put to the vote; where none of them has more votes than every
-    other, the claim is left out. The last line says how many references there were.
+    The references vote on the variants of each claim. A claim whose leading variants tie is
+    left out. The last line gives the number of references.
     """
     if not references:
         return f"I received no references.\n\n[simulated {model}: 0 references received]"
@@ -185,10 +185,11 @@ def composition(model: str, references: list[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def look_up(question: str) -> tuple[str, tuple[str, ...]]:
-    """The source that fits a question best, and its sentences about it.
+    """Find the source that fits a question best, and its sentences about the question.
 
-    A topic fits if it has at least half of what the question asks for, rare words counting
-    more than common ones; then its name counts most, and how much of it is about that.
+    A topic fits if it covers at least half of the question's words, where rare words weigh
+    more. Among those that fit, words in the topic's name and the share of matching sentences
+    decide.
     """
     words = _words(question) - _STOP_WORDS
     for name, sheet in _FACT_SHEETS.items():
@@ -206,7 +207,7 @@ def look_up(question: str) -> tuple[str, tuple[str, ...]]:
 
 
 def alter(model: str, sentence: str) -> str:
-    """The sentence made wrong at one place, always at the same one for the same model."""
+    """Make a sentence wrong at one place, which is always the same for the same model."""
     turn = _draw(model, "how", sentence) % len(_ALTERATIONS)
     for pattern, replacement in _ALTERATIONS[turn:] + _ALTERATIONS[:turn]:
         altered, times = re.subn(pattern, replacement, sentence, count=1)
@@ -216,14 +217,14 @@ def alter(model: str, sentence: str) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, without the bracketed lines in which simulated models sign."""
+    """Split a text into sentences, without the bracketed lines in which simulated models sign."""
     lines = [line for line in text.splitlines() if not line.startswith("[simulated ")]
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z\"'(\d])|\n\s*\n", "\n".join(lines))
     return [sentence for part in parts if part and (sentence := " ".join(part.split()))]
 
 
 def _claims(references: list[str]) -> list[dict[str, int]]:
-    """Sentences with their votes, the variants of one claim together, in reading order."""
+    """Group the variants of each claim with their votes, in reading order."""
     claims: list[tuple[int, dict[str, int], set[str]]] = []
     for reference in references:
         for place, sentence in enumerate(dict.fromkeys(split_sentences(reference))):
@@ -250,7 +251,7 @@ def _score(topic: str, rarity: dict[str, float]) -> float:
 
 
 def _spread(word: str) -> int:
-    """In how many topics a word occurs."""
+    """The number of topics in which a word occurs."""
     return sum(
         any(word in _words(sentence) for sentence in sentences) for sentences in _topics().values()
     )
@@ -258,7 +259,7 @@ def _spread(word: str) -> int:
 
 @lru_cache(maxsize=8192)
 def _words(text: str) -> frozenset[str]:
-    """The words of a text, a plural taken for its singular."""
+    """The words of a text. Plural and singular count as the same word."""
     found = re.findall(r"[a-z]{2,}", text.lower().replace("ies", "y"))
     return frozenset(word if word in _STOP_WORDS else word.rstrip("s") for word in found)
 
@@ -281,6 +282,6 @@ def _sentences_in(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _draw(model: str, what: str, sentence: str) -> int:
-    """A number from 0 to 99 that depends on nothing but its arguments."""
-    return zlib.crc32(f"{model}|{what}|{sentence}".encode()) % 100
+def _draw(model: str, purpose: str, sentence: str) -> int:
+    """A number from 0 to 99 that depends only on the arguments."""
+    return zlib.crc32(f"{model}|{purpose}|{sentence}".encode()) % 100

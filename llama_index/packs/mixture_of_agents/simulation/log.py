@@ -1,4 +1,4 @@
-"""What the server received: one record per request, counters, and waiting for them."""
+"""The log of received requests: one record per request, counters, and ways to wait for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Record:
     """One request as the server saw it.
 
     Times are `time.monotonic()` seconds of the machine, so they compare with those of other
-    processes on it. `headers` are names only: no key ever enters a record. `batch` is the id of
-    the batch that the request was a line of; "" for a request of its own.
+    processes on it. `headers` holds only names: no key ever enters a record. `batch` is the id
+    of the request's batch; "" for a request outside a batch.
     """
 
     number: int
@@ -45,14 +45,14 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
-        """The record that came as JSON."""
+        """Read a record from JSON data."""
         values: dict[str, Any] = {**data, "headers": tuple(data["headers"])}
         return cls(**values)
 
 
 @dataclass(slots=True)
 class Counts:
-    """How many requests arrived, are open, are held, got a first byte, are closed, hung up."""
+    """The numbers of requests: arrived, open, held, started (first byte sent), closed, hung up; and the most at once."""
 
     arrived: int = 0
     open: int = 0
@@ -63,7 +63,7 @@ class Counts:
     high_water: int = 0
 
     def reached(self, wanted: dict[str, int]) -> bool:
-        """Whether every wanted number is there; `open=0` means that nothing is open."""
+        """Whether every counter is at least as high as wanted. `open=0` and `held=0` mean exactly 0."""
         return all(
             getattr(self, name) >= number
             if number or name not in ("open", "held")
@@ -73,7 +73,7 @@ class Counts:
 
 
 class Ledger:
-    """The log of one run of requests: from one reset to the next."""
+    """The log of all requests between two resets."""
 
     def __init__(self, *, keep_records: bool = True, keep_bodies: bool = True) -> None:
         self.keep_records = keep_records
@@ -85,11 +85,11 @@ class Ledger:
         self._waiting: list[tuple[str, dict[str, int], asyncio.Future[None]]] = []
 
     def counts(self, model: str = EVERY_MODEL) -> Counts:
-        """The counters of one model, or of all together."""
+        """The counters of one model, or of all models together."""
         return self.total if model == EVERY_MODEL else self.of_model.setdefault(model, Counts())
 
     def arrive(self, record: Record) -> None:
-        """Take up a record whose request has just come in."""
+        """Add the record of a request that has just arrived."""
         self._number += 1
         record.number = self._number
         if self.keep_records:
@@ -100,23 +100,23 @@ class Ledger:
             counts.high_water = max(counts.high_water, counts.open)
         record.in_flight = self.total.open
         record.in_flight_of_model = self.counts(record.model).open
-        self._tell()
+        self._wake_waiters()
 
     def held(self, record: Record, change: int) -> None:
-        """One request more (1) or less (-1) is held at a gate."""
+        """Count one more (1) or one less (-1) request held at a gate."""
         self.total.held += change
         self.counts(record.model).held += change
-        self._tell()
+        self._wake_waiters()
 
     def first_byte(self, record: Record) -> None:
-        """The first byte of the answer is on its way."""
+        """Note that the first byte of the answer is sent."""
         record.first_byte = time.monotonic()
         self.total.started += 1
         self.counts(record.model).started += 1
-        self._tell()
+        self._wake_waiters()
 
     def end(self, record: Record, *, hung_up: bool = False) -> None:
-        """The request is over; only the first call counts."""
+        """Note that the request is over. Only the first call counts."""
         if record.ended is not None:
             return
         record.ended = time.monotonic()
@@ -125,7 +125,7 @@ class Ledger:
             counts.open -= 1
             counts.closed += 1
             counts.hung_up += hung_up
-        self._tell()
+        self._wake_waiters()
 
     async def wait(self, model: str, wanted: dict[str, int], seconds: float) -> bool:
         """Wait until the counters of a model reach the wanted numbers; False after `seconds`."""
@@ -147,7 +147,7 @@ class Ledger:
         names = [one.name for one in fields(Record)]
         return [{name: getattr(record, name) for name in names} for record in self.records]
 
-    def _tell(self) -> None:
+    def _wake_waiters(self) -> None:
         for model, wanted, reached in self._waiting:
             if not reached.done() and self.counts(model).reached(wanted):
                 reached.set_result(None)

@@ -1,4 +1,4 @@
-"""Mistral's wire format: what it refuses and how, answers, chunks.
+"""Mistral's wire format: refusals, answers and chunks.
 
 Sources: Mistral's API reference, and the error texts that its users report. It is stricter
 than OpenAI: no unknown fields (422), an order of roles, tool call ids of nine characters.
@@ -52,7 +52,7 @@ def not_json() -> Problem:
 
 
 def unknown_model(model: str) -> Problem:
-    """The answer where the model does not exist (a 400 at Mistral)."""
+    """The answer for an unknown model. Mistral sends status 400."""
     return Problem(400, f"Invalid model: {model}", type="invalid_model", code="1500")
 
 
@@ -65,7 +65,7 @@ def failed(status: int, message: str) -> Problem:
 
 
 def error_json(problem: Problem) -> Json:
-    """A problem in Mistral's words."""
+    """A problem in Mistral's format."""
     if problem.status == 401:
         return {"detail": problem.message}
     if problem.detail:
@@ -83,7 +83,7 @@ def error_json(problem: Problem) -> Json:
 
 
 def problem_in(body: Json, behaviour: Behaviour) -> Problem | None:
-    """What Mistral refuses in a chat request."""
+    """Find the first problem for which Mistral refuses a chat request; None without one."""
     refused = refused_parameter(body, behaviour)
     unknown = [name for name in body if name not in _PARAMETERS]
     if refused or unknown:
@@ -157,13 +157,13 @@ def _problem_in_order(messages: list[Json]) -> Problem | None:
     return Problem(400, text, type="invalid_request_message_order", code="3230") if text else None
 
 
-def _unprocessable(kind: str, place: list[str | int], text: str, given: Any) -> Problem:
-    finding: Json = {"type": kind, "loc": place, "msg": text, "input": given}
+def _unprocessable(kind: str, place: list[str | int], text: str, value: Any) -> Problem:
+    finding: Json = {"type": kind, "loc": place, "msg": text, "input": value}
     return Problem(422, text, detail=(finding,))
 
 
 def usage_json(tokens: Tokens) -> Json:
-    """Token counts in Mistral's words."""
+    """Token counts in Mistral's format."""
     counts: Json = {
         "prompt_tokens": tokens.input,
         "total_tokens": tokens.input + tokens.output,
@@ -228,7 +228,7 @@ def _tool_calls(number: int, reply: Reply) -> list[Json]:
 
 def _content(reply: Reply) -> str | list[Json] | None:
     if not reply.thinking:
-        # Beside tool calls Mistral sends an empty string where OpenAI sends null.
+        # Together with tool calls Mistral sends an empty string where OpenAI sends null.
         return "" if reply.tool_calls and reply.text is None else reply.text
     return [_thinking(reply.thinking), {"type": "text", "text": reply.text or ""}]
 

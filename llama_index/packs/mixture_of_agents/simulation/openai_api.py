@@ -1,4 +1,4 @@
-"""OpenAI's wire format: what it refuses and how, answers, chunks, embeddings.
+"""OpenAI's wire format: refusals, answers and chunks.
 
 Sources: OpenAI's API reference (chat completions, streaming, embeddings) and the error texts
 that its users report.
@@ -36,7 +36,7 @@ def not_json() -> Problem:
 
 
 def unknown_model(model: str) -> Problem:
-    """The answer where the model does not exist."""
+    """The answer for an unknown model."""
     message = f"The model `{model}` does not exist or you do not have access to it."
     return Problem(404, message, code="model_not_found")
 
@@ -53,7 +53,7 @@ def failed(status: int, message: str) -> Problem:
 
 
 def error_json(problem: Problem) -> Json:
-    """A problem in OpenAI's words."""
+    """A problem in OpenAI's format."""
     return {
         "error": {
             "message": problem.message,
@@ -65,7 +65,7 @@ def error_json(problem: Problem) -> Json:
 
 
 def problem_in(body: Json, behaviour: Behaviour) -> Problem | None:
-    """What OpenAI refuses in a chat or completion request."""
+    """Find the first problem for which OpenAI refuses a chat or completion request; None without one."""
     refused = refused_parameter(body, behaviour)
     if refused:
         return _unsupported(body, *refused)
@@ -158,8 +158,8 @@ def _problem_in_tools(body: Json) -> Problem | None:
                 f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
             )
             return Problem(400, message, param=name)
-    asked: Json = body.get("response_format") or {}
-    if asked.get("type") == "json_object" and "json" not in str(body.get("messages")).lower():
+    wanted: Json = body.get("response_format") or {}
+    if wanted.get("type") == "json_object" and "json" not in str(body.get("messages")).lower():
         message = (
             "'messages' must contain the word 'json' in some form, to use 'response_format' of "
             "type 'json_object'."
@@ -169,7 +169,7 @@ def _problem_in_tools(body: Json) -> Problem | None:
 
 
 def usage_json(tokens: Tokens) -> Json:
-    """Token counts in OpenAI's words."""
+    """Token counts in OpenAI's format."""
     return {
         "prompt_tokens": tokens.input,
         "completion_tokens": tokens.output,
@@ -207,7 +207,7 @@ def answer_json(number: int, body: Json, replies: Sequence[Reply], tokens: Token
 def chunks(
     number: int, body: Json, replies: Sequence[Reply], tokens: Tokens, words: int
 ) -> Iterator[Json]:
-    """A streamed answer; its usage comes last, and only where the request asks for it."""
+    """A streamed answer. Its usage comes last, and only if the request wants it."""
     legacy = "prompt" in body
     options: Json = body.get("stream_options") or {}
     wants_usage = bool(options.get("include_usage"))

@@ -1,4 +1,4 @@
-"""Starting the server in a process of its own, and talking to it."""
+"""Starts the server in its own process, and controls it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ class SimulatedProviders:
     Use it as a context manager, or call `start` and `close`. The process also ends when this
     one does, however that happens. All methods may be called from any thread.
 
-    cpu: run the server on this CPU only (Linux), for benchmarks.
-    keep_records, keep_bodies: whether `log()` has anything in it, and whether with the
-        requests' bodies and header names. Without records the server is faster.
+    Args:
+        cpu: run the server on this CPU only (Linux), for benchmarks.
+        keep_records: whether to keep a record of each request for `log()`. Without records the server is faster.
+        keep_bodies: whether the records hold the requests' bodies and header names.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class SimulatedProviders:
         return f"<SimulatedProviders {where}>"
 
     def start(self) -> Self:
-        """Start the server; it answers when this returns. Raises RuntimeError if it does not."""
+        """Start the server, and wait until it is ready. Raises RuntimeError if it does not start."""
         if self._process is not None:
             return self
         command = [sys.executable, "-m", str(__package__), "--until-eof"]
         if self._cpu is not None:
             command += ["--cpu", str(self._cpu)]
-        # It finds this package where this process found it, whatever changed sys.path since.
+        # The server imports this package from the same place as this process.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -83,7 +84,7 @@ class SimulatedProviders:
         return self
 
     def close(self) -> None:
-        """End the server; more than once does no harm."""
+        """End the server. Calling this more than once is safe."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -106,17 +107,17 @@ class SimulatedProviders:
 
     @property
     def base(self) -> str:
-        """Where the server is: http://127.0.0.1 and its port."""
+        """The server's address: http://127.0.0.1 and its port."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def openai_base(self) -> str:
-        """What LlamaIndex's OpenAI class takes as `api_base`."""
+        """The `api_base` for LlamaIndex's OpenAI class."""
         return f"{self.base}/v1"
 
     @property
     def mistral_base(self) -> str:
-        """What LlamaIndex's MistralAI class takes as `endpoint`."""
+        """The `endpoint` for LlamaIndex's MistralAI class."""
         return f"{self.base}/mistral"
 
     @property
@@ -131,14 +132,14 @@ class SimulatedProviders:
         }
 
     def openai(self, model: str = "gpt-4.1", **settings: Any) -> OpenAI:
-        """LlamaIndex's OpenAI class, speaking to this server."""
+        """Make an LLM of LlamaIndex's OpenAI class that uses this server."""
         from llama_index.llms.openai import OpenAI
 
         settings = {"api_key": KEY, "api_base": self.openai_base, **settings}
         return OpenAI(model=model, **settings)
 
     def mistral(self, model: str = "mistral-small-latest", **settings: Any) -> MistralAI:
-        """LlamaIndex's MistralAI class, speaking to this server."""
+        """Make an LLM of LlamaIndex's MistralAI class that uses this server."""
         from llama_index.llms.mistralai import (  # pyright: ignore[reportMissingTypeStubs]
             MistralAI,
         )
@@ -147,9 +148,12 @@ class SimulatedProviders:
         return MistralAI(model=model, **settings)
 
     def configure(self, model: str, behaviour: Behaviour | None = None, **fields: Any) -> None:
-        """Set how a model behaves; "*" is every model without a behaviour of its own.
+        """Set a model's behaviour. Scripts start anew.
 
-        Give a `Behaviour`, or its fields. Scripts start anew.
+        Args:
+            model: the model; "*" for every model without its own behaviour.
+            behaviour: the behaviour.
+            fields: the behaviour's fields, instead of `behaviour`.
         """
         if behaviour is not None and fields:
             raise TypeError("give a Behaviour or its fields, not both")
@@ -157,35 +161,47 @@ class SimulatedProviders:
         self._post("configure", {"model": model, "behaviour": data})
 
     def reset(self) -> None:
-        """Back to the start: default behaviour, no gates, an empty log, no open requests."""
+        """Restore the initial state: default behaviour, no gates, an empty log, no open requests."""
         self._post("reset", self._keep)
 
     def hold(self, model: str = EVERY_MODEL, *, after: int = 0, skip: int = 0) -> None:
         """Hold the requests of a model until `release`.
 
-        after: 0 holds a request before anything is decided about it; n holds a stream after
-            its n-th chunk (OpenAI's and Mistral's first chunk has no text yet). Of the model
-            "batches", 1 holds the answer to a request that was carried out.
-        skip: let that many requests pass first.
+        Args:
+            model: the model; "*" for every model.
+            after: 0 holds a request before its outcome is decided. n holds a stream after its n-th chunk; the first
+                chunk has no text yet. For the model "batches", 1 holds the answer to an executed request.
+            skip: the number of requests that pass first.
         """
         self._post("hold", {"model": model, "after": after, "skip": skip})
 
     def release(self, model: str = EVERY_MODEL, number: int | None = None) -> int:
-        """Let the `number` oldest held requests go, or all and open the gate; how many went."""
+        """Release the `number` oldest held requests, or all of them and open the gate. Returns how many were released."""
         return self._post("release", {"model": model, "number": number})["released"]
 
     def wait_for(self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int) -> Counts:
         """Wait until a model's counters are at least as `wanted`: `sim.wait_for("m", open=2)`.
 
-        Counters are those of `Counts`: arrived, open, held, started, closed, hung_up,
-        high_water. `open=0` and `held=0` wait until none is. Raises TimeoutError after
-        `timeout` seconds. `await_for` is the same for async code.
+        The counters are those of `Counts`: arrived, open, held, started, closed, hung_up and
+        high_water. `open=0` and `held=0` wait until there is none. `await_for` is the same for
+        async code.
+
+        Args:
+            model: the model; "*" for all models together.
+            timeout: seconds to wait.
+            wanted: the counters.
+
+        Returns:
+            All counters of the model.
+
+        Raises:
+            TimeoutError: the counters were not reached in time.
         """
         unknown = set(wanted) - set(Counts.__slots__)
         if unknown:
             raise TypeError(f"no such counters: {', '.join(sorted(unknown))}")
-        asked = {"model": model, "wanted": wanted, "seconds": timeout}
-        answer = self._post("wait", asked, timeout=timeout + 10)
+        body = {"model": model, "wanted": wanted, "seconds": timeout}
+        answer = self._post("wait", body, timeout=timeout + 10)
         if not answer["reached"]:
             raise TimeoutError(f"{model}: {wanted} not reached in {timeout} s: {answer['counts']}")
         return Counts(**answer["counts"])
@@ -193,11 +209,11 @@ class SimulatedProviders:
     async def await_for(
         self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int
     ) -> Counts:
-        """`wait_for` in a thread, so that the event loop goes on."""
+        """Call `wait_for` in a thread, so that the event loop keeps running."""
         return await asyncio.to_thread(self.wait_for, model, timeout=timeout, **wanted)
 
     def counts(self, model: str = EVERY_MODEL) -> Counts:
-        """The counters of a model, or of all together."""
+        """The counters of a model, or of all models together."""
         return Counts(**self._post("counts", {"model": model}))
 
     def high_water(self, model: str = EVERY_MODEL) -> int:
@@ -205,12 +221,12 @@ class SimulatedProviders:
         return self.counts(model).high_water
 
     def log(self, model: str = EVERY_MODEL) -> list[Record]:
-        """What the server received since the last reset, in order of arrival."""
+        """The requests that the server received since the last reset, in order of arrival."""
         records = [Record.from_json(one) for one in self._post("log", {})["records"]]
         return [record for record in records if model in (EVERY_MODEL, record.model)]
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of the batches, which stands still otherwise."""
+        """Move the clock of the batches. It does not move by itself."""
         self._post("advance", {"seconds": seconds}, timeout=120)
 
     def batches(self) -> list[dict[str, Any]]:
@@ -218,16 +234,16 @@ class SimulatedProviders:
         return self._post("batches", {})["batches"]
 
     def forget_batch(self, batch: str) -> None:
-        """Lose a batch, as a provider may: it is not found any more."""
+        """Lose a batch, as a provider may: later requests do not find it."""
         self._post("forget", {"batch": batch})
 
-    def _post(self, action: str, asked: Mapping[str, Any], timeout: float = 10.0) -> Any:
+    def _post(self, action: str, body: Mapping[str, Any], timeout: float = 10.0) -> Any:
         if self._process is None:
             raise RuntimeError("the simulated providers are not started")
         connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request(
-                "POST", f"/_control/{action}", json.dumps(asked), {"Connection": "close"}
+                "POST", f"/_control/{action}", json.dumps(body), {"Connection": "close"}
             )
             response = connection.getresponse()
             answer = json.loads(response.read())

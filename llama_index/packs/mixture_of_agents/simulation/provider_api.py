@@ -1,4 +1,4 @@
-"""What the server needs of a provider: each is one module with these functions."""
+"""The interface of a provider. Each provider is one module with these functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that a provider refuses: what is wrong, before any provider words it in JSON."""
+"""Finds requests that a provider refuses, before the provider's module words the error in JSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .conversation import Json
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error answer; `code`, `type` and `param` in the provider's own words.
+    """An error answer. `code`, `type` and `param` are the provider's own words.
 
-    `detail` is Mistral's list of single findings, where it sends one.
+    `detail` is Mistral's list of single findings, if it sends one.
     """
 
     status: int
@@ -37,9 +37,9 @@ def refused_parameter(body: Json, behaviour: Behaviour) -> tuple[str, bool] | No
 
 
 def tokens_over_window(body: Json, behaviour: Behaviour) -> tuple[int, int] | None:
-    """(tokens of prompt and answer together, the window) where they do not fit."""
+    """(tokens of prompt and answer together, the window) if they do not fit; else None."""
     if behaviour.context_window is None:
         return None
-    asked: Any = body.get("max_completion_tokens") or body.get("max_tokens") or 0
-    total = input_tokens(body) + int(asked)
+    limit: Any = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    total = input_tokens(body) + int(limit)
     return (total, behaviour.context_window) if total > behaviour.context_window else None

@@ -1,4 +1,4 @@
-"""A value for a JSON schema: always the same one, and one that the schema accepts."""
+"""Makes a value for a JSON schema. The schema accepts it, and it is always the same."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FORMATS = {
 
 
 def example(schema: Json, name: str = "value") -> Any:
-    """The value of a JSON schema (as pydantic and the providers' APIs write them).
+    """Make a value for a JSON schema, as pydantic and the providers' APIs write schemas.
 
-    Strings are named after their property; numbers are the smallest allowed, lists as short
-    as allowed but not empty. Where a schema refers to itself the value ends as soon as it may.
+    Strings name their property, numbers are the smallest allowed, and lists are as short as
+    allowed but not empty. If a schema refers to itself, the value ends as soon as possible.
     """
     return _Example(schema).of(schema, name, ("#",))
 
 
 class _Example:
-    """The walk through one schema; `above` are the references that lead to where it is."""
+    """Walks through one schema. `above` holds the references on the way to the current place."""
 
     def __init__(self, root: Json) -> None:
         self._root = root
@@ -81,7 +81,7 @@ class _Example:
 
 
 def _choice(options: list[Json], above: tuple[str, ...]) -> Json:
-    """The first option that is a value and does not lead back; else "null"; else the first."""
+    """Choose the first option that is not null and does not lead back; else "null"; else the first."""
     onward = [option for option in options if option.get("$ref") not in above]
     values = [option for option in onward if option.get("type") != "null"]
     return (values or onward or options)[0]

@@ -1,4 +1,4 @@
-"""Sending an answer, whole or broken in the way that an outcome asks for."""
+"""Sends an answer, whole or broken as the outcome wants it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def abort(request: web.BaseRequest) -> None:
     """Reset the connection: the client sees "connection reset by peer"."""
     transport = request.transport
     if transport is not None:
-        # Lingering for zero seconds makes the kernel send a reset in the place of a close.
+        # With a linger time of zero the kernel sends a reset instead of a close.
         linger = struct.pack("ii", 1, 0)
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -33,7 +33,7 @@ def abort(request: web.BaseRequest) -> None:
 
 
 class Sender:
-    """Sends the answer to one request, and writes down what it sent."""
+    """Sends the answer to one request, and records it."""
 
     def __init__(self, request: web.BaseRequest, state: State, record: Record) -> None:
         self._request = request
@@ -41,12 +41,12 @@ class Sender:
         self._record = record
 
     async def problem(self, provider: Provider, problem: Problem) -> web.StreamResponse:
-        """A refusal in the provider's words."""
+        """Send a refusal in the provider's format."""
         self._record.outcome = "refused"
         return await self.json(problem.status, provider.error_json(problem))
 
     async def failure(self, provider: Provider, outcome: Outcome) -> web.StreamResponse:
-        """An injected error status."""
+        """Send an injected error status."""
         headers: dict[str, str] = {}
         if outcome.retry_after is not None:
             seconds = outcome.retry_after
@@ -59,7 +59,7 @@ class Sender:
         return await self.raw(outcome.status, data, headers=headers)
 
     async def json(self, status: int, value: Json, outcome: Outcome = OK) -> web.StreamResponse:
-        """A JSON body, or as much of it as the outcome lets through."""
+        """Send a JSON body, or the part of it that the outcome allows."""
         data = json.dumps(value).encode()
         if outcome.kind == "broken_json":
             data = data[: len(data) // 2]
@@ -70,7 +70,7 @@ class Sender:
     async def raw(
         self, status: int, data: bytes, *, headers: dict[str, str] | None = None
     ) -> web.StreamResponse:
-        """A body as it is."""
+        """Send a body unchanged."""
         response = web.Response(
             body=data, status=status, headers=headers, content_type="application/json"
         )
@@ -81,7 +81,7 @@ class Sender:
         return response
 
     def reset(self) -> web.StreamResponse:
-        """No answer, but a connection reset."""
+        """Reset the connection without an answer."""
         self._end()
         abort(self._request)
         return web.Response(status=500)
@@ -89,9 +89,9 @@ class Sender:
     async def stream(
         self, provider: Provider, parts: Sequence[Json], outcome: Outcome, pause: float
     ) -> web.StreamResponse:
-        """Server-sent events: one for each part, `pause` seconds between them, then [DONE].
+        """Send server-sent events: one for each part, `pause` seconds apart, then [DONE].
 
-        The first part only opens the message: the first token follows it at once.
+        The first part only opens the message, so the first token follows it at once.
         """
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self._request)

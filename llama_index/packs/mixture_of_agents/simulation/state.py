@@ -1,4 +1,4 @@
-"""What the server knows between two requests: behaviours, gates and the log."""
+"""The server's state between two requests: behaviours, gates and the log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .log import EVERY_MODEL, Ledger, Record
 
 @dataclass(slots=True)
 class Gate:
-    """Holds requests back: before anything (`after` 0), or in a stream after so many chunks."""
+    """Holds requests: before their outcome is decided (`after` 0), or in a stream after `after` chunks."""
 
     after: int = 0
     skip: int = 0
 
 
 class State:
-    """Everything that a reset forgets."""
+    """All state that a reset discards."""
 
     def __init__(self, *, keep_records: bool, keep_bodies: bool) -> None:
         self.ledger = Ledger(keep_records=keep_records, keep_bodies=keep_bodies)
@@ -31,7 +31,7 @@ class State:
         self._held: list[tuple[str, asyncio.Future[None]]] = []
 
     def configure(self, model: str, behaviour: Behaviour) -> None:
-        """Set a model's behaviour, or with "*" that of all models without one of their own."""
+        """Set a model's behaviour; with "*", that of all models without their own."""
         self._behaviours[model] = behaviour
         if model == EVERY_MODEL:
             self._models = {n: m for n, m in self._models.items() if n in self._behaviours}
@@ -51,11 +51,11 @@ class State:
         return sorted(name for name in names if not self.model(name).behaviour.missing)
 
     def hold(self, model: str, gate: Gate) -> None:
-        """Close a gate; requests that are held already go on waiting."""
+        """Close a gate. Requests that are held already keep waiting."""
         self._gates[model] = gate
 
     def release(self, model: str, number: int | None) -> int:
-        """Let the oldest `number` held requests go, or all of them and open the gate."""
+        """Release the oldest `number` held requests, or all of them and open the gate."""
         every = model == EVERY_MODEL
         if number is None:
             self._gates = {n: g for n, g in self._gates.items() if not every and n != model}
@@ -66,7 +66,7 @@ class State:
         return len(going)
 
     async def pass_gate(self, record: Record, point: int) -> None:
-        """Wait here if a gate holds this request at this point of it."""
+        """Wait if a gate holds this request at this point."""
         gate = self._gates.get(record.model) or self._gates.get(EVERY_MODEL)
         if gate is None or gate.after != point:
             return
