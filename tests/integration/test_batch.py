@@ -41,7 +41,7 @@ def test_an_llm_that_is_no_mixture_retries_by_itself(providers, tmp_path):
 
 async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
     def reply(_):
-        llm._asked.clear()
+        llm._requests.clear()
         return "an answer"
 
     llm, sizes = ScriptedLLM(reply), {}

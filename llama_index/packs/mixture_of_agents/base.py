@@ -33,16 +33,16 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         reference_llms: the proposers: a list, or one LLM.
         num_layers: the number of *proposer* layers. The pack keeps the old pack's default of 3. Everywhere else the
             default is 2: the paper's "3 layers", since the paper counts the aggregator too.
-        max_tokens: sent with every call. None: the LLM's own setting applies.
-        temperature: sent with every call to a model that takes it. None: the LLM's own setting applies; LlamaIndex's
-            OpenAI and MistralAI classes send 0.1 then.
-        timeout: seconds for a whole run.
+        max_tokens: the token limit of every call. None: the LLM's own setting applies.
+        temperature: the temperature of every call to a model that takes one. None: the LLM's own setting applies;
+            LlamaIndex's OpenAI and MistralAI classes then send 0.1.
+        timeout: the number of seconds for a whole run.
         reference_llm: another name of ``reference_llms``.
         policies: further fields of ``Recipe`` and ``Layer``, as ``moa`` takes them (quorum, grace, budget, ...). The
-            names ``proposers``, ``layers`` and ``deadline`` can be used instead of the old pack's.
+            names ``proposers``, ``layers`` and ``deadline`` can replace the old pack's names.
 
     Raises:
-        RecipeError: something is given twice, is missing, or makes no sense.
+        RecipeError: a parameter is given twice, is missing, or makes no sense.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         self.llm = MixtureOfAgents(recipe)
 
     def get_modules(self) -> dict[str, Any]:
-        """The parts of the pack."""
+        """Return the parts of the pack by name: the LLMs, the settings, the mixture and its recipe."""
         recipe = self.llm.recipe
         return {
             "llm": recipe.aggregator and recipe.aggregator.llm,
@@ -93,7 +93,7 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         }
 
     def run(self, query_str: str, **kwargs: Any) -> str:
-        """Answer a question, in a script or where an event loop is running.
+        """Answer a question. This works with and without a running event loop.
 
         Args:
             query_str: the question.
@@ -104,8 +104,8 @@ class MixtureOfAgentsPack(BaseLlamaPack):
             The answer's text.
 
         Raises:
-            RecipeError: the question is no text, or the aggregator's class knows no such parameter.
-            RunError: there is no answer; the error says what happened to every call.
+            RecipeError: the question is no text, or the aggregator's class does not know a parameter.
+            RunError: there is no answer. The error explains what happened to every call.
         """
         return self.run_detailed(query_str, **kwargs).answer
 
@@ -114,29 +114,29 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         return (await self.arun_detailed(query_str, **kwargs)).answer
 
     def run_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
-        """``run`` with everything that led to the answer."""
-        return _result(self.llm.chat(self._asked(query_str, kwargs), **kwargs))
+        """``run``, with every call and proposal that led to the answer. Same arguments and errors as ``run``."""
+        return _result(self.llm.chat(self._messages(query_str, kwargs), **kwargs))
 
     async def arun_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
         """``run_detailed`` for async code."""
-        return _result(await self.llm.achat(self._asked(query_str, kwargs), **kwargs))
+        return _result(await self.llm.achat(self._messages(query_str, kwargs), **kwargs))
 
     def stream(self, query_str: str, **kwargs: Any) -> Generator[str, None, None]:
-        """``run``, piece by piece as the answer arrives."""
-        for chunk in self.llm.stream_chat(self._asked(query_str, kwargs), **kwargs):
+        """``run`` as a stream: yields the answer's text piece by piece. Same arguments and errors as ``run``."""
+        for chunk in self.llm.stream_chat(self._messages(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta
 
     async def astream(self, query_str: str, **kwargs: Any) -> AsyncGenerator[str, None]:
         """``stream`` for async code."""
-        async for chunk in await self.llm.astream_chat(self._asked(query_str, kwargs), **kwargs):
+        async for chunk in await self.llm.astream_chat(self._messages(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta
 
-    def _asked(self, query_str: str, kwargs: dict[str, Any]) -> list[ChatMessage]:
-        """The question as messages; refuses a question or parameters that no call could carry."""
-        asked = isinstance(query_str, str) and bool(query_str.strip())  # type: ignore[reportUnnecessaryIsInstance]
-        require(asked, "query_str", shown(query_str), "must be the question, as a text")
+    def _messages(self, query_str: str, kwargs: dict[str, Any]) -> list[ChatMessage]:
+        """The question as messages. Raises RecipeError for no question, or for parameters that no call can have."""
+        is_question = isinstance(query_str, str) and bool(query_str.strip())  # type: ignore[reportUnnecessaryIsInstance]
+        require(is_question, "query_str", shown(query_str), "must be the question, as a text")
         aggregator = self.llm.recipe.aggregator
         known = chat_parameters(aggregator.llm) if aggregator else None
         if known is not None:

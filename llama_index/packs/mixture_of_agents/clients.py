@@ -2,8 +2,8 @@
 
     gpt, mini, nano = share_clients(OpenAI("gpt-4.1"), OpenAI("gpt-4.1-mini"), OpenAI("gpt-4.1-nano"))
 
-A mixture shares the connections of its members without being asked. This is for LLMs that are asked on their own too,
-and for a bound on the connections.
+A mixture shares the connections of its members by default. Use this for LLMs outside a mixture, or to limit the number
+of connections.
 """
 
 from llama_index.packs.mixture_of_agents._providers.connections import AnyLLM, SharedClients
@@ -12,19 +12,18 @@ __all__ = ["share_clients"]
 
 
 def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]:
-    """Copies of LLMs that share one HTTP client; the LLMs themselves are not changed.
+    """Make copies of LLMs that share one HTTP client. The LLMs themselves are not changed.
 
-    The shared client is one aiohttp client, which works on any number of event loops and closes with them, and
-    a mixture's requests go straight to it, past most of the OpenAI SDK (docs/performance.md says what differs).
-    Where the environment names a proxy, every LLM gets httpx clients of its own that have at least their
-    SSL context in common.
+    The shared client is an aiohttp client. It works on any number of event loops and closes with them. A mixture's
+    requests go straight to it, past most of the OpenAI SDK (docs/performance.md explains the differences). If the
+    environment names a proxy, every LLM gets its own httpx clients, and these share one SSL context.
 
     Args:
-        llms: the LLMs. One that is not of LlamaIndex's OpenAI class (or derived from it), that was given a client by
-            its maker, that makes a new one for every call (``reuse_client=False``), or whose address has a password
-            in it, is returned as it is.
-        connections: how many there may be at once: as many as the widest layer has proposers, times the runs at
-            once. A call that finds none free waits. None is no bound.
+        llms: the LLMs. Four kinds are returned unchanged: those of other classes than LlamaIndex's OpenAI class and
+            its subclasses, those with a client of the caller's, those that make a client for every call
+            (``reuse_client=False``), and those with a password in their address.
+        connections: the largest number of connections at once. A mixture needs one for each proposer of its widest
+            layer, times the number of parallel runs. Without a free connection a call waits. None sets no limit.
 
     Returns:
         The copies, in the order of the LLMs.

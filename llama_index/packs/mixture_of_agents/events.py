@@ -26,8 +26,8 @@ class Usage:
         reasoning_tokens: the part of ``output_tokens`` that was reasoning.
         cached_tokens: the part of ``input_tokens`` that the provider had cached.
         requests: requests made, retries and cancelled hedges included.
-        estimated: whether a part of it was counted here because a provider gave no numbers.
-        cache_write_tokens: the part of ``input_tokens`` that the provider put into its cache, where it bills that.
+        estimated: whether some numbers are estimates because a provider reported none.
+        cache_write_tokens: the part of ``input_tokens`` that the provider wrote to its cache and bills as such.
     """
 
     input_tokens: int = 0
@@ -56,14 +56,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One proposer's answer (or the aggregator's: its last proposal is the answer).
+    """One proposer's answer, or the aggregator's, whose last proposal is the final answer.
 
     Attributes:
         agent: the agent's name in the recipe, unique in its layer.
         model: the model's name.
-        text: the answer without thinking; what becomes a reference.
-        thinking: what the model showed of its reasoning; never becomes a reference.
-        finish_reason: the provider's word for why it stopped ("" when it gave none).
+        text: the answer without thinking. It can become a reference.
+        thinking: the visible part of the model's reasoning. It never becomes a reference.
+        finish_reason: the provider's word for why it stopped; "" if it gave none.
     """
 
     agent: str
@@ -82,10 +82,10 @@ class RunStarted:
         time: wall-clock seconds since the epoch.
         question: the text of the last user message.
         layers: the agents' names, layer by layer.
-        aggregator: the aggregator's name, or "" where the recipe has none.
+        aggregator: the aggregator's name; "" if the recipe has none.
         prices: the recipe's own prices, model -> (input, output) in US dollars per million tokens.
-        conversation: a hash of every message and tool, which tells whether another run was asked the same.
-        recipe: the recipe as data, without keys, in a file that holds it (``trace_to``); None in a run of this process.
+        conversation: a hash of every message and tool. Runs of the same conversation have the same hash.
+        recipe: the recipe as data, without keys, if the event was read from a trace file (``trace_to``); else None.
     """
 
     run_id: str
@@ -111,7 +111,7 @@ class LayerStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """An LLM is asked. ``call`` numbers the calls of a run, from 1."""
+    """A call to an LLM begins. ``call`` numbers the calls of a run, from 1."""
 
     call: int
     layer: int
@@ -125,7 +125,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """An attempt failed and another one follows after ``wait`` seconds."""
+    """An attempt failed, and another one follows after ``wait`` seconds."""
 
     call: int
     attempt: int
@@ -137,16 +137,16 @@ class CallRetried:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A call ended: with proposals (one, or n where one request asked for n samples), or with a failure.
+    """A call ended: with proposals (one, or n if one request asked for n samples), or with a failure.
 
     Attributes:
-        usage: of all its attempts together.
-        first_token: when its first token came, where it streamed.
-        cached: whether the answer came out of the cache, without a request.
+        usage: the usage of all its attempts together.
+        first_token: when its first token arrived; None without a stream.
+        cached: whether the answer came from the cache, without a request.
         hedged: whether a second request was made because the first one was late.
-        replayed: whether the answer came out of a trace file: its tokens are those of then, and nothing was paid.
-        spared: what the answer used when it was asked for, where it came out of the cache.
-        spared_seconds: how long it took then.
+        replayed: whether the answer came from a trace file. Its tokens are those of the recorded call, and cost nothing.
+        spared: for an answer from the cache, the usage of the original call.
+        spared_seconds: for an answer from the cache, the seconds that the original call took.
     """
 
     call: int
@@ -180,8 +180,8 @@ class LayerFinished:
     """A layer is closed.
 
     Attributes:
-        references: what the layer passes on, in order.
-        reason: why it closed: every proposer had ended, the quorum (and its grace time), or a deadline.
+        references: the proposals that the layer passes on, in order.
+        reason: why it closed: all proposers ended, the quorum and its grace time were reached, or a deadline passed.
     """
 
     layer: int
@@ -204,7 +204,7 @@ class NoteTaken:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """From here on the run gives less than the recipe asked for; ``reason`` says why."""
+    """From here on, the run delivers less than its recipe requires; ``reason`` explains why."""
 
     reason: str
     at: float
@@ -232,8 +232,8 @@ class RunFinished:
 
     Attributes:
         message: the answer as a chat message, or None.
-        agent: who wrote the answer: an aggregator, or a proposer whose proposal stands for it.
-        error: the error in words where there is no answer.
+        agent: the name of the answer's author: an aggregator, or a proposer whose proposal is the answer.
+        error: the error in words if there is no answer; else "".
     """
 
     at: float
@@ -258,8 +258,8 @@ Event: TypeAlias = (
 Emit: TypeAlias = Callable[[Event], None]
 
 Listener: TypeAlias = Callable[[RunStarted, Event], None]
-"""Called with every event of every run, from the run's own loop and, of one run, in order.
+"""Called with every event of every run, on the run's own event loop. The events of one run arrive in order.
 
-Its first argument is the run's first event, which tells the runs apart that happen at the same time; the last event
-of a run is its ``RunFinished``, also where it failed or was cancelled.
+The first argument is the run's ``RunStarted``, which identifies the run among parallel ones. The last event of a run is
+its ``RunFinished``, even if the run failed or was cancelled.
 """

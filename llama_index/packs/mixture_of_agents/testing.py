@@ -1,6 +1,6 @@
-"""``ScriptedLLM``: an LLM that says what it is told, for tests of code that takes an LLM. No network, no keys.
+"""``ScriptedLLM``: an LLM that follows a script, for tests of code that uses an LLM. No network, no keys.
 
-It is natively async, streams, takes tools, and records what it was asked.
+It is natively async, streams, takes tools, and records its requests.
 """
 
 # LlamaIndex leaves its callback decorators untyped.
@@ -51,8 +51,15 @@ Script: TypeAlias = Reply | Callable[[Sequence[ChatMessage]], Any]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request that a ``ScriptedLLM`` received. ``at`` is a ``time.perf_counter`` reading, in seconds."""
+class ReceivedRequest:
+    """One request that a ``ScriptedLLM`` received.
+
+    Attributes:
+        messages: the messages.
+        kwargs: the keyword arguments.
+        streamed: whether a streamed answer was wanted.
+        at: the time, as a ``time.perf_counter`` reading in seconds.
+    """
 
     messages: tuple[ChatMessage, ...]
     kwargs: dict[str, Any]
@@ -64,21 +71,21 @@ class ScriptedLLM(FunctionCallingLLM):
     """An LLM that follows a script.
 
     Args:
-        replies: what to answer, in turn; the last one is repeated. A text, a message, a response, tool calls, an
-            exception to raise, None for a message without content, or a function of the messages (plain or async)
-            that returns one of these; an async one can await an event of the test's.
+        replies: the answers, in turn; the last one repeats. An answer is a text, a message, a response, tool calls,
+            an exception to raise, or None for a message without content. It may also be a function that takes the
+            messages and returns one of these. An async function can await an event of the test.
         model: the model's name.
-        context_window: in tokens.
-        num_output: the room for an answer in tokens; -1 says nothing.
+        context_window: the context window in tokens.
+        num_output: the tokens reserved for an answer; -1 for an unknown number.
         tools: whether it takes tools.
-        usage: tokens to report, as (input, output); None reports none.
+        usage: the tokens to report, as (input, output); None reports none.
     """
 
     model: str = "scripted"
     _replies: list[Script] = PrivateAttr()
     _metadata: LLMMetadata = PrivateAttr()
     _usage: tuple[int, int] | None = PrivateAttr()
-    _asked: list[Asked] = PrivateAttr(default_factory=list[Asked])
+    _requests: list[ReceivedRequest] = PrivateAttr(default_factory=list[ReceivedRequest])
     _in_flight: int = PrivateAttr(default=0)
     _high_water: int = PrivateAttr(default=0)
 
@@ -112,20 +119,25 @@ class ScriptedLLM(FunctionCallingLLM):
         return self._metadata
 
     @property
-    def asked(self) -> tuple[Asked, ...]:
-        """What it was asked so far."""
-        return tuple(self._asked)
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """The requests that it has received so far."""
+        return tuple(self._requests)
+
+    @property
+    def asked(self) -> tuple[ReceivedRequest, ...]:
+        """The same as ``requests``."""
+        return self.requests
 
     @property
     def high_water(self) -> int:
-        """How many requests it had at once, at most."""
+        """The largest number of requests that it had at the same time."""
         return self._high_water
 
     def _next(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool
     ) -> Script:
-        self._asked.append(Asked(tuple(messages), kwargs, streamed))
-        return self._replies[min(len(self._asked), len(self._replies)) - 1]
+        self._requests.append(ReceivedRequest(tuple(messages), kwargs, streamed))
+        return self._replies[min(len(self._requests), len(self._replies)) - 1]
 
     async def _areply(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], streamed: bool
@@ -221,11 +233,11 @@ class ScriptedLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        asked = [
+        question = [
             ChatMessage(role="user", content=user_msg) if isinstance(user_msg, str) else user_msg
         ]
         return {
-            "messages": [*(chat_history or []), *(message for message in asked if message)],
+            "messages": [*(chat_history or []), *(message for message in question if message)],
             "tools": [tool.metadata.to_openai_tool() for tool in tools],
             "tool_choice": "required" if tool_required else "auto",
             **kwargs,
@@ -264,7 +276,7 @@ def _blocks(reply: Any) -> list[ContentBlock]:
 
 
 def _chunks(response: ChatResponse) -> ChatResponseGen:
-    """The response word by word; tool calls and usage come with the last chunk."""
+    """Yield the response word by word. Tool calls and usage come with the last chunk."""
     words = (response.message.content or "").split(" ")
     text = ""
     for number, word in enumerate(words, 1):

@@ -1,4 +1,4 @@
-"""The proposer layers of a run: what each proposer reads, when a layer closes, and what it passes on."""
+"""Runs the proposer layers: the messages for each proposer, the closing of a layer, and its selections."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -47,11 +47,11 @@ from .request import CANCELLED, Request, RunState, earliest
 Proposals: TypeAlias = tuple[Proposal, ...]
 Proposing: TypeAlias = Coroutine[Any, Any, Proposals]
 Views: TypeAlias = list[tuple[Proposer, list[ChatMessage]]]
-"""Each proposer of a layer with the messages that it is sent."""
+"""Each proposer of a layer, and the messages that it receives."""
 Reason: TypeAlias = Literal["all", "quorum", "deadline"]
 
 _SHARED_KWARGS = ("temperature", "top_p")
-"""A caller's sampling parameters apply to the proposers too; all other parameters are the aggregator's.
+"""A caller's sampling parameters apply to the proposers too. All other parameters apply to the aggregator only.
 
 The caller's ``max_tokens`` limits the answer. It applies to proposers only if the recipe has no aggregator: then a
 proposal is the answer.
@@ -64,14 +64,14 @@ _WHY = {
 
 
 class Layers:
-    """Asks the layers of one run.
+    """Runs the layers of one run.
 
     Args:
         state: the run's state.
 
     Attributes:
-        end: when all layers must have ended, on the run's clock; None without a deadline.
-        final: whether the last selection made the first reference the answer.
+        end: the time by which all layers must end, on the run's clock; None without a deadline.
+        final: whether the last selection declared the first reference to be the answer.
     """
 
     def __init__(self, state: RunState) -> None:
@@ -91,7 +91,12 @@ class Layers:
         return self.end is not None and self._state.now() >= self.end
 
     def references(self, number: int, proposals: Proposals) -> References:
-        """What layer ``number`` (or the aggregator) reads of the layer before it."""
+        """Make the references that a layer or the aggregator reads.
+
+        Args:
+            number: the number of the layer that reads them; the aggregator's is one more than the last layer's.
+            proposals: the proposals that the layer before passed on.
+        """
         texts = [reference_text(proposal) for proposal in proposals]
         references = References(texts, self._recipe, self._addition, number)
         if texts and self._recipe.shuffle:
@@ -100,7 +105,7 @@ class Layers:
         return references
 
     async def views(self, number: int, layer: Layer, previous: Proposals) -> Views:
-        """The messages for each proposer. Proposers that accept the same kinds of content share one rendering."""
+        """Make the messages for each proposer. Proposers that take the same kinds of content share one rendering."""
         references = self.references(number, previous)
         renderings: dict[frozenset[str], Rendering] = {}
         views: Views = []
@@ -120,14 +125,20 @@ class Layers:
     async def ask(
         self, number: int, layer: Layer, views: Views, previous: Proposals
     ) -> tuple[Proposals, bool]:
-        """Ask one layer.
+        """Run one layer.
+
+        Args:
+            number: the layer's number, from 1.
+            layer: the layer.
+            views: the messages for each proposer.
+            previous: the proposals that the layer before passed on.
 
         Returns:
-            The references that it passes on, and whether the layers end here.
+            The references that the layer passes on, and whether the layers end here.
 
         Raises:
-            QuorumNotMet: it got too few proposals.
-            DeadlineExceeded: it got too few proposals, and the time for layers is up.
+            QuorumNotMet: the layer got too few proposals.
+            DeadlineExceeded: the layer got too few proposals, and the time for layers is up.
         """
         state, names = self._state, tuple(proposer.name for proposer in layer.proposers)
         state.emit(LayerStarted(number, names, state.now()))
@@ -145,7 +156,7 @@ class Layers:
     def _calls(
         self, number: int, proposer: Proposer, messages: list[ChatMessage], end: float | None
     ) -> list[Proposing]:
-        """A proposer's calls: one, or one per sample if a single request cannot ask for several."""
+        """A proposer's calls: one, or one per sample if a single request cannot return several."""
         ask = partial(self._propose, number, messages=messages, end=end)
         transport, count = self._job.caller.transport(proposer), proposer.samples
         if count == 1:
@@ -155,7 +166,7 @@ class Layers:
         return [ask(replace(proposer, name=f"{proposer.name}#{i}")) for i in range(1, count + 1)]
 
     async def _samples(self, ask: Any, proposer: Proposer) -> Proposals:
-        """Several answers from one request; if the server gives only one, the others are asked for one by one."""
+        """Get several samples from one request. If the server returns only one, make a request for each of the others."""
         got = await ask(proposer, samples=proposer.samples)
         if self._job.caller.transport(proposer).offers_samples:
             return got
@@ -217,12 +228,12 @@ class Layers:
 async def gathered(
     calls: Sequence[Proposing], layer: Layer, end: float | None, state: RunState
 ) -> tuple[Proposals, Reason]:
-    """Make the calls of a layer side by side, until all have ended or the layer may close without the rest.
+    """Run the calls of a layer in parallel, until all have ended or the layer may close without the rest.
 
     Args:
         calls: the layer's calls.
-        layer: the layer; its quorum and grace time say when it may close.
-        end: when it must close, on the run's clock; None without a deadline.
+        layer: the layer. Its quorum and grace time define when it may close.
+        end: the time at which it must close, on the run's clock; None without a deadline.
         state: the run's state.
 
     Returns:
@@ -249,7 +260,7 @@ async def gathered(
 
 
 async def _enough(tasks: Sequence[asyncio.Future[Proposals]], layer: Layer) -> None:
-    """Wait until the layer has its quorum and its grace time is over."""
+    """Wait until the layer has its quorum and the grace time is over."""
     got, grace = 0, layer.grace or 0.0
     for ended in asyncio.as_completed(tasks):
         got += len(await ended)
@@ -259,7 +270,7 @@ async def _enough(tasks: Sequence[asyncio.Future[Proposals]], layer: Layer) -> N
 
 
 async def select(selections: Sequence[Selection], step: Step, state: RunState) -> Selected:
-    """Apply the selections of a layer one after the other, and emit what they find."""
+    """Apply the selections of a layer one after the other, and emit their findings as events."""
     total = Selected(step.proposals)
     for selection in selections:
         selected = await _in_time(selection, replace(step, proposals=total.references), state)
@@ -269,7 +280,7 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
             state.emit(Degraded(selected.degraded, state.now()))
         total = Selected(
             selected.references,
-            # without references the next layer starts anew
+            # Without references there is nothing to end with: the next layer starts anew.
             stop=(total.stop or selected.stop or selected.final) and bool(selected.references),
             final=selected.final,
             addition="\n\n".join(text for text in (total.addition, selected.addition) if text),
@@ -280,7 +291,7 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
 
 
 async def _in_time(selection: Selection, step: Step, state: RunState) -> Selected:
-    """Give a selection half of the time that is left; the other half is for the layers and the aggregator behind it."""
+    """Run a selection within half of the remaining time. The later layers and the aggregator need the other half."""
     left = state.remaining()
     scope = expires_after(None if left is None else max(left / 2, 0))
     try:
@@ -289,14 +300,14 @@ async def _in_time(selection: Selection, step: Step, state: RunState) -> Selecte
     except (TimeoutError, asyncio.TimeoutError) as error:
         if not expired(scope, error):
             raise
-        what = type(selection).__name__
+        name = type(selection).__name__
         return Selected(
-            step.proposals, degraded=f"layer {step.layer}: no time was left for its {what}"
+            step.proposals, degraded=f"layer {step.layer}: no time was left for its {name}"
         )
 
 
 def asking(state: RunState, layer: int) -> Ask:
-    """The function through which the selections of a layer ask an LLM."""
+    """The function with which the selections of a layer call an LLM."""
     job = state.job
     reported: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""A TOML, YAML or JSON file to a ``Recipe`` and back: models by name and settings, never by their keys."""
+"""Reads a ``Recipe`` from a TOML, YAML or JSON file, and writes it. Files name models and settings, never keys."""
 
 from ._documents import (
     Document,

@@ -1,4 +1,4 @@
-"""TOML and YAML text to plain data that knows its lines, and back."""
+"""Reads TOML, YAML and JSON text as plain data with line numbers, and writes it."""
 
 import json
 import re
@@ -23,9 +23,9 @@ else:
 Format: TypeAlias = Literal["toml", "yaml", "json"]
 _WIDTH = 100
 NONE = "none"
-"""How TOML, which has no null, says None: ``temperature = "none"`` sends no temperature."""
+"""Stands for None in TOML, which has no null: ``temperature = "none"`` sends no temperature."""
 Place: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: ``("layers", 0, "quorum")``."""
+"""The path to a value: ``("layers", 0, "quorum")``."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Document:
     """The data of a configuration text.
 
     Attributes:
-        data: what it says.
-        name: what the text is called in errors: its path, usually.
+        data: the data.
+        name: the name of the text in errors, usually its path.
         text: the text.
-        format: how it is written; JSON is read as the YAML that it is.
-        origins: what said a value where the text did not: name -> "--temperature".
-        root: where the data stands in the text, if it is a part of it.
+        format: the format of the text. JSON is a part of YAML, and is read as such.
+        origins: the source of each value that is not in the text: name -> "--temperature".
+        root: the path to the data in the text; () for the whole text.
     """
 
     data: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Document:
     root: Place = ()
 
     def where(self, place: Place) -> str:
-        """``moa.toml:7`` for the line where a value stands, or just the name where it stands nowhere."""
+        """The name and line of a value, such as ``moa.toml:7``; only the name if the value is not in the text."""
         if place and place[0] in self.origins:
             return self.origins[str(place[0])]
         place = place if place[:1] == ("models",) else (*self.root, *place)
@@ -61,7 +61,7 @@ def mixture_names(document: Document) -> list[str]:
     """The names of a document's ``[mixtures.NAME]`` tables.
 
     Raises:
-        ConfigError: ``mixtures`` is something else.
+        ConfigError: ``mixtures`` does not consist of tables.
     """
     tables = document.data.get("mixtures", {})
     if not isinstance(tables, Mapping):
@@ -71,10 +71,10 @@ def mixture_names(document: Document) -> list[str]:
 
 
 def mixture_in(document: Document, name: str) -> Document:
-    """One of a document's ``[mixtures.NAME]`` tables, with the models of the document.
+    """One of a document's ``[mixtures.NAME]`` tables, together with the document's models.
 
     Raises:
-        ConfigError: It is no table.
+        ConfigError: The value is not a table.
     """
     table, place = document.data["mixtures"][name], ("mixtures", name)
     if not isinstance(table, Mapping):
@@ -88,7 +88,7 @@ def read_file(path: str | Path) -> Document:
     """Read a ``.toml``, ``.yaml``, ``.yml`` or ``.json`` file.
 
     Raises:
-        ConfigError: there is no such file, or it is not what its ending says; the message shows the line.
+        ConfigError: the file does not exist, or is not in the format of its suffix. The message shows the line.
     """
     path = Path(path)
     formats: dict[str, Format] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
@@ -106,10 +106,18 @@ def read_file(path: str | Path) -> Document:
 
 
 def read_text(text: str, format: Format = "toml", name: str = "the recipe") -> Document:  # noqa: A002
-    """Read a text. ``name`` stands for it in errors.
+    """Read a text.
+
+    Args:
+        text: the text.
+        format: its format.
+        name: the name of the text in errors.
+
+    Returns:
+        The document.
 
     Raises:
-        ConfigError: it cannot be read; the message shows the line.
+        ConfigError: the text is not in this format. The message shows the line.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
@@ -145,10 +153,10 @@ def _line_of(text: str, format: Format, place: Place) -> int | None:  # noqa: A0
 
 
 def _toml_line(text: str, place: Place) -> int | None:
-    """The line where a value stands: the first one after which the text, cut off there, has it.
+    """Find the line of a value.
 
-    Where a value spans lines, that is the last of them; the name is looked for between there and the line up to which
-    the text could be read before.
+    The search reads the first line, the first two lines, and so on, until the value is there. A value of several lines
+    is there at its last line. So the name is then searched from the last readable beginning up to that line.
     """
     lines = text.splitlines()
     readable = 0
@@ -195,10 +203,14 @@ def _yaml_line(text: str, place: Place) -> int | None:
 
 
 def write(data: Mapping[str, Any], format: Format = "toml") -> str:  # noqa: A002
-    """Plain data as text.
+    """Write plain data as text.
+
+    Args:
+        data: the data.
+        format: "toml", "yaml" or "json".
 
     Raises:
-        ConfigError: it holds something that is not plain data.
+        ConfigError: the data holds a value that is not plain data.
     """
     try:
         if format == "json":
@@ -211,7 +223,7 @@ def write(data: Mapping[str, Any], format: Format = "toml") -> str:  # noqa: A00
 
 
 def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    """The lines of a table: its values first, then the tables within it, as TOML wants it."""
+    """The lines of a table: its values first, then its tables, as TOML requires."""
     lines: list[str] = []
     inner: list[str] = []
     for name, value in table.items():
@@ -236,7 +248,7 @@ def _tables(value: Any) -> bool:
 
 
 def _toml_lines(value: Any) -> str:
-    """A long value: a list has a line for each of its own."""
+    """Write a long value. A list gets one line per item."""
     if not isinstance(value, list):
         return toml_value(value)
     return "".join(["[\n", *(f"    {toml_value(one)},\n" for one in cast("list[Any]", value)), "]"])
@@ -247,10 +259,10 @@ def _toml_key(name: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML writes it within a line.
+    """Write a value as TOML on one line.
 
     Raises:
-        TypeError: it is not plain data.
+        TypeError: the value is not plain data.
     """
     if value is None:
         return toml_value(NONE)

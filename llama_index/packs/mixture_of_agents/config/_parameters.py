@@ -1,4 +1,4 @@
-"""What a preset or a part of a recipe can be given: the names and types of its parameters."""
+"""The names and types of the parameters of presets and of the parts of a recipe."""
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -13,7 +13,7 @@ from llama_index.packs.mixture_of_agents.selection import Selection
 
 
 def required_by(make: Callable[..., Any]) -> list[str]:
-    """The parameters that a function or a dataclass must be given, but for an agent's LLM."""
+    """The names of the required parameters of a function or a dataclass."""
     parameters = signature(make).parameters.values()
     return [
         one.name
@@ -23,27 +23,27 @@ def required_by(make: Callable[..., Any]) -> list[str]:
 
 
 def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
-    """What a preset or a dataclass can be given by name, with the types; a preset's ``**policies`` among them."""
+    """The parameters of a preset or a dataclass, with their types. A preset's ``**policies`` are included."""
     hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
     parameters = signature(make).parameters.values()
     named = {one.name: hints[one.name] for one in parameters if one.kind is not one.VAR_KEYWORD}
     if len(named) == len(parameters):
         return named
     further = {**parameters_of(Recipe), **parameters_of(Layer)}
-    # a preset's own matter, unless it names them
+    # a preset decides these itself, unless it has such a parameter
     own = ("layers", "proposers", "aggregator", "select")
     policies = {name: hint for name, hint in further.items() if name not in own}
     return {**policies, "deadline": parameters_of(Recipe)["deadline"], **named}
 
 
 def kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The types that a hint allows, but for None."""
+    """The types that a hint allows, except for None."""
     several = get_origin(hint) in (Union, UnionType)
     return tuple(one for one in (get_args(hint) if several else (hint,)) if one is not NoneType)
 
 
 def is_agent(hint: Any) -> bool:
-    """Whether a type is an agent's."""
+    """Whether a type is a class of agents."""
     return isinstance(hint, type) and issubclass(hint, Agent)
 
 

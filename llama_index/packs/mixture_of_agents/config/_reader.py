@@ -1,4 +1,4 @@
-"""A TOML, YAML or JSON file to a ``Recipe`` and back: models by name and settings, never by their keys."""
+"""Reads a ``Recipe`` from plain data, such as that of a TOML, YAML or JSON file."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,57 +34,64 @@ _MODEL_FIELDS = ("model", "class", "api_base", "api_key", "settings")
 
 
 def load(path: str | Path, *, need_keys: bool = True) -> Recipe:
-    """The recipe in a ``.toml``, ``.yaml`` or ``.json`` file.
+    """Read the recipe in a ``.toml``, ``.yaml`` or ``.json`` file.
 
     Args:
         path: the file.
-        need_keys: whether a model's missing key is an error; without it the recipe can be looked at but not asked.
+        need_keys: whether a model's missing key is an error. If not, the recipe can be inspected, but its calls fail.
+
+    Returns:
+        The recipe.
 
     Raises:
-        ConfigError: the file makes no sense; the message has its line and the remedy.
+        ConfigError: the file makes no sense. The message has the line and the remedy.
     """
     return from_document(read_file(path), need_keys=need_keys)
 
 
 def loads(text: str, format: Format = "toml", *, need_keys: bool = True) -> Recipe:  # noqa: A002
-    """The recipe in a text; like ``load``."""
+    """Read the recipe in a text; like ``load``."""
     return from_document(read_text(text, format), need_keys=need_keys)
 
 
 def from_data(data: Mapping[str, Any], *, need_keys: bool = True) -> Recipe:
-    """The recipe in plain data, as ``to_data`` gives it; like ``load``."""
+    """Read the recipe in plain data, as ``to_data`` returns it; like ``load``."""
     return from_document(Document(data), need_keys=need_keys)
 
 
 def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
-    """A recipe as text that ``loads`` reads, without defaults and without keys.
+    """Write a recipe as text that ``loads`` reads, without defaults and without keys.
+
+    Args:
+        recipe: the recipe.
+        format: "toml", "yaml" or "json".
 
     Raises:
-        ConfigError: a part of it cannot be named in a file, such as an LLM of a class of your own.
+        ConfigError: a file cannot name a part of the recipe, such as an LLM of your own class.
     """
     return write(to_data(recipe), format)
 
 
 def model_of(name: str) -> LLM:
-    """The LLM of a model string, such as ``"openai:gpt-4.1-mini"``.
+    """Make the LLM of a model string, such as ``"openai:gpt-4.1-mini"``.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: the LLM cannot be made.
     """
     return make_llm(ModelSpec(name))
 
 
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
-    """The recipe in a document; like ``load``."""
+    """Read the recipe in a document; like ``load``."""
     return _Reader(document, need_keys).whole()
 
 
 def read_with_models(
     document: Document, *, need_keys: bool = True
 ) -> tuple[Recipe, dict[str, LLM]]:
-    """The recipe in a document and its models by the names that the document gives them.
+    """Read the recipe in a document, and the document's models by name.
 
-    Models that the recipe does not use are there too, unless they cannot be had (a key may be missing).
+    The models include those that the recipe does not use, except for those that cannot be made (without a key, say).
 
     Raises:
         ConfigError: The recipe makes no sense.
@@ -94,13 +101,13 @@ def read_with_models(
     for name in document.data.get("models", {}):
         with suppress(ConfigError):
             reader.llm({"model": name}, ("models", name))
-    had = {name: llm for name, llm in reader.named.items() if not isinstance(llm, MockLLM)}
-    return recipe, had
+    models = {name: llm for name, llm in reader.named.items() if not isinstance(llm, MockLLM)}
+    return recipe, models
 
 
 class _Reader:
     def __init__(self, document: Document, need_keys: bool) -> None:
-        # It imports httpx, as LLM classes do and core does not.
+        # This imports httpx, which core itself does not need.
         from llama_index.packs.mixture_of_agents._providers.connections import SharedClients
 
         self.document, self.need_keys = document, need_keys
@@ -113,16 +120,16 @@ class _Reader:
         return ConfigError(f"{self.document.where(place)}: {_path(place)}{problem}")
 
     def refusal(self) -> ConfigError | None:
-        """All models that cannot be had, in one error; None if all can."""
+        """One error for all models that cannot be made; None if all can."""
         return ConfigError("\n".join(map(str, self.refused))) if self.refused else None
 
     def whole(self) -> Recipe:
-        """The document's recipe. A table [mixtures.NAME] is called by its name, unless it says another."""
+        """The document's recipe. That of a table [mixtures.NAME] takes the table's name, unless it has its own."""
         document = self.document
         try:
             recipe = self.recipe(document.data)
         except ConfigError as error:
-            # what stands in for a refused model may be why
+            # the stand-in for a refused model may be the cause
             raise self.refusal() or error from error.__cause__
         if refusal := self.refusal():
             raise refusal
@@ -142,16 +149,16 @@ class _Reader:
         self.check_names(
             place, data, [*hints, "recipe", *(() if place else ("models", "mixtures"))]
         )
-        return self.made(place, make, self.given(hints, data, place, required_by(make)))
+        return self.made(place, make, self.fields(hints, data, place, required_by(make)))
 
-    def given(
+    def fields(
         self,
         hints: Mapping[str, Any],
         data: Mapping[str, Any],
         place: Place,
         required: Sequence[str],
     ) -> dict[str, Any]:
-        """The values of an object's fields."""
+        """Read the values of an object's fields."""
         for name in required:
             if name not in data:
                 raise self.error(place, f"{name} is missing{_example(name, hints[name])}")
@@ -184,7 +191,7 @@ class _Reader:
                 )
 
     def value(self, hint: Any, value: Any, place: Place) -> Any:
-        """A value of the file as the type that its field has."""
+        """Convert a value of the file to the type of its field."""
         kinds = kinds_of(hint)
         several = next((one for one in kinds if get_origin(one) in (tuple, Sequence)), None)
         if (
@@ -213,7 +220,7 @@ class _Reader:
         if wanted:
             return self.object(wanted, self.table(value, place), place)
         try:
-            # as JSON, in which a list may be a tuple and 1 a float
+            # in JSON mode a list may become a tuple, and 1 a float
             return TypeAdapter(hint).validate_json(json.dumps(value, default=str), strict=True)
         except ValidationError as error:
             problem = f"{json.dumps(value, default=str)} is wrong: {error.errors()[0]['msg']}"
@@ -228,14 +235,14 @@ class _Reader:
     def object(self, cls: Any, data: Mapping[str, Any], place: Place) -> Any:
         hints = parameters_of(cls)
         self.check_names(place, data, hints)
-        return self.made(place, cls, self.given(hints, data, place, required_by(cls)))
+        return self.made(place, cls, self.fields(hints, data, place, required_by(cls)))
 
     def agent(self, cls: Any, value: Any, place: Place, *, plain: bool) -> Any:
-        """An agent, or the LLM alone where an LLM is enough and nothing else is given."""
+        """Read an agent; or only its LLM, if the field takes an LLM and there are no other settings."""
         data = self.table(value, place)
         hints = {name: hint for name, hint in parameters_of(cls).items() if name != "llm"}
         self.check_names(place, data, [*hints, *_MODEL_FIELDS, "mixture"])
-        given = self.given(hints, data, place, ())
+        given = self.fields(hints, data, place, ())
         llm = self.mixture(data, place) if "mixture" in data else self.llm(data, place)
         return llm if plain and not given else self.made(place, cls, {"llm": llm, **given})
 
@@ -270,7 +277,8 @@ class _Reader:
     def llm(self, data: Mapping[str, Any], place: Place) -> LLM:
         """The LLM of an agent. Agents with the same description share one LLM, and all LLMs share connections.
 
-        A model that cannot be had is noted, and a stand-in is returned, so that one error can name all such models.
+        For a model that cannot be made, the error is kept and a stand-in is returned. One error can then name all of
+        them.
         """
         spec = self.spec(data, place)
         key = json.dumps(asdict(spec), default=str, sort_keys=True)

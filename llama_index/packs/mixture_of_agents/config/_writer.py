@@ -1,4 +1,4 @@
-"""Recipes as plain data for a configuration file, without defaults and without keys."""
+"""Writes recipes as plain data for a configuration file, without defaults and without keys."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,21 +20,24 @@ from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Agent, Recipe
 from llama_index.packs.mixture_of_agents.selection import as_data
 
 EVERY_LAYER = ("quorum", "grace", "select")
-"""Fields of a layer that ``moa`` gives to every layer."""
+"""Fields that ``moa`` sets in every layer."""
 
 
 _Describe = Callable[[LLM], dict[str, Any]]
 
 
 def to_data(recipe: Recipe, describe: _Describe = describe_llm) -> dict[str, Any]:
-    """A recipe as plain JSON data that ``from_data`` reads; see ``dumps``.
+    """Write a recipe as plain JSON data, which ``from_data`` reads; see ``dumps``.
 
     Args:
         recipe: The recipe.
         describe: Describes an LLM, without its keys.
 
+    Returns:
+        The data.
+
     Raises:
-        ConfigError: A part of the recipe cannot be named in a file.
+        ConfigError: A file cannot name a part of the recipe.
     """
     data = _plain(recipe, describe)
     layers: list[dict[str, Any]] = data.pop("layers")
@@ -47,9 +50,10 @@ def to_data(recipe: Recipe, describe: _Describe = describe_llm) -> dict[str, Any
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain JSON data for every recipe: what ``to_data`` gives, and LLMs of other classes by class and settings.
+    """Write any recipe as plain JSON data, to compare recipes.
 
-    Equal recipes give equal data in every process. ``from_data`` refuses data that names other classes.
+    The data are those of ``to_data``, and the class and settings of LLMs that ``to_data`` cannot describe. Equal recipes
+    give equal data in every process. ``from_data`` refuses data with such LLMs.
     """
     try:
         data = to_data(recipe, _describe_any)
@@ -72,7 +76,7 @@ def _path_of(value: object) -> str:
 
 
 def _plain(value: Any, describe: _Describe) -> Any:
-    """A value as plain data, without what is the default anyway."""
+    """Convert a value to plain data, without defaults."""
     if isinstance(value, Agent):
         named = {} if value.name == value.model else {"name": value.name}
         mixture = getattr(value.llm, "recipe", None)

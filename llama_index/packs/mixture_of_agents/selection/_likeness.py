@@ -1,4 +1,4 @@
-"""How alike answers are: final answers normalised, words in common, embeddings, groups."""
+"""Compares answers: by their normalised final answers, by common words, or by embeddings; and groups them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents.events import Proposal
 
 Similarity = Sequence[Sequence[float]]
-"""How alike texts are, each with each, from 0 to 1."""
+"""The similarity of each pair of texts, from 0 to 1."""
 
 _MARKED = (
     re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}"),
@@ -28,9 +28,9 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def final_answer(text: str) -> str:
-    r"""The part of a text that is marked as its answer, or all of it.
+    r"""The part of a text that is marked as its answer; the whole text without a mark.
 
-    The last mark counts: ``\boxed{42}``, a line ``#### 42``, "Answer: 42", "the answer is 42".
+    The last mark counts. Marks are ``\boxed{42}``, a line ``#### 42``, "Answer: 42", "the answer is 42".
     """
     for mark in _MARKED:
         found = mark.findall(text)
@@ -40,10 +40,10 @@ def final_answer(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """The final answer such that answers that mean the same compare equal.
+    """Normalise the final answer of a text, so that answers with the same meaning are equal.
 
-    A number is that number, however written ("$1,000.00" is "1000"); elsewhere neither case, nor punctuation, nor
-    articles count, but signs and operators do ("x < -2").
+    All spellings of a number are equal ("$1,000.00" and "1000"). Elsewhere case, punctuation and articles are ignored,
+    but signs and operators are kept ("x < -2").
     """
     answer = final_answer(text).replace("**", "").strip()
     number = answer.strip("$\u20ac\u00a3%*` .")
@@ -54,25 +54,25 @@ def normalised(text: str) -> str:
 
 
 def overlap(first: str, second: str) -> float:
-    """How many words two texts have in common, as a part of all their words: 0 for none, 1 for all."""
-    ours, theirs = set(_words(first)), set(_words(second))
-    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
+    """The share of common words among all words of two texts: 0 for none, 1 for all."""
+    one, other = set(_words(first)), set(_words(second))
+    return len(one & other) / len(one | other) if one | other else 1.0
 
 
 def overlaps(texts: Sequence[str]) -> list[list[float]]:
-    """``overlap`` of each text with each."""
+    """The ``overlap`` of each pair of texts."""
     return [[overlap(first, second) for second in texts] for first in texts]
 
 
 def groups(count: int, same: Callable[[int, int], bool]) -> list[list[int]]:
-    """Things that belong together: each joins the first group that it is the same as every member of.
+    """Group items. Each item joins the first group in which it is the same as every member.
 
     Args:
-        count: how many things; they go by their index.
-        same: whether two of them are the same.
+        count: the number of items. An item is its index.
+        same: whether two items are the same.
 
     Returns:
-        The groups, largest first; of equally large ones, the one that began first.
+        The groups, the largest first. Among equally large groups, the one with the earliest item comes first.
     """
     found: list[list[int]] = []
     for one in range(count):
@@ -85,16 +85,23 @@ def groups(count: int, same: Callable[[int, int], bool]) -> list[list[int]]:
 
 
 def same_answers(texts: Sequence[str]) -> list[list[int]]:
-    """The texts grouped by their normalised final answer; see ``groups``."""
+    """Group texts by their normalised final answers; see ``groups``."""
     answers = [normalised(text) for text in texts]
     return groups(len(texts), lambda one, other: answers[one] == answers[other])
 
 
 def most_diverse(similarity: Similarity, k: int) -> list[int]:
-    """The k that are least alike, chosen greedily (RMoA, arXiv 2505.24442, greedy diversity selection).
+    """Choose the k least similar items greedily (RMoA, arXiv 2505.24442, greedy diversity selection).
 
-    First the one that is least like all others on average; then, again and again, the one whose likeness to the most
-    similar one of those already chosen is least.
+    The first choice has the lowest average similarity to all items. Each further choice has the lowest similarity to
+    the chosen item that it resembles most.
+
+    Args:
+        similarity: the similarity of each pair of items.
+        k: how many to choose.
+
+    Returns:
+        The indexes of the chosen items; all in order if there are no more than k.
     """
     count = len(similarity)
     if not 0 < k < count:
@@ -113,14 +120,14 @@ def _words(text: str) -> list[str]:
 async def likeness(
     proposals: Sequence[Proposal], embedding: BaseEmbedding | None
 ) -> tuple[Similarity, str]:
-    """How alike proposals are, each with each.
+    """Compare each pair of proposals.
 
     Args:
         proposals: the proposals.
-        embedding: compares them by meaning (cosine similarity); None by the words in common.
+        embedding: compares them by meaning (cosine similarity). None compares their words.
 
     Returns:
-        The similarities, and why the words had to do in place of the embedding ("" where they had not).
+        The similarities, and why words were compared in place of the embedding ("" if they were not).
     """
     texts = [proposal.text for proposal in proposals]
     if embedding is None or len(texts) < 2:
