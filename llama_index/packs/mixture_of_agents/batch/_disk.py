@@ -18,14 +18,14 @@ class Ids:
 
     def get(self, name: str) -> Any:
         """The value of an id; None if it is unknown."""
-        asked = "SELECT value FROM ids WHERE id = ?"
-        found = self._base.execute(asked, (_key(name),)).fetchone()
+        query = "SELECT value FROM ids WHERE id = ?"
+        found = self._base.execute(query, (_key(name),)).fetchone()
         return found[0] if found else None
 
     def add(self, name: str, value: Any) -> bool:
         """Store an id with its value. If the id is known, change nothing and return False."""
-        asked = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
-        return self._base.execute(asked, (_key(name), value)).rowcount == 1
+        query = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
+        return self._base.execute(query, (_key(name), value)).rowcount == 1
 
     def put(self, name: str, value: Any) -> None:
         """Store an id with its value, in place of an earlier one."""

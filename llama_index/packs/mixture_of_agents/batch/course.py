@@ -1,4 +1,4 @@
-"""The course of a batch: what is asked next, the outcome so far, and whether to go on."""
+"""The course of a batch: its next question, its outcome so far, and when it stops."""
 
 import asyncio
 import time
@@ -21,20 +21,20 @@ from .store import Store
 
 
 class Course:
-    """Decides what is asked next and when to stop, and counts.
+    """Decides which question is next and when to stop, and counts the outcomes.
 
     Args:
         store: The batch's files, open.
-        foresee: Says what a question may cost; called only where there is a bound.
+        foresee: Returns the bounds of a question's cost. It is called only if there is a ``max_cost``.
         limit: Ask at most this many questions; None for all.
         max_cost: US dollars that the whole batch may cost; None for no bound.
         max_failures: Stop after this many failures in a row; 0 for never.
         watch: Called with a report after each question.
 
     Attributes:
-        trouble: What ``watch`` raised, or None.
+        trouble: The exception that ``watch`` raised, or None.
         batches: The open batches of providers, for reports.
-        give_up: Called when failures or ``watch`` stop it, so that what is in flight ends soon.
+        give_up: Called when failures or ``watch`` stop the batch, so that requests in flight end soon.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Course:
 
     @property
     def is_over(self) -> bool:
-        """Whether it stopped, and no question is in flight."""
+        """Whether the batch has stopped, and no question is in flight."""
         ended = self._so_far.answered + self._so_far.failed
         return bool(self._so_far.stopped) and self._started == ended
 
@@ -91,7 +91,7 @@ class Course:
         self._dearest, self._begun = store.dearest, time.perf_counter()
 
     async def to_ask(self, questions: Questions) -> AsyncGenerator[Question, None]:
-        """The questions that have no answer yet, as long as there is no reason to stop."""
+        """Yield the questions without an answer, until there is a reason to stop."""
         counted = self._so_far.total is not None
         fetching = in_turns(each(questions)) if counted else as_they_come(unique(questions))
         async with aclosing(fetching) as fetched:
@@ -111,7 +111,7 @@ class Course:
             self._so_far = replace(self._so_far, skipped=self._so_far.skipped + 1)
 
     async def _affords(self, question: Question) -> bool:
-        """Reserve what a question may cost, once there is room for it; stop if there never will be."""
+        """Wait until the budget has room for a question's cost, and reserve it. Stop if there will never be room."""
         if self._most is None:
             return True
         outlay = await in_thread(partial(self._foresee, question))
@@ -126,7 +126,7 @@ class Course:
                 self._stop(_too_little(self._most, left, outlay, needed))
                 break
             self._ended.clear()
-            await self._ended.wait()  # it may turn out cheaper than what is reserved for it
+            await self._ended.wait()  # a question in flight may cost less than its reservation
         return False
 
     def take(self, answer: Answer) -> None:
@@ -138,13 +138,13 @@ class Course:
         self._store.add(answer)
         self._count(answer)
         self._ended.set()
-        self.tell()
+        self.notify()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Call ``watch``; if that raises, stop."""
         try:
             self._watch(self.report())
-        except Exception as error:  # noqa: BLE001 - what is in flight is paid for, so it comes first
+        except Exception as error:  # noqa: BLE001 - requests in flight are paid for, so they end first
             self.trouble = self.trouble or error
             self._stop(f"who watched it raised {error!r}")
             self.give_up()
@@ -186,5 +186,5 @@ def _too_little(bound: Decimal, left: Decimal, outlay: Outlay, needed: Decimal) 
     return f"the next question {costs}, and {remaining} of {dollars(bound)} is left"
 
 
-def _unknown(what: str) -> str:
-    return f"{what} cannot be told in US dollars, so no cost can be kept to"
+def _unknown(amount: str) -> str:
+    return f"{amount} cannot be told in US dollars, so no cost can be kept to"

@@ -1,4 +1,4 @@
-"""A batch from its questions to its files."""
+"""Runs a batch, from its questions to its files."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
@@ -35,8 +35,8 @@ class Settings:
     """How a batch is run.
 
     Attributes:
-        in_flight: How many questions are asked at once; None for 16, or with ``via="batch-api"`` for ``batch_size``.
-        limit: Ask at most this many questions, this time.
+        in_flight: The largest number of questions in flight. None for 16, or with ``via="batch-api"`` for ``batch_size``.
+        limit: The largest number of questions to ask in this run.
         max_cost: US dollars that the whole batch may cost, earlier parts included. A question is asked only while the
             most that it may cost fits into what is left, beside the questions in flight. If answers have no limit of
             length, the dearest question so far stands for the most, and the first question is asked alone.
@@ -129,7 +129,7 @@ async def _run(
     async with aclosing(coming):
         async for answer in coming:
             course.take(answer)
-            if course.is_over:  # rather than wait for a question that is not asked any more
+            if course.is_over:  # waiting for another question would be in vain
                 break
     await _go_through(store.finish())
     if course.trouble:
@@ -145,13 +145,13 @@ async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Set
     with closing(Journal(store.batches)) as journal:
         directly = await servers_without(llm)
         prices = prices_by_batch_api(llm, how.prices, how.batch_prices, directly)
-        asked = llm.patient(prices, journal.seed) if isinstance(llm, MixtureOfAgents) else llm
+        patient = llm.patient(prices, journal.seed) if isinstance(llm, MixtureOfAgents) else llm
         at_once = how.in_flight or how.batch_size
         how = replace(how, prices=prices, threaded=False, in_flight=at_once)
-        course = _course(asked, store, how)
-        async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.tell, directly) as route:
+        course = _course(patient, store, how)
+        async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.notify, directly) as route:
             course.batches, course.give_up = lambda: route.batches, route.stop
-            report = await _run(asked, questions, store, course, how)
+            report = await _run(patient, questions, store, course, how)
         journal.is_over = True
     return report
 
@@ -183,11 +183,11 @@ async def _go_through(items: Iterable[object]) -> None:
 
 
 _NO_MATTER = NO_SETTINGS | {"budget", "call", "deadline", "limits", "name", "prices", "reserve"}
-"""Settings that decide whether and when there is an answer, but not which one: they may change between two runs."""
+"""Settings that may change between two runs: they decide whether and when there is an answer, but not which one."""
 
 
 def fingerprint(llm: LLM) -> str:
-    """An LLM in words, and a hash of the settings that decide how it answers."""
+    """Describe an LLM in words, with a hash of the settings that decide how it answers."""
     if isinstance(llm, MixtureOfAgents):
         words = repr(llm.recipe)
         try:
@@ -197,5 +197,5 @@ def fingerprint(llm: LLM) -> str:
     else:
         words = f"{llm.class_name()} {model_name(llm)}"
         data = {"address": address(llm), **settings_of(llm)}
-    matters = {name: value for name, value in data.items() if name not in _NO_MATTER}
-    return f"{words} {digest(matters)[:8]}"
+    kept = {name: value for name, value in data.items() if name not in _NO_MATTER}
+    return f"{words} {digest(kept)[:8]}"

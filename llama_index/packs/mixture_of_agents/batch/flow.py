@@ -1,4 +1,4 @@
-"""The answers to many questions as they come, with a bound on the questions in flight."""
+"""Yields the answers to many questions as they arrive, with a limit on the questions in flight."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from .question import Question
 
 T = TypeVar("T")
 IN_FLIGHT = 16
-"""How many questions are asked at once by default."""
+"""The default number of questions in flight."""
 
 
 def answers(
@@ -37,16 +37,16 @@ def answers(
 
     Args:
         llm: any LLM of LlamaIndex's, a mixture for example.
-        questions: the questions, or a file of them; each is read when there is room for it. An iterator, which may
-            wait for them, is read in a thread.
-        in_flight: how many are asked at once.
+        questions: the questions, or a file of them. Each is read when there is room for it. An iterator is read in a
+            thread, since it may block.
+        in_flight: the largest number of questions in flight.
         system: a system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
         details: whether answers carry a mixture's proposals and calls.
 
     Returns:
-        An answer for each question, in the order in which they end. A failure is one too: it has a ``kind``. Whatever
-        ``questions`` raises is raised once the questions in flight are answered.
+        An answer for each question, in the order in which they end. A failure is an answer with a ``kind``. If
+        ``questions`` raises, the exception is raised once the questions in flight are answered.
 
     Raises:
         ValueError: ``in_flight`` is less than 1.
@@ -64,13 +64,13 @@ async def flowing(
     in_flight: int,
     left: Callable[[Answer], None] = lambda _: None,
 ) -> AsyncGenerator[Answer, None]:
-    """Yield the answers as ``answers`` does, with any function that asks.
+    """Yield answers as ``answers`` does, with any function that answers a question.
 
     Args:
-        ask: Asks a question; raises only if it is cancelled.
-        questions: The questions; closed at the end.
-        in_flight: How many are asked at once.
-        left: Takes each answer that is there, but not yielded, when this iterator is closed or cancelled.
+        ask: Answers a question. It raises only if it is cancelled.
+        questions: The questions. The iterator is closed at the end.
+        in_flight: The largest number of questions in flight.
+        left: Takes each finished answer that is not yielded, because this iterator is closed or cancelled.
     """
     running: dict[asyncio.Task[Answer], Question] = {}
     ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
@@ -87,11 +87,11 @@ async def flowing(
         while running or not feeding.done():
             task = await ended.get()
             if task is not feeding:
-                places.release()  # its place is not kept empty while its answer is made use of
+                places.release()  # the next question starts while the caller uses this answer
                 yield _outcome(task, running.pop(task))
     finally:
         await _end(feeding, running, questions, left)
-    feeding.result()  # what the questions raised: what was in flight is paid for, so it came first
+    feeding.result()  # raises the questions' exception, after the paid answers in flight
 
 
 async def _end(
@@ -127,18 +127,18 @@ def _outcome(task: asyncio.Task[Answer], question: Question) -> Answer:
 def _hand_over(
     running: dict[asyncio.Task[Answer], Question], left: Callable[[Answer], None]
 ) -> None:
-    with ExitStack() as every_one:  # also where one of them cannot be written
+    with ExitStack() as every_one:  # all are handed over, even if one cannot be written
         for task in reversed(running):  # of a stack the last comes first
             if task.done() and not task.cancelled() and not task.exception():
                 every_one.callback(left, task.result())
 
 
 _A_FEW = 256
-"""How many items are read before other tasks have their turn."""
+"""The number of items that are read before other tasks get a turn."""
 
 
 async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """The items of an iterator that never waits. Other tasks have their turn now and then."""
+    """Yield the items of an iterator that never blocks. Other tasks get a turn now and then."""
     for number, item in enumerate(items):
         if number % _A_FEW == 0:
             await asyncio.sleep(0)
@@ -146,10 +146,10 @@ async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
 
 
 async def as_they_come(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """The items of an iterator that may wait. It is read in a thread of its own.
+    """Yield the items of an iterator that may block. It is read in its own thread.
 
-    No item is read before it is asked for. All are read in one thread, since an iterator may hold something that is bound
-    to its thread, as a connection of sqlite3 is. A thread that still waits when this is closed is abandoned.
+    An item is read only when it is needed. All items are read in the same thread, since an iterator may be bound to its
+    thread, as a connection of sqlite3 is. A thread that is still blocked when this is closed is abandoned.
     """
     wanted, over = threading.Semaphore(0), False
 

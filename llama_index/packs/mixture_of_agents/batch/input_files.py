@@ -1,4 +1,4 @@
-"""Questions out of a file, one at a time: JSON lines, text, CSV, Parquet."""
+"""Reads questions from a file, one at a time: JSON lines, text, CSV or Parquet."""
 
 import codecs
 import csv
@@ -17,7 +17,7 @@ from ._disk import Ids
 from .question import Question, question_of
 
 Questions = str | Path | Iterable[Question | str | Mapping[str, Any]]
-"""A file, or the questions themselves. A text is a question; a mapping is read like an object of a file."""
+"""A file, or the questions themselves. A text is one question, and a mapping is read like an object of a file."""
 STDIN = Path("-")
 _BOM = "\ufeff"
 _SAVE = 'save it as UTF-8 ("CSV UTF-8" in Excel)'
@@ -26,7 +26,7 @@ _LONGEST = 2**31 - 1
 
 
 def are_at_hand(questions: Questions) -> bool:
-    """Whether the questions can be read more than once and without waiting: a file's or a sequence's can."""
+    """Whether the questions can be read more than once and without blocking, as those of a file or a sequence."""
     if isinstance(questions, (str, Path)):
         return Path(questions) != STDIN
     return isinstance(questions, Sequence)

@@ -1,8 +1,8 @@
-"""What was handed to the providers' batch APIs, on disk: a batch that was paid for is never begun again.
+"""A record on disk of the batches at providers' batch APIs. A batch that was paid for is never started twice.
 
-A batch is written down before it is begun, with a mark that the provider keeps beside it; so it is found even if this
-process ends before its id is known. Answers are kept until the run ends. Keys and questions are not in this file, but
-answers are.
+A batch is recorded before it is started, with a mark that the provider stores with it. So it can be found even if this
+process ends before the batch's id is known. Answers are kept until the run ends. The file holds answers, but neither
+keys nor questions.
 """
 
 import sqlite3
@@ -27,9 +27,9 @@ class Noted:
     """A batch that was open when its process ended.
 
     Attributes:
-        mark: The mark that the provider keeps beside it.
-        id: Its id; None if the process ended before it was known.
-        begun: When it was begun, in seconds since the epoch.
+        mark: The mark that the provider stores with it.
+        id: Its id; None if the process ended before the id was known.
+        begun: When it was started, in seconds since the epoch.
         requests: The names and digests of its requests.
     """
 
@@ -46,7 +46,7 @@ class Journal:
         path: The file.
 
     Attributes:
-        seed: A number that is the same for all processes of this run, and that nobody can guess.
+        seed: A random number that is the same for all processes of this run.
         is_over: Whether the run has ended, so that no answer is needed any more.
     """
 
@@ -61,18 +61,18 @@ class Journal:
             with self._base:
                 self._base.execute("INSERT INTO about VALUES (?)", (self.seed,))
         self._kept: dict[tuple[str, bytes], list[int]] = {}
-        asked = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
-        for endpoint, digest, row in self._base.execute(asked):
+        query = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
+        for endpoint, digest, row in self._base.execute(query):
             self._kept.setdefault((endpoint, digest), []).append(row)
 
     def take(self, endpoint: str, digest: bytes) -> bytes | None:
-        """An answer from an earlier process to a request like this; each is given once. None if there is none."""
+        """Take an earlier process's answer to such a request. Each answer is returned once; None if there is none."""
         rows = self._kept.get((endpoint, digest))
         if not rows:
             return None
         with self._lock:
-            asked = "SELECT answer FROM requests WHERE rowid = ?"
-            return self._base.execute(asked, (rows.pop(),)).fetchone()[0]
+            query = "SELECT answer FROM requests WHERE rowid = ?"
+            return self._base.execute(query, (rows.pop(),)).fetchone()[0]
 
     def open(self, endpoint: str) -> list[Noted]:
         """The batches of an endpoint that an earlier process left open."""
@@ -80,14 +80,14 @@ class Journal:
             found = self._base.execute(
                 "SELECT mark, id, begun FROM batches WHERE endpoint = ?", (endpoint,)
             ).fetchall()
-            asked = "SELECT name, digest FROM requests WHERE mark = ?"
+            query = "SELECT name, digest FROM requests WHERE mark = ?"
             return [
-                Noted(mark, name, begun, tuple(self._base.execute(asked, (mark,)).fetchall()))
+                Noted(mark, name, begun, tuple(self._base.execute(query, (mark,)).fetchall()))
                 for mark, name, begun in found
             ]
 
     def intend(self, mark: str, endpoint: str, requests: Sequence[tuple[str, bytes]]) -> None:
-        """Write down that a batch is about to be begun."""
+        """Record that a batch is about to be started."""
         rows = [(mark, name, digest, endpoint) for name, digest in requests]
         with self._lock, self._base:
             self._base.execute(
@@ -96,12 +96,12 @@ class Journal:
             self._base.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, NULL)", rows)
 
     def begun(self, mark: str, batch: str) -> None:
-        """Write down the id of a batch that was begun."""
+        """Record the id of a batch that was started."""
         with self._lock, self._base:
             self._base.execute("UPDATE batches SET id = ? WHERE mark = ?", (batch, mark))
 
     def keep(self, mark: str, answers: Iterable[tuple[str, bytes]]) -> None:
-        """Keep the answers of a batch that is over: it is not asked for them again. Other requests are forgotten."""
+        """Store the answers of a finished batch, so that they are not fetched again. Its other requests are forgotten."""
         rows = [(answer, mark, name) for name, answer in answers]
         with self._lock, self._base:
             self._base.executemany(
@@ -111,7 +111,7 @@ class Journal:
             self._base.execute("DELETE FROM batches WHERE mark = ?", (mark,))
 
     def forget(self, mark: str) -> None:
-        """Forget a batch that was never begun, or that the provider has lost."""
+        """Forget a batch that was never started, or that the provider has lost."""
         self.keep(mark, ())
 
     def close(self) -> None:

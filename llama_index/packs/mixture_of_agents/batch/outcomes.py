@@ -43,15 +43,15 @@ class Answer:
         text: The answer; "" for a failure.
         model: The model that wrote it; of a mixture, the agent.
         finish_reason: The provider's word for why it stopped; "" if it gave none.
-        degraded: Why the answer is less than a mixture's recipe asked for; empty if it is whole.
+        degraded: Why the answer is less than a mixture's recipe requires; empty if it is not.
         usage: Tokens and requests; of a mixture, those of all its calls.
         cost: US dollars, or that they are unknown.
         seconds: How long it took.
         kind: The kind of failure; None for an answer.
         error: The failure in words, without secrets; "" for an answer.
-        proposals: A mixture's proposals (``layer``, ``agent``, ``text``), if they were asked for.
-        calls: A mixture's calls, if they were asked for: ``layer``, ``agent``, ``role``, ``model``, tokens, ``cost_usd``,
-            ``seconds``, ``cached``. A call that the cache answered has the numbers of when it was made.
+        proposals: With ``details``, a mixture's proposals: ``layer``, ``agent``, ``text``.
+        calls: With ``details``, a mixture's calls: ``layer``, ``agent``, ``role``, ``model``, tokens, ``cost_usd``,
+            ``seconds``, ``cached``. A call that the cache answered has the numbers of the original call.
     """
 
     question: Question
@@ -69,11 +69,11 @@ class Answer:
 
     def row(self) -> dict[str, Any]:
         """The outcome as plain JSON data, as a file of answers holds it."""
-        asked, usage = self.question, self.usage
-        row: dict[str, Any] = {"id": asked.id}
-        row |= {"messages": asked.messages} if asked.messages else {"question": asked.text}
-        row |= {"system": asked.system} if asked.system else {}
-        row |= {"fields": asked.fields} if asked.fields else {}
+        question, usage = self.question, self.usage
+        row: dict[str, Any] = {"id": question.id}
+        row |= {"messages": question.messages} if question.messages else {"question": question.text}
+        row |= {"system": question.system} if question.system else {}
+        row |= {"fields": question.fields} if question.fields else {}
         if self.kind is None:
             row |= {"answer": self.text, "model": self.model, "finish_reason": self.finish_reason}
             row |= {"degraded": self.degraded}
@@ -88,7 +88,7 @@ class Answer:
         return row
 
     def to_json(self) -> bytes:
-        """The row as a line of JSON in UTF-8, without its end."""
+        """The row as a line of JSON in UTF-8, without a line break."""
         row = self.row()
         try:
             return json.dumps(row, ensure_ascii=False, default=str).encode()
@@ -103,9 +103,9 @@ class OpenBatch:
     Attributes:
         id: The provider's id.
         model: The model.
-        begun: When it was begun, in seconds since the epoch.
-        done: Requests that were carried out, as the provider counts.
-        total: All its requests.
+        begun: When it was started, in seconds since the epoch.
+        done: The number of executed requests, as the provider counts them.
+        total: The number of all its requests.
     """
 
     id: str
@@ -122,7 +122,7 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
         ValueError: The object is not such a row.
     """
     try:
-        asked = Question(
+        question = Question(
             row["id"],
             row.get("question", ""),
             row.get("messages", ()),
@@ -137,7 +137,7 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
         )
         kind = FailureKind(row["error"]) if "error" in row else None
         return Answer(
-            asked,
+            question,
             row["answer"] if kind is None else "",
             row.get("model", ""),
             row.get("finish_reason", ""),
@@ -194,7 +194,7 @@ class Report:
 
     @property
     def questions_per_second(self) -> float:
-        """How many questions a second ended, in an answer or a failure."""
+        """The number of questions per second that ended, in an answer or a failure."""
         return (self.answered + self.failed) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:

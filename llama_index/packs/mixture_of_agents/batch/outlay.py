@@ -1,4 +1,4 @@
-"""What a question may cost, before it is asked."""
+"""The bounds of a question's cost, before it is asked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Outlay:
     """The bounds of a question's cost in US dollars, without failures and retries.
 
     Attributes:
-        least: The cost with the shortest of answers; parts without a price count nothing.
-        most: The cost with the longest of answers; None where their length has no limit, or a price is unknown.
+        least: The cost with the shortest answers. Parts without a price count as 0.
+        most: The cost with the longest answers. None if their length has no limit, or a price is unknown.
     """
 
     least: Decimal = Decimal(0)
@@ -34,12 +34,12 @@ class Outlay:
 
 
 def foreseer(llm: LLM, system: str, prices: Prices | None) -> Callable[[Question], Outlay]:
-    """The function that says what a question may cost. It counts tokens, which takes its time.
+    """Make the function that returns the bounds of a question's cost. It counts tokens, which takes time.
 
     Args:
         llm: The LLM that will be asked.
         system: A system prompt for questions that have none.
-        prices: The user's own prices, for an LLM that is no mixture: that has its own.
+        prices: The user's own prices. A mixture has its own, so they apply to other LLMs only.
     """
 
     def of_mixture(mixture: MixtureOfAgents, question: Question) -> Outlay:
@@ -60,7 +60,7 @@ def foreseer(llm: LLM, system: str, prices: Prices | None) -> Callable[[Question
                 if isinstance(llm, MixtureOfAgents)
                 else of_other(question)
             )
-        except BatchError:  # it cannot be asked, which costs nothing
+        except BatchError:  # such a question cannot be asked, and costs nothing
             return Outlay()
 
     return foresee

@@ -51,11 +51,11 @@ class Question:
             BatchError: The messages are not in OpenAI's format.
         """
         try:
-            asked = [message_of(one) for one in self.messages] or [_message("user", self.text)]
+            messages = [message_of(one) for one in self.messages] or [_message("user", self.text)]
         except ValueError as error:
             raise BatchError(str(error)) from None
-        before = self.system or ("" if asked[0].role == MessageRole.SYSTEM else system)
-        return [_message("system", before), *asked] if before else asked
+        before = self.system or ("" if messages[0].role == MessageRole.SYSTEM else system)
+        return [_message("system", before), *messages] if before else messages
 
     def digest(self) -> bytes:
         """Eight bytes that change when the question changes."""

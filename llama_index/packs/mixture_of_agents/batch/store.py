@@ -195,19 +195,19 @@ class Store:
             self._describe()
         try:
             found = json.loads(self._description.read_text("utf-8"))
-            theirs, gone = found["answers_of"], found["failures_cost"]
+            answers_of, gone = found["answers_of"], found["failures_cost"]
             self._gone = Cost(Decimal(gone["usd"]), tuple(gone["unpriced"]))
         except (ValueError, KeyError, TypeError, ArithmeticError):
             raise BatchError(
                 f"{self._description}: this is no file of a batch; name another"
             ) from None
-        if theirs == self._fingerprint:
+        if answers_of == self._fingerprint:
             if found.get("tidied"):
                 self._put_in_place()
             return
         if not empty:
             problem = "its answers are of another mixture"
-            both = f"  before: {theirs}\n  now:    {self._fingerprint}"
+            both = f"  before: {answers_of}\n  now:    {self._fingerprint}"
             remedy = "To go on, ask the same as before; or name another file for these answers."
             raise BatchError(f"{self.path}: {problem}.\n{both}\n{remedy}")
         self._gone = Cost()
