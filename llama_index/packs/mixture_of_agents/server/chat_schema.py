@@ -139,8 +139,8 @@ class RefusalPart(_Part):
     refusal: str
 
 
-Said: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-Shown: TypeAlias = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")]
+AssistantPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+UserPart: TypeAlias = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")]
 
 
 class CalledFunction(_Part):
@@ -165,12 +165,12 @@ class Instruction(_Named):
 
 class UserMessage(_Named):
     role: Literal["user"]
-    content: Text | Parts[Shown]
+    content: Text | Parts[UserPart]
 
 
 class AssistantMessage(_Named):
     role: Literal["assistant"]
-    content: Text | Parts[Said] | None = None
+    content: Text | Parts[AssistantPart] | None = None
     refusal: Text | None = None
     tool_calls: Many[ToolCall] | None = None
 

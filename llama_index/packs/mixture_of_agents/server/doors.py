@@ -1,4 +1,4 @@
-"""The paths at which models are asked. Each translates its API, and asks what a chat completion would ask."""
+"""The paths that answer requests to models. Each translates its API's request into a chat request."""
 
 import asyncio
 import json
@@ -60,10 +60,10 @@ class Doors:
         self._ignored = IgnoredFields()
 
     def question(self, chat: ChatRequest) -> tuple[Model, Question]:
-        """The model of a request, and what it is asked.
+        """The model of a request, and the question for it.
 
         Raises:
-            Refused: There is no such model, or it cannot be asked this.
+            Refused: There is no such model, or it cannot answer such a question.
         """
         model = self._pool.model(find(self._models, chat.model), chat.mixture)
         question = question_of(chat)
@@ -73,7 +73,7 @@ class Doors:
     async def answer(
         self,
         request: Request,
-        asked: BaseModel,
+        body: BaseModel,
         chat: ChatRequest,
         writer: AnswerWriter,
         keep: Keep | None = None,
@@ -82,12 +82,12 @@ class Doors:
 
         Args:
             request: The HTTP request.
-            asked: Its body.
+            body: Its body.
             chat: The body as a chat request.
             writer: Writes the answer in the format of the body's API.
             keep: Awaited with the answer.
         """
-        ignored = printable(asked.model_extra or ())
+        ignored = printable(body.model_extra or ())
         self._ignored.log(ignored, time.monotonic())
         model, question = self.question(chat)
         stream = bool(chat.stream)
@@ -111,13 +111,13 @@ def add_chat(app: FastAPI, doors: Doors) -> None:
     }
 
     @app.post("/v1/chat/completions", response_model=None, responses={200: answered, **ERRORS})
-    async def chat_completions(request: Request, asked: Annotated[ChatRequest, Body()]) -> Response:
+    async def chat_completions(request: Request, body: Annotated[ChatRequest, Body()]) -> Response:
         """Ask a model, whole or streamed: https://platform.openai.com/docs/api-reference/chat/create."""
         await _check_sayable(request)
-        options = asked.stream_options
+        options = body.stream_options
         usage = bool(options and options.include_usage)
-        writer = ChatWriter(asked.model, _proposals(asked), usage)
-        return await doors.answer(request, asked, asked, writer)
+        writer = ChatWriter(body.model, _proposals(body), usage)
+        return await doors.answer(request, body, body, writer)
 
     del chat_completions
 
@@ -144,27 +144,25 @@ def add_messages(app: FastAPI, doors: Doors) -> None:
     answered: dict[str, Any] = {"model": Message, "content": _EVENTS}
 
     @app.post("/v1/messages", response_model=None, responses={200: answered, **errors})
-    async def messages(request: Request, asked: Annotated[MessagesRequest, Body()]) -> Response:
+    async def messages(request: Request, body: Annotated[MessagesRequest, Body()]) -> Response:
         """Ask a model, whole or streamed: https://docs.anthropic.com/en/api/messages."""
-        chat = await _chat(request, asked)
-        writer = MessagesWriter(asked.model, _proposals(chat))
-        return await doors.answer(request, asked, chat, writer)
+        chat = await _chat(request, body)
+        writer = MessagesWriter(body.model, _proposals(chat))
+        return await doors.answer(request, body, chat, writer)
 
     @app.post("/v1/messages/count_tokens", responses=errors)
-    async def count(
-        request: Request, asked: Annotated[TokensRequest, Body()]
-    ) -> MessageTokensCount:
+    async def count(request: Request, body: Annotated[TokensRequest, Body()]) -> MessageTokensCount:
         """Count the tokens of a conversation, by LlamaIndex's tokenizer; references are not among them."""
-        chat = await _chat(request, asked)
+        chat = await _chat(request, body)
         _, question = doors.question(chat)
         tools = json.dumps([tool.model_dump(exclude_none=True) for tool in chat.tools or ()])
         counted = await asyncio.to_thread(tokens_of, question.messages)
         counted += await asyncio.to_thread(count_tokens, tools) if chat.tools else 0
         return MessageTokensCount(input_tokens=counted)
 
-    async def _chat(request: Request, asked: TokensRequest) -> ChatRequest:
+    async def _chat(request: Request, body: TokensRequest) -> ChatRequest:
         await _check_sayable(request)
-        return _valid(lambda: chat_of_messages(asked))
+        return _valid(lambda: chat_of_messages(body))
 
     del messages, count
 
@@ -174,30 +172,30 @@ def add_responses(app: FastAPI, doors: Doors) -> None:
     answered: dict[str, Any] = {"model": ResponsesResponse, "content": _EVENTS}
 
     @app.post("/v1/responses", response_model=None, responses={200: answered, **ERRORS})
-    async def responses(request: Request, asked: Annotated[ResponsesRequest, Body()]) -> Response:
+    async def responses(request: Request, body: Annotated[ResponsesRequest, Body()]) -> Response:
         """Ask a model, whole or streamed: https://platform.openai.com/docs/api-reference/responses."""
         await _check_sayable(request)
-        conversation = [*await _before(doors.store, asked), *conversation_of(asked)]
-        chat = _valid(lambda: chat_of_responses(asked, conversation))
-        stored = doors.store is not None and asked.store is not False
-        writer = ResponsesWriter(asked, _proposals(chat), stored)
+        conversation = [*await _before(doors.store, body), *conversation_of(body)]
+        chat = _valid(lambda: chat_of_responses(body, conversation))
+        stored = doors.store is not None and body.store is not False
+        writer = ResponsesWriter(body, _proposals(chat), stored)
 
         async def keep(_: Answer) -> None:
             if doors.store and stored:
                 await doors.store.put(writer.id, [*conversation, writer.said()])
 
-        return await doors.answer(request, asked, chat, writer, keep)
+        return await doors.answer(request, body, chat, writer, keep)
 
     del responses
 
 
-async def _before(store: ResponseStore | None, asked: ResponsesRequest) -> list[dict[str, Any]]:
-    if asked.previous_response_id is None:
+async def _before(store: ResponseStore | None, body: ResponsesRequest) -> list[dict[str, Any]]:
+    if body.previous_response_id is None:
         return []
     if store is None:
-        said = "this server keeps no responses; send the whole conversation as input"
-        raise Refused(invalid(said, "previous_response_id"))
-    return await store.get(asked.previous_response_id)
+        problem = "this server keeps no responses; send the whole conversation as input"
+        raise Refused(invalid(problem, "previous_response_id"))
+    return await store.get(body.previous_response_id)
 
 
 def _proposals(chat: ChatRequest) -> bool:

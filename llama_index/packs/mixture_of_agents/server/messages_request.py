@@ -57,7 +57,7 @@ class ToolUseBlock(_Open):
 
 
 class ToolResultBlock(_Open):
-    """What a tool returned."""
+    """A tool's result."""
 
     type: Literal["tool_result"]
     tool_use_id: str
@@ -80,14 +80,14 @@ AssistantBlock: TypeAlias = Annotated[
 
 
 class UserTurn(_Open):
-    """What the user says, or what tools returned."""
+    """A message of the user, or results of tools."""
 
     role: Literal["user"]
     content: Text | Many[UserBlock]
 
 
 class AssistantTurn(_Open):
-    """What the assistant said."""
+    """A message of the assistant."""
 
     role: Literal["assistant"]
     content: Text | Many[AssistantBlock]
@@ -146,37 +146,37 @@ class MessagesRequest(TokensRequest):
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def chat_of(asked: TokensRequest) -> ChatRequest:
+def chat_of(request: TokensRequest) -> ChatRequest:
     """The same request in OpenAI's format.
 
     Raises:
         ValidationError: A chat request does not allow it.
     """
-    body: dict[str, Any] = {"model": asked.model, "messages": [*_messages(asked)]}
-    if asked.tools:
-        body["tools"] = [_tool(tool) for tool in asked.tools]
-        if choice := asked.tool_choice:
+    body: dict[str, Any] = {"model": request.model, "messages": [*_messages(request)]}
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+        if choice := request.tool_choice:
             named = {"type": "function", "function": {"name": choice.name}}
             body["tool_choice"] = _CHOICES.get(choice.type, named)
             if choice.disable_parallel_tool_use:
                 body["parallel_tool_calls"] = False
-    if isinstance(asked, MessagesRequest):
+    if isinstance(request, MessagesRequest):
         settings = {
-            "max_tokens": asked.max_tokens,
-            "stream": asked.stream,
-            "temperature": asked.temperature,
-            "top_p": asked.top_p,
-            "stop": asked.stop_sequences,
-            "mixture": asked.mixture,
+            "max_tokens": request.max_tokens,
+            "stream": request.stream,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": request.stop_sequences,
+            "mixture": request.mixture,
         }
         body |= {name: value for name, value in settings.items() if value is not None}
     return ChatRequest.model_validate(body)
 
 
-def _messages(asked: TokensRequest) -> Iterator[dict[str, Any]]:
-    if asked.system:
-        yield {"role": "system", "content": _text(asked.system)}
-    for turn in asked.messages:
+def _messages(request: TokensRequest) -> Iterator[dict[str, Any]]:
+    if request.system:
+        yield {"role": "system", "content": _text(request.system)}
+    for turn in request.messages:
         if isinstance(turn, UserTurn):
             yield from _user(turn.content)
         elif isinstance(turn, AssistantTurn):
@@ -219,8 +219,8 @@ def _assistant(content: str | Sequence[Any]) -> dict[str, Any]:
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
     calls = [_call(block) for block in content if isinstance(block, ToolUseBlock)]
-    said = {"role": "assistant", "content": _text(content)}
-    return {**said, "tool_calls": calls} if calls else said
+    message = {"role": "assistant", "content": _text(content)}
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def _call(block: ToolUseBlock) -> dict[str, Any]:

@@ -62,16 +62,16 @@ class Pool:
     ) -> Model:
         if not isinstance(served.llm, MixtureOfAgents):
             raise Refused(invalid(f"the model {served.name} is no mixture", "mixture"))
-        asked = tuple(
+        llms = tuple(
             self._llm(name, f"mixture.proposers[{place}]") for place, name in enumerate(proposers)
         )
         writer = self._llm(aggregator, "mixture.aggregator") if aggregator else None
         try:
             made = served.llm.recipe
             if recipe:
-                made = _of_preset(made, recipe, asked, writer, layers)
+                made = _of_preset(made, recipe, llms, writer, layers)
             else:
-                made = _changed(made, asked, writer, layers)
+                made = _changed(made, llms, writer, layers)
             made = made if fan_out else replace(made, fan_out="never")
         except RecipeError as error:
             raise Refused(invalid(str(error), "mixture")) from None

@@ -1,4 +1,4 @@
-"""Conversations that a later request continues from: what ``previous_response_id`` names."""
+"""Stores conversations, which a later request continues by its ``previous_response_id``."""
 
 import json
 from collections import OrderedDict
@@ -49,12 +49,14 @@ class ResponseStore:
         else:
             text = self._kept.get(name)
         if text is None:
-            said = f"previous_response_id: there is no response {name!r}, or it is no longer kept; send the conversation"
-            raise Refused(Problem(400, said, "previous_response_not_found", "previous_response_id"))
+            problem = f"previous_response_id: there is no response {name!r}, or it is no longer kept; send the conversation"
+            raise Refused(
+                Problem(400, problem, "previous_response_not_found", "previous_response_id")
+            )
         return json.loads(text)
 
     async def put(self, name: str, messages: Messages) -> None:
-        """Keep the messages up to an answer, that answer among them."""
+        """Keep the messages up to an answer, including that answer."""
         text = json.dumps(messages)
         if self._disk:
             await self._disk.aput(name, {"messages": text}, _COLLECTION)

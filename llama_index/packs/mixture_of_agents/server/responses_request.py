@@ -65,7 +65,7 @@ class FunctionCallItem(_Open):
 
 
 class FunctionOutputItem(_Open):
-    """What a tool returned."""
+    """A tool's result."""
 
     call_id: str
     output: Text | Many[Part]
@@ -158,44 +158,44 @@ class ResponsesRequest(_Open):
     mixture: dict[str, Any] | None = None
 
 
-def conversation_of(asked: ResponsesRequest) -> Messages:
+def conversation_of(request: ResponsesRequest) -> Messages:
     """The messages of the request itself, without its instructions."""
-    if isinstance(asked.input, str):
-        return [{"role": "user", "content": asked.input}]
-    return _merged(asked.input)
+    if isinstance(request.input, str):
+        return [{"role": "user", "content": request.input}]
+    return _merged(request.input)
 
 
-def chat_of(asked: ResponsesRequest, conversation: Messages) -> ChatRequest:
+def chat_of(request: ResponsesRequest, conversation: Messages) -> ChatRequest:
     """The same request in the format of chat completions.
 
     Args:
-        asked: The request.
+        request: The request.
         conversation: Every message up to now: those of the responses before it, then its own.
 
     Raises:
         ValidationError: A chat request does not allow it.
         Refused: A JSON schema is missing.
     """
-    first = [{"role": "system", "content": asked.instructions}] if asked.instructions else []
-    body: dict[str, Any] = {"model": asked.model, "messages": [*first, *conversation]}
-    if asked.tools:
-        body["tools"] = [_tool(tool) for tool in asked.tools]
-        choice = asked.tool_choice
+    first = [{"role": "system", "content": request.instructions}] if request.instructions else []
+    body: dict[str, Any] = {"model": request.model, "messages": [*first, *conversation]}
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+        choice = request.tool_choice
         named = isinstance(choice, NamedTool)
         body["tool_choice"] = (
             {"type": "function", "function": {"name": choice.name}} if named else choice
         )
-        body["parallel_tool_calls"] = asked.parallel_tool_calls
-    text = asked.text or TextSettings()
+        body["parallel_tool_calls"] = request.parallel_tool_calls
+    text = request.text or TextSettings()
     settings = {
-        "stream": asked.stream,
-        "max_completion_tokens": asked.max_output_tokens,
-        "temperature": asked.temperature,
-        "top_p": asked.top_p,
-        "reasoning_effort": asked.reasoning and asked.reasoning.effort,
+        "stream": request.stream,
+        "max_completion_tokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "reasoning_effort": request.reasoning and request.reasoning.effort,
         "verbosity": text.verbosity,
         "response_format": _format(text.format) if text.format else None,
-        "mixture": asked.mixture,
+        "mixture": request.mixture,
     }
     body |= {name: value for name, value in settings.items() if value is not None}
     return ChatRequest.model_validate(body)
@@ -274,7 +274,7 @@ def _format(wanted: Format) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def said_by(text: str, calls: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+def assistant_message(text: str, calls: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     """An answer as the message that the next request continues from.
 
     Args:

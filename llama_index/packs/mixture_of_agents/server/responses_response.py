@@ -43,7 +43,7 @@ from .answer_forms import arguments_of
 from .call_pieces import CallPiece
 from .chat_response import mixture_of, written
 from .error_bodies import Problem
-from .responses_request import ResponsesRequest, said_by
+from .responses_request import ResponsesRequest, assistant_message
 from .served_model import Answer
 
 _ERROR_CODES = {429: "rate_limit_exceeded"}
@@ -84,7 +84,7 @@ class ResponsesWriter:
             item for item in self._items if isinstance(item, ResponseOutputMessage)
         ]
         calls = [item for item in self._items if isinstance(item, ResponseFunctionToolCall)]
-        return said_by(
+        return assistant_message(
             "".join(one.content[0].text for one in messages),
             [(one.call_id, one.name, one.arguments) for one in calls],
         )
