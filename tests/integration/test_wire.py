@@ -196,6 +196,21 @@ async def test_an_answer_in_parts_is_read_as_its_text_and_its_thinking(
     assert result.calls[-1].proposals[0].thinking == "Let me see."
 
 
+@WAYS
+@STREAMED
+async def test_a_refusal_over_http_is_a_content_filter(way: str, streamed: bool) -> None:
+    place = "delta" if streamed else "message"
+    (refused,) = (
+        one.replace(b'"content": null', b'"content": null, "refusal": "I cannot."')
+        for one in in_parts(place, None)
+    )
+    event = b"data: " + refused + b"\n\ndata: [DONE]\n\n"
+    answer = [head("text/event-stream"), event] if streamed else [head(), refused]
+    with hostile(always(*answer)) as server:
+        failure = await fails(CLASSES["openai"](server.base), way, streamed=streamed)
+    assert failure.kind == FailureKind.CONTENT_FILTER
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 CHUNK = b"data: " + json.dumps(

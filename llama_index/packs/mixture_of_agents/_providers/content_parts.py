@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-_LIST = re.compile(rb'"content"\s*:\s*\[')
+_LIST = re.compile(rb'"content"\s*:\s*\[|"refusal"\s*:\s*"[^"]')
 
 
 class PlainText:
@@ -53,7 +53,10 @@ class PlainText:
         except (ValueError, KeyError, TypeError, AttributeError):
             return text
         for message in told:
-            message["content"] = self._text(message.get("content"))
+            content = message.get("content")
+            if content is None and message.get("refusal"):
+                content = ""  # LlamaIndex's OpenAI class leaves out chunks without content
+            message["content"] = self._text(content)
         return json.dumps(said).encode()
 
     def _text(self, content: Any) -> Any:
