@@ -10,7 +10,7 @@ from typing import Any
 
 from .characters import mended
 
-_OPENING = re.compile(r"\s*<think(?:ing)?>")
+_OPENING = re.compile(r"(?<!\s)\s*<think(?:ing)?>")  # looking back keeps a search of blanks linear
 _CLOSING = re.compile(r"""(?<![`'"])</think(?:ing)?>(?![`'"])""")
 _LONGEST_TAG = len("</thinking>")
 _MARKS = re.compile(
