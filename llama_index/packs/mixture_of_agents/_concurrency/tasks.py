@@ -65,7 +65,9 @@ def put_off(scope: Any, seconds: float) -> None:
         if sys.version_info >= (3, 11):
             scope.reschedule(when)
         else:
+            task = scope._task  # noqa: SLF001 - `update` would cancel the task that calls it instead
             scope.update(when)
+            scope._task = task  # noqa: SLF001
 
 
 T = TypeVar("T")
