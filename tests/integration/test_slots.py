@@ -1,10 +1,9 @@
 """How many requests are under way at once, over HTTP."""
 
 import asyncio
-from typing import Any
 
 from asking import QUESTION, ask, sync_and_async
-from llama_index.core.rate_limiter import BaseRateLimiter
+from limiting import Recording, with_limiter
 
 from llama_index.packs.mixture_of_agents import (
     MixtureOfAgents,
@@ -78,24 +77,6 @@ async def test_a_call_that_waits_to_be_tried_again_holds_no_slot(
 
 
 # --- requests and tokens per minute --------------------------------------------------------------
-
-
-class Recording(BaseRateLimiter):
-    """A rate limiter that lets everything through and says what it was told."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("chat", num_tokens))
-
-    async def async_acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("achat", num_tokens))
-
-
-def with_limiter(llm: Any, limiter: Any) -> Any:
-    llm.rate_limiter = limiter
-    return llm
 
 
 @sync_and_async

@@ -64,6 +64,20 @@ async def test_a_time_limit_can_be_put_off() -> None:
         await asyncio.sleep(0.1)
 
 
+async def test_a_time_limit_that_another_task_moves_still_ends_its_own_task() -> None:
+    async def move(scope: Any) -> None:
+        put_off(scope, 0.01)
+
+    async def limited() -> None:
+        async with expires_after(30) as scope:
+            await asyncio.create_task(move(scope))
+            await asyncio.Event().wait()
+
+    with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+        await asyncio.wait_for(asyncio.shield(running := asyncio.ensure_future(limited())), 5)
+    assert running.done()
+
+
 async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
     loop, errors = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _, context: errors.append(context))

@@ -12,7 +12,8 @@ import pytest
 from asking import ask
 from hypothesis import given
 from hypothesis import strategies as st
-from llama_index.core.rate_limiter import BaseRateLimiter, TokenBucketRateLimiter
+from limiting import Recording, with_limiter
+from llama_index.core.rate_limiter import TokenBucketRateLimiter
 from members import settle
 
 from llama_index.packs.mixture_of_agents import (
@@ -232,24 +233,6 @@ def test_a_limit_of_nothing_is_refused() -> None:
 
 
 # --- requests and tokens per minute --------------------------------------------------------------
-
-
-class Recording(BaseRateLimiter):
-    """A rate limiter that lets everything through and says what it was told."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("chat", num_tokens))
-
-    async def async_acquire(self, num_tokens: int = 0) -> None:
-        self.asked.append(("achat", num_tokens))
-
-
-def with_limiter(llm: Any, limiter: Any) -> Any:
-    llm.rate_limiter = limiter
-    return llm
 
 
 async def test_tokens_per_minute_hold_calls_back() -> None:

@@ -3,7 +3,6 @@
 Only the format changes here. What a chat request allows, and what it means, is decided in chat_schema.py.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -249,14 +248,7 @@ def _call(item: FunctionCallItem) -> dict[str, Any]:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    given = {
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.parameters,
-        "strict": tool.strict,
-    }
-    function = {name: value for name, value in given.items() if value is not None}
-    return {"type": "function", "function": function}
+    return {"type": "function", "function": _described(tool, parameters=tool.parameters)}
 
 
 def _format(wanted: Format) -> dict[str, Any]:
@@ -264,14 +256,13 @@ def _format(wanted: Format) -> dict[str, Any]:
         return {"type": wanted.type}
     if wanted.definition is None or not wanted.name:
         raise Refused(invalid("a JSON schema needs a name and a schema", "text.format"))
-    given = {
-        "name": wanted.name,
-        "description": wanted.description,
-        "schema": wanted.definition,
-        "strict": wanted.strict,
-    }
-    schema = {name: value for name, value in given.items() if value is not None}
-    return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_schema", "json_schema": _described(wanted, schema=wanted.definition)}
+
+
+def _described(one: Tool | Format, **schema: dict[str, Any] | None) -> dict[str, Any]:
+    """What a function and a schema have in common; a field that is null is left out."""
+    fields = {"name": one.name, "description": one.description, **schema, "strict": one.strict}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def assistant_message(text: str, calls: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
@@ -289,4 +280,4 @@ def assistant_message(text: str, calls: Sequence[tuple[str, str, str]]) -> dict[
         ]
     elif not text:
         message["content"] = ""
-    return json.loads(json.dumps(message))
+    return message
