@@ -3,6 +3,7 @@
 MixtureError
 RecipeError (a ValueError)       a recipe, or a setting, makes no sense
 ConfigError (a ValueError)       a configuration file makes no sense
+LimiterUnavailable               the store of the limits cannot be reached
 BatchError (a ValueError)        a batch cannot begin or go on
 RunError                         a run ended without an answer
 QuorumNotMet, AggregatorFailed, DeadlineExceeded, BudgetExceeded, ReplayMiss
@@ -140,6 +141,10 @@ class RecipeError(MixtureError, ValueError):
 
 class ConfigError(MixtureError, ValueError):
     """A configuration file that makes no sense. The message has the file, the line and what to do."""
+
+
+class LimiterUnavailable(MixtureError):
+    """The store that counts requests and tokens cannot be reached. Nothing is sent without it."""
 
 
 class BatchError(MixtureError, ValueError):

@@ -85,6 +85,30 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointLimits:
+    """How much one endpoint may be sent. None is no bound.
+
+    Attributes:
+        requests_per_minute: requests in any minute.
+        tokens_per_minute: tokens in any minute, sent and received.
+        in_flight: calls of this process to the endpoint at the same time. "auto": as many as it takes well.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    in_flight: int | Literal["auto"] | None = None
+
+    def __post_init__(self) -> None:
+        bound(
+            "EndpointLimits",
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+        )
+        if self.in_flight != "auto":
+            bound("EndpointLimits", in_flight=self.in_flight)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """How many calls may be in flight, shared by all runs of a mixture. None is no bound.
 
