@@ -1,11 +1,12 @@
 """Lay the site's pages out in build/docs, and write what is not a page after it was built.
 
 usage: python tools/docs_site.py pages     before the site is built
-       python tools/docs_site.py finish    after: a Markdown twin of each page, llms.txt
+       python tools/docs_site.py finish    after: a Markdown twin of each page, llms.txt, the file's JSON Schema
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pkgutil
 import re
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import llama_index.packs.mixture_of_agents as package
+from llama_index.packs.mixture_of_agents.config import json_schema
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,7 +94,7 @@ def pages_of(nav: list[object]) -> list[str]:
 
 
 def finish() -> None:
-    """Put a Markdown twin beside each page, and list them in llms.txt."""
+    """Put a Markdown twin beside each page, list them in llms.txt, and write the JSON Schema of the file."""
     nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
     lines = ["# Mixture-of-Agents for LlamaIndex", "", f"> {summary()}", ""]
     for page in pages_of(nav):
@@ -103,6 +105,9 @@ def finish() -> None:
         title = TITLE.search(text)
         lines.append(f"- [{title[1] if title else page}]({page})")
     (SITE / "llms.txt").write_text("\n".join([*lines, ""]), "utf-8")
+    (SITE / "reference" / "moa.schema.json").write_text(
+        json.dumps(json_schema(), indent=1), "utf-8"
+    )
 
 
 def summary() -> str:

@@ -12,13 +12,14 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
+from jsonschema import Draft7Validator
 from moa_program import KEYS, MODELS, MODULE, QUESTION, ROOT, Moa
 
 from llama_index.packs.mixture_of_agents import ConfigError, MixtureResult
 from llama_index.packs.mixture_of_agents.cli.command import Flags
 from llama_index.packs.mixture_of_agents.cli.init import EXAMPLE
 from llama_index.packs.mixture_of_agents.cli.sources import find, user_file
-from llama_index.packs.mixture_of_agents.config import load
+from llama_index.packs.mixture_of_agents.config import load, read_text
 from llama_index.packs.mixture_of_agents.events import RunStarted
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe._recipe import DEFAULT_LAYERS
@@ -266,6 +267,18 @@ def test_init_writes_a_file_that_works(moa, providers):
     )
     moa("init", "--force")
     assert load(moa.folder / "moa.toml", need_keys=False).deadline == 200.0
+
+
+def test_init_writes_a_schema_beside_its_file_for_editors(moa):
+    moa("init", "--schema")
+    schema = json.loads((moa.folder / "moa.schema.json").read_text())
+    text = (moa.folder / "moa.toml").read_text()
+    assert text.startswith("#:schema ./moa.schema.json\n")
+    assert list(Draft7Validator(schema).iter_errors(read_text(text).data)) == []
+    (moa.folder / "moa.toml").unlink()
+    said = moa("init", "--schema", code=2).stderr
+    assert "moa.schema.json exists already. --force replaces it." in said
+    assert not (moa.folder / "moa.toml").exists()
 
 
 def test_init_takes_the_models_that_the_keys_are_for(moa):

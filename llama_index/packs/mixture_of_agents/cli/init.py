@@ -1,5 +1,6 @@
 """``moa init``: a recipe file to begin with."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,9 @@ EXAMPLE = Path(__file__).with_name("moa.toml")
 def init(
     path: Annotated[Path, Argument(help="The file to write.")] = Path("moa.toml"),
     user: Annotated[bool, Option("--user", help="Write the file for all folders.")] = False,
+    schema: Annotated[
+        bool, Option("--schema", help="Also write a JSON Schema, for editors that complete TOML.")
+    ] = False,
     force: Annotated[bool, Option("--force", "-f", help="Replace the file that is there.")] = False,
 ) -> None:
     """Write a recipe file with comments, to begin with."""
@@ -44,5 +48,18 @@ def init(
             line = f"{name} = {toml_value(source.document.data[name])}"
             text = re.sub(rf"^{name} = .*$", lambda _, line=line: line, text, flags=re.MULTILINE)
         about = f"Its models are those of {source.origin}. Try:"
+    if schema:
+        text = f"#:schema ./{_write_schema(path, force).name}\n{text}"
     path.write_text(text, encoding="utf-8")
     say(f"Written to {path}. {about} moa models --check")
+
+
+def _write_schema(path: Path, force: bool) -> Path:
+    """Write the schema beside a recipe file."""
+    from llama_index.packs.mixture_of_agents.config import json_schema
+
+    beside = path.with_suffix(".schema.json")
+    if beside.exists() and not force:
+        raise UsageError(f"{beside} exists already. --force replaces it.")
+    beside.write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
+    return beside

@@ -9,6 +9,7 @@ from ._documents import (
     toml_value,
     write,
 )
+from ._json_schema import json_schema
 from ._parameters import parameters_of, required_by
 from ._reader import (
     dumps,
@@ -27,6 +28,7 @@ __all__ = [
     "from_data",
     "from_document",
     "identity",
+    "json_schema",
     "load",
     "loads",
     "mixture_in",

@@ -311,7 +311,7 @@ class _Reader:
             }
         given = {
             name: self.value(hint, data[name], (*place, name))
-            for name, hint in _SPEC.items()
+            for name, hint in SPEC.items()
             if name in data
         }
         if "model" not in given:
@@ -329,7 +329,7 @@ class _Reader:
                 )
 
 
-_SPEC: Mapping[str, Any] = {
+SPEC: Mapping[str, Any] = {
     "model": str,
     "class": str,
     "api_base": str | None,

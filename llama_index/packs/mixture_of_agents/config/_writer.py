@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -97,6 +98,8 @@ def _plain(value: Any, describe: _Describe) -> Any:
     if isinstance(value, Mapping):
         kept = {str(name): one for name, one in value.items() if not SECRET.search(str(name))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
         return {name: _plain(one, describe) for name, one in kept.items()}  # type: ignore[reportUnknownVariableType]
+    if isinstance(value, AbstractSet):
+        return sorted(value)  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
     if isinstance(value, (list, tuple)):
         return [_plain(one, describe) for one in value]  # type: ignore[reportUnknownVariableType]
     return value

@@ -1,6 +1,7 @@
 """Agents: LLMs with their settings."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -52,7 +53,7 @@ class Agent(Packable):
     max_tokens: int | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     call: CallPolicy | None = None
-    takes: Collection[str] | None = None
+    takes: Sequence[str] | AbstractSet[str] | None = None
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
@@ -62,6 +63,9 @@ class Agent(Packable):
         not_negative(owner, temperature=self.temperature)
         if self.call is not None:
             of_kind(f"{owner}.call", self.call, CallPolicy, "CallPolicy(timeout=30.0)")
+        if self.takes is not None:
+            named = is_a(Collection, self.takes) and not is_a(str, self.takes)
+            require(named, f"{owner}.takes", self.takes, 'is no list of kinds: say ["image"]')
         self._check_model()
 
     def _check_model(self) -> None:
