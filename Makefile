@@ -157,9 +157,9 @@ bench: $(VENV)/.developing ## the benchmarks, as ratios from one run
 bench-quick: $(VENV)/.developing ## the same, in under a minute
 	@"$(PY)" benchmarks/run.py --quick $(ARGS)
 
-.PHONY: picture
-picture: $(VENV)/.developing ## draw the README's picture of a run anew
-	@"$(PY)" tools/picture.py
+.PHONY: pictures
+pictures: $(VENV)/.developing ## draw the pictures of README and site anew; needs Chromium
+	@"$(PY)" tools/pictures.py
 
 .PHONY: dist
 dist: $(VENV)/.made ## wheel and sdist, in dist/

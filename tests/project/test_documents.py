@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "llama_index/**/*.md")
 DOCUMENTS = sorted(document for folder in FOLDERS for document in ROOT.glob(folder))
 BLOCK = re.compile(r"^( *)```(\w+) *([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"""(?:\]\(|\bsrc="|\bsrcset=")([^)"#\s]+)(?:#[^)"]*)?[)"]""")
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
 READ = {
     "json": json.loads,
