@@ -149,6 +149,14 @@ chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
 	@mkdir -p $(AWAY)
 	@$(PYTEST) -m chaos --timeout 1800 "$(HERE)/tests" $(ARGS)
 
+# The test starts the server itself; without one it fails.
+.PHONY: redis
+redis: $(VENV)/.developing ## limits in a Redis server (Debian's package redis-server), which is started here
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq redis-server; } || \
+	 { echo "redis-server is not installed: apt-get install redis-server"; exit 1; }
+	@mkdir -p $(AWAY)
+	@$(PYTEST) -m redis "$(HERE)/tests/integration/test_limits_in_redis.py" $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.developing ## the benchmarks, as ratios from one run
 	@"$(PY)" benchmarks/run.py $(ARGS)

@@ -2,7 +2,20 @@
 
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
-from ._limiter import Limiter
+from ._gate import Gate
+from ._leases import Leases
+from ._limiter import Ledger, Limiter
 from ._memory import MemoryLimiter
+from ._redis import RedisLimiter
+from ._sqlite import SqliteLimiter
 
-__all__ = ["EndpointLimits", "Limiter", "MemoryLimiter"]
+__all__ = [
+    "EndpointLimits",
+    "Gate",
+    "Leases",
+    "Ledger",
+    "Limiter",
+    "MemoryLimiter",
+    "RedisLimiter",
+    "SqliteLimiter",
+]

@@ -1,6 +1,10 @@
 """What every store of limits offers."""
 
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
+
+NANO = Decimal(10**9)
+"""Stores count money in whole billionths of a US dollar, which they add up exactly."""
 
 
 @runtime_checkable
@@ -46,5 +50,25 @@ class Limiter(Protocol):
         Args:
             key: the name of the endpoint.
             seconds: how long from now. A shorter time than what is left of an earlier one changes nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class Ledger(Protocol):
+    """Adds up the money that workers spend. The method may be called from any thread."""
+
+    def spend(self, account: str, usd: Decimal) -> Decimal:
+        """Add to what an account has spent, in one atomic step.
+
+        Args:
+            account: the name of the account, such as that of a batch.
+            usd: US dollars; 0 asks for the total alone.
+
+        Returns:
+            US dollars that all workers together have spent so far.
+
+        Raises:
+            LimiterUnavailable: the store cannot be reached.
         """
         ...

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
@@ -11,7 +12,7 @@ from ._window import Window
 
 
 class MemoryLimiter:
-    """A ``Limiter`` for the threads of one process. It never waits.
+    """A ``Limiter`` and a ``Ledger`` for the threads of one process. It never waits.
 
     Args:
         endpoints: the limits of each key.
@@ -23,6 +24,7 @@ class MemoryLimiter:
     ) -> None:
         self._endpoints, self._clock = endpoints, clock
         self._windows: defaultdict[str, Window] = defaultdict(Window)
+        self._accounts: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._lock = threading.Lock()
 
     def reserve(self, key: str, requests: int, tokens: int) -> float:
@@ -40,3 +42,9 @@ class MemoryLimiter:
         """See ``Limiter.cool_down``."""
         with self._lock:
             self._windows[key].cool_down(self._clock(), seconds)
+
+    def spend(self, account: str, usd: Decimal) -> Decimal:
+        """See ``Ledger.spend``."""
+        with self._lock:
+            self._accounts[account] += usd
+            return self._accounts[account]

@@ -65,9 +65,10 @@ class Window:
     def _forget(self, now: float) -> None:
         """Drop what no longer counts. Reservations that are later than now, by a clock set back, count as of now."""
         this = floor(now / QUANTUM)
-        self.grants = [
-            [min(grant[0], this), *grant[1:]] for grant in self.grants if grant[0] + SPAN > this
-        ]
+        while self.grants and self.grants[0][0] + SPAN <= this:
+            self.grants.pop(0)
+        if self.grants and self.grants[-1][0] > this:
+            self.grants = [[min(grant[0], this), *grant[1:]] for grant in self.grants]
 
     def _free(self, column: int, wanted: int, limit: int | None) -> float:
         """The time from which there is room for more."""
