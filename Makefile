@@ -86,7 +86,7 @@ format: $(VENV)/.developing ## let ruff mend what it can
 # --- what takes longer -------------------------------------------------------------------------------------------
 
 # A row is PYTHON/CORE; a Python that is not on this machine is replaced by one that is.
-MATRIX := 3.10/0.14.16 3.12/0.14.20 3.13/newest
+MATRIX := 3.10/0.14.16 3.12/0.14.20 3.13/newest 3.14/newest
 SUITE := test-only
 
 .PHONY: test-matrix

@@ -8,10 +8,10 @@ if [ -n "${PYTHON:-}" ]; then
 elif [ -n "$wanted" ]; then
     candidates="python$wanted python3"
 else
-    candidates="python3 python3.13 python3.12 python3.11 python3.10 python"
+    candidates="python3 python3.14 python3.13 python3.12 python3.11 python3.10 python"
 fi
 if [ -z "${PYTHON:-}" ]; then
-    for minor in 13 12 11 10; do
+    for minor in 14 13 12 11 10; do
         for found in "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python; do
             [ -x "$found" ] && candidates="$candidates $found"
         done
