@@ -1,13 +1,15 @@
-"""A proposer that is late is asked a second time; the first good answer wins."""
+"""Hedging: a proposer that is late is asked a second time. Outcomes: whose cancellation it was."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
+import pytest
 from asking import QUESTION, ask
 from members import one_proposer
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
-from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged
+from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged, outcome_of
 from llama_index.packs.mixture_of_agents._engine.endpoint import UsualTime
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -134,3 +136,31 @@ async def test_whoever_takes_longer_than_usual_is_asked_again() -> None:
     assert len(llm.asked) == 10
     response = await mixture.achat(QUESTION)
     assert response.message.content == "the second one"
+
+
+async def test_a_cancelled_error_of_ones_own_is_an_outcome() -> None:
+    async def gives_up() -> str:
+        raise asyncio.CancelledError("on its own")
+
+    value, error = await outcome_of(gives_up())
+    assert value is None
+    assert isinstance(error, asyncio.CancelledError)
+
+
+async def test_a_cancellation_from_outside_is_raised_though_what_was_awaited_swallows_it() -> None:
+    begun = asyncio.Event()
+
+    async def stubborn() -> str:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "an answer after all"
+
+    async def asks() -> None:
+        await outcome_of(stubborn())
+
+    asking = asyncio.ensure_future(asks())
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -20,7 +20,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVSto
 from pydantic import TypeAdapter
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
-from llama_index.packs.mixture_of_agents._engine.calls import Caller, parameters_of
+from llama_index.packs.mixture_of_agents._engine.calls import Caller, Outcome, parameters_of
 from llama_index.packs.mixture_of_agents._engine.playback import answer_again
 from llama_index.packs.mixture_of_agents._engine.request import Request, RunState
 from llama_index.packs.mixture_of_agents._messages.digests import digest
@@ -87,9 +87,7 @@ class CachingCaller(Caller):
     def left_alone(self, agent: Agent) -> None:  # noqa: ARG002 - the store may hold the answer
         return None
 
-    async def make(
-        self, request: Request, run: RunState, number: int
-    ) -> tuple[CallFinished, ChatResponse | None]:
+    async def make(self, request: Request, run: RunState, number: int) -> Outcome:
         """Answer from the store; if it lacks the call, make it. See ``Caller.make``."""
         key = self._key(request, run)
         entry = await self._get(key, run)

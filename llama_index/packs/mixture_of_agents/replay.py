@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatResponse
-
-from llama_index.packs.mixture_of_agents._engine.calls import Caller
+from llama_index.packs.mixture_of_agents._engine.calls import Caller, Outcome
 from llama_index.packs.mixture_of_agents._engine.playback import answer_again
 from llama_index.packs.mixture_of_agents._engine.request import Request, RunState
 
@@ -74,9 +72,7 @@ class ReplayCaller(Caller):
             self._runs["" if any_question else run.run.conversation].append(run)
         self._asked: Counter[str] = Counter()
 
-    async def make(
-        self, request: Request, run: RunState, number: int
-    ) -> tuple[CallFinished, ChatResponse | None]:
+    async def make(self, request: Request, run: RunState, number: int) -> Outcome:
         """Repeat the recorded outcome of a call, with the times of this run.
 
         Raises:

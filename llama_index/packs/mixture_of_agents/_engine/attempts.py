@@ -1,10 +1,9 @@
 """Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
@@ -12,8 +11,8 @@ from llama_index.packs.mixture_of_agents._concurrency.tasks import (
     expired,
     expires_after,
     hedged,
+    outcome_of,
     put_off,
-    stop,
 )
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
@@ -41,7 +40,6 @@ from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 from .endpoint import Endpoint
 from .request import Request, RunState, earliest
 
-T = TypeVar("T")
 _AGES = 1e6
 """Seconds."""
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
@@ -75,7 +73,7 @@ class Spent:
     Attributes:
         started: when the call began, on the run's clock.
         requests: the number of requests made.
-        usage: the tokens of all requests; an estimate for a request that was given up.
+        usage: the tokens of all requests; an estimate for a request that was given up. None before the first one.
         first_token: when the first piece of a streamed answer came, on the run's clock.
         passed_on: whether a part of a streamed answer has been passed on and so cannot be taken back.
         hedged: whether a second request was made because the first one was late.
@@ -83,10 +81,14 @@ class Spent:
 
     started: float
     requests: int = 0
-    usage: Usage = Usage()
+    usage: Usage | None = None
     first_token: float | None = None
     passed_on: bool = False
     hedged: bool = False
+
+    def add(self, usage: Usage) -> None:
+        """Count the tokens of a request."""
+        self.usage = self.usage + usage if self.usage else usage
 
 
 class Attempts:
@@ -163,14 +165,14 @@ class Attempts:
             tokens = sent + answer * self.request.samples
             await self.transport.pace(tokens, threaded=self.run.job.threaded)
 
-    async def _answered(self) -> Attempt:
+    def _answered(self) -> Coroutine[Any, Any, Attempt]:
         """Make one request, and a second one if the first is late and the policy asks for that."""
         after = self.policy.hedge_after if self.request.role == "proposer" else None
         if after == "usual":
             after = self.endpoint.usual.seconds
         if after is None:
-            return await self._request()
-        return await hedged(
+            return self._request()
+        return hedged(
             self._request, self._second_request, after, lambda attempt: attempt.fault is None
         )
 
@@ -190,20 +192,20 @@ class Attempts:
 
     async def _request(self) -> Attempt:
         scope = expires_after(earliest(self._time_left(), self.policy.timeout))
-        begun, received = self.run.now(), list[str]()
-        error: BaseException | None = None
+        received: list[str] = []
+        begun, error = self.run.now(), None
         self._count()
         try:
             async with scope:
-                asked, error = await _outcome_of(partial(self._ask, scope, received))
+                asked, error = await outcome_of(self._ask(scope, received))
             if asked:
                 attempt, usage = asked
-                self.spent.usage += usage
+                self.spent.add(usage)
                 self.endpoint.usual.add(self.run.now() - begun)
                 return attempt
         except BaseException as late:
             if not expired(scope, late):  # cancelled from outside
-                self.spent.usage += unanswered_usage(self.request.messages, received)
+                self.spent.add(unanswered_usage(self.request.messages, received))
                 raise
             error = late
         try:
@@ -218,11 +220,11 @@ class Attempts:
         assert error
         sent = self.request.messages
         if isinstance(error, _ENDS_THE_PROGRAM):
-            self.spent.usage += unanswered_usage(sent, received)
+            self.spent.add(unanswered_usage(sent, received))
             raise error
         fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
         if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
-            self.spent.usage += unanswered_usage(sent, received)
+            self.spent.add(unanswered_usage(sent, received))
         return Attempt(fault=fault, error=error)
 
     def _count(self) -> None:
@@ -308,31 +310,3 @@ class Attempts:
         self._dropped.update(fault.refused)
         transport.refuse(fault.refused)
         return fault
-
-
-async def _outcome_of(ask: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
-    """Await something in a task of its own, and catch whatever it raises by itself.
-
-    A ``CancelledError`` among its errors is its own; one that is raised here comes from outside. Python 3.10 offers no
-    other way to tell the two apart.
-
-    Returns:
-        What it returned, and None; or None, and what it raised.
-
-    Raises:
-        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has been stopped.
-    """
-
-    async def caught() -> tuple[T | None, BaseException | None]:
-        try:
-            return await ask(), None
-        except BaseException as error:  # noqa: BLE001 - the caller decides what it means
-            return None, error
-
-    task = asyncio.ensure_future(caught())
-    try:
-        await asyncio.wait([task])
-    finally:
-        if not task.done():
-            await stop([task])
-    return task.result()

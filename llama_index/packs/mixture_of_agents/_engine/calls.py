@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
 
@@ -26,6 +26,7 @@ from llama_index.packs.mixture_of_agents.events import (
     CallRetried,
     CallStarted,
     Proposal,
+    Usage,
 )
 from llama_index.packs.mixture_of_agents.recipe import Agent, Limits, Recipe
 
@@ -39,6 +40,9 @@ _SAYS_NOTHING = frozenset(
     {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CONFIGURATION, FailureKind.ERROR}
 )
 """Failures that say nothing about the endpoint."""
+
+Outcome: TypeAlias = tuple[CallFinished, ChatResponse | None]
+"""The event of a call's end, and the LLM's own response if it gave an answer."""
 
 
 class Caller:
@@ -106,9 +110,7 @@ class Caller:
         waits = [breaker.remaining if breaker else 0.0 for breaker in breakers]
         return min(waits, default=0.0) or None
 
-    async def call(
-        self, request: Request, run: RunState
-    ) -> tuple[CallFinished, ChatResponse | None]:
+    def call(self, request: Request, run: RunState) -> Coroutine[Any, Any, Outcome]:
         """Ask an agent.
 
         Returns:
@@ -118,18 +120,18 @@ class Caller:
             asyncio.CancelledError: the call was cancelled; its event has been emitted.
         """
         run.calls += 1  # before anything is awaited: the numbers follow the recipe's order
-        return await self.make(request, run, run.calls)
+        return self.make(request, run, run.calls)
 
-    async def make(
-        self, request: Request, run: RunState, number: int
-    ) -> tuple[CallFinished, ChatResponse | None]:
+    def make(self, request: Request, run: RunState, number: int) -> Coroutine[Any, Any, Outcome]:
         """Make the call with this number; see ``call``."""
-        transport = self.transport(request.agent).within(request.kwargs.get("max_tokens"))
+        transport = self.transport(request.agent)
+        if limit := request.kwargs.get("max_tokens"):
+            transport = transport.within(limit)
         endpoint = self.endpoint(transport)
         policy = request.agent.call or self._recipe.call
         parameters = parameters_of(request, self._recipe)
         attempts = Attempts(request, run, transport, endpoint, policy, parameters)
-        return await _Call(number, attempts, endpoint.breaker).make()
+        return _Call(number, attempts, endpoint.breaker).make()
 
 
 class _Call:
@@ -143,7 +145,7 @@ class _Call:
         self.wait = 0.0
         self.last: Fault | None = None
 
-    async def make(self) -> tuple[CallFinished, ChatResponse | None]:
+    async def make(self) -> Outcome:
         self._announce()
         admission: Admission = self.breaker.admit() if self.breaker else "closed"
         try:
@@ -218,7 +220,7 @@ class _Call:
             self._tell_breaker(self.breaker, admission, failure)
         finished = CallFinished(
             self.number, request.layer, request.agent.name, request.role, self.model, self.provider, spent.started,
-            self.run.now(), self._proposals(attempt), failure, replace(spent.usage, requests=spent.requests),
+            self.run.now(), self._proposals(attempt), failure, replace(spent.usage or Usage(), requests=spent.requests),
             spent.requests, spent.first_token, hedged=spent.hedged,
         )  # fmt: skip
         self.run.emit(finished)

@@ -58,9 +58,11 @@ class RunState:
         return None if deadline is None else deadline - self.now()
 
 
-def earliest(*times: float | None) -> float | None:
-    """The earliest of several times; None stands for no bound."""
-    return min((time for time in times if time is not None), default=None)
+def earliest(one: float | None, other: float | None) -> float | None:
+    """The earlier of two times; None stands for no bound."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _as_it_is(response: ChatResponse) -> ChatResponse:

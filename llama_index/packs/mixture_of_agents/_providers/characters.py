@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatResponse
 
+_TEXTS = frozenset({"text", "content", "tool_kwargs"})
+"""The fields of blocks that hold what a model wrote."""
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -44,12 +46,14 @@ def mended_response(response: ChatResponse) -> ChatResponse:
 
 def _changes(block: Any) -> dict[str, Any]:
     """The fields of a block that need mending, with their new values."""
-    fields = {name: getattr(block, name, None) for name in ("text", "content", "tool_kwargs")}
-    new = {
-        name: _mended_arguments(value) if name == "tool_kwargs" else _mended_data(value)
-        for name, value in fields.items()
-    }
-    return {name: value for name, value in new.items() if value != fields[name]}
+    changes: dict[str, Any] = {}
+    fields = cast("dict[str, Any]", vars(block))
+    for name in _TEXTS.intersection(fields):
+        value = fields[name]
+        new = _mended_arguments(value) if name == "tool_kwargs" else _mended_data(value)
+        if new != value:
+            changes[name] = new
+    return changes
 
 
 def _mended_arguments(arguments: Any) -> Any:

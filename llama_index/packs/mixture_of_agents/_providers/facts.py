@@ -96,7 +96,12 @@ def gives_samples(llm: LLM) -> bool | None:
 
 def is_openai_responses(llm: LLM) -> bool:
     """Whether the LLM uses OpenAI's Responses API, whose parameters differ from those of chats."""
-    return derives_from(llm, "openai") and "max_output_tokens" in type(llm).model_fields
+    return _takes_responses(type(llm))
+
+
+@lru_cache(maxsize=256)  # called several times for every call
+def _takes_responses(kind: type[LLM]) -> bool:
+    return _derives(kind, "openai") and "max_output_tokens" in kind.model_fields
 
 
 def output_limit(llm: LLM, wanted: int | None) -> int | None:

@@ -61,7 +61,7 @@ def is_refusal(raw: Any) -> bool:
     """Whether a response, or a chunk of one, holds a refusal (a field of OpenAI's beside the text)."""
     choices = get(raw, "choices")
     first: Any = choices[0] if isinstance(choices, list) and choices else None  # type: ignore[reportUnknownVariableType]
-    return any(get(first, place, "refusal") for place in ("message", "delta"))
+    return bool(get(get(first, "message") or get(first, "delta"), "refusal"))
 
 
 def assembled(text: str, last: ChatResponse | None, reason: str) -> Answer:

@@ -189,9 +189,8 @@ class Transport:
             self._overrides |= dict.fromkeys(own, UNSET)
         elif "temperature" in own:  # the call's value takes precedence over the constructor's
             self._overrides["temperature"] = _nothing(self.llm)
-        if (
-            self._openai and "max_tokens" in own
-        ):  # the constructor's value takes precedence over the call's
+        # The constructor's value takes precedence over the call's.
+        if self._openai and "max_tokens" in own:
             self.llm = self.llm.model_copy(update={"max_tokens": None})
 
     async def pace(self, tokens: int, *, threaded: bool) -> None:
@@ -249,14 +248,14 @@ class Transport:
     ) -> ChatResponse:
         messages = _accepted(messages, self.refused)
         if not threaded and self._native and self._here():
-            llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")
+            llm, sent = self._ready(parameters, awaited=True)
             try:
                 return mended_response(await llm.achat(messages, **sent))
             except Exception as error:
                 if not self._moves(error):
                     raise
             again()
-        llm, sent = _addressed(self._checked(awaited=False), parameters, "client")
+        llm, sent = self._ready(parameters, awaited=False)
         return mended_response(await in_thread(partial(llm.chat, messages, **sent)))
 
     async def stream(
@@ -283,23 +282,23 @@ class Transport:
         ends: list[ChatResponse] = []
         messages = _accepted(messages, self.refused)
         if not threaded and self._native_stream and self._here():
-            llm, sent = _addressed(self._checked(awaited=True), parameters, "async_client")
+            llm, sent = self._ready(parameters, awaited=True)
             try:
                 return await read_stream(await llm.astream_chat(messages, **sent), on_chunk, ends)
             except Exception as error:
                 if ends or not self._moves(error):
                     raise
             again()
-        llm, sent = _addressed(self._checked(awaited=False), parameters, "client")
+        llm, sent = self._ready(parameters, awaited=False)
         chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
         return await read_stream(chunks, on_chunk, ends)
 
-    def _checked(self, *, awaited: bool) -> LLM:
-        """The LLM, with a client that checks the responses. The client is made when it is first needed."""
-        if awaited in self._unchecked:
+    def _ready(self, parameters: dict[str, Any], *, awaited: bool) -> tuple[LLM, dict[str, Any]]:
+        """The LLM to call, with a client that checks the responses, and its parameters as its class names them."""
+        if awaited in self._unchecked:  # the client is made when it is first needed
             self._unchecked.discard(awaited)
             self.llm = with_checks(self.llm, awaited=awaited)
-        return self.llm
+        return _addressed(self.llm, parameters, "async_client" if awaited else "client")
 
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
@@ -356,6 +355,8 @@ def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, 
     Returns:
         The LLM to call, and its parameters.
     """
+    if is_openai(llm):
+        return llm, parameters
     if is_openai_responses(llm):
         return llm, {_RESPONSES.get(name, name): value for name, value in parameters.items()}
     google = derives_from(llm, "google_genai")

@@ -47,7 +47,7 @@ def read_usage(response: ChatResponse) -> Usage | None:
             metadata if metadata is not None else response.message.additional_kwargs.get("usage")
         )
     usage = _read(found) or _read(get(response, "additional_kwargs")) or _ollama(raw)
-    return usage if usage and usage.total_tokens else None
+    return usage if usage and (usage.input_tokens or usage.output_tokens) else None
 
 
 def _read(found: Any) -> Usage | None:
