@@ -2,51 +2,18 @@
 
 import json
 import os
-import shlex
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from programs import run_python
+from serving import MODELS, MODULE, serving, wait_until_closed
 from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureResult
-
-MODULE = "llama_index.packs.mixture_of_agents.cli"
-MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
-
-
-def accepts(host, port) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as trying:
-        return trying.connect_ex((host, port)) == 0
-
-
-@contextmanager
-def serving(providers, *arguments: str, models=MODELS, **environment: str) -> Iterator[Any]:
-    """A running ``moa serve``, and the words of the curl line that it says."""
-    command = [sys.executable, "-m", MODULE, "serve", *models, "--port", "0", *arguments]
-    env = {**os.environ, **providers.environment, **environment}
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    try:
-        said = []
-        while not said or not said[-1].startswith("curl"):
-            said.append(process.stderr.readline())
-            assert said[-1], "it ended"
-        yield process, "".join(said), shlex.split(said[-1])
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
@@ -111,9 +78,7 @@ def test_ctrl_c_lets_a_run_in_flight_finish(providers):
         asked = pool.submit(httpx.post, curl[1], json=BODY, timeout=20)
         providers.wait_for("gpt-4.1", held=1)
         process.send_signal(signal.SIGINT)
-        address = urlsplit(curl[1])
-        while accepts(address.hostname, address.port):
-            pass  # it takes a moment until it listens no more
+        wait_until_closed(curl)
         providers.release("gpt-4.1")
         assert asked.result().json()["choices"][0]["message"]["content"] == "42"
         assert process.wait(timeout=20) == 0
@@ -134,9 +99,7 @@ def test_a_second_signal_ends_what_is_under_way_at_once_and_in_good_order(
         asked = pool.submit(httpx.post, curl[1], json={**BODY, "stream": stream}, timeout=20)
         providers.wait_for("gpt-4.1", held=1)
         process.send_signal(first)
-        address = urlsplit(curl[1])
-        while accepts(address.hostname, address.port):
-            pass
+        wait_until_closed(curl)
         process.send_signal(second)
         told = asked.result().text.strip().split("data: ")[-1]
         assert json.loads(told)["error"]["code"] == "server_ending"
@@ -153,8 +116,7 @@ def test_a_second_signal_ends_requests_that_are_not_sent_to_their_end(providers)
             unfinished.sendall(f"{head}Expect: 100-continue\r\n\r\n{{".encode())
             assert unfinished.recv(100).startswith(b"HTTP/1.1 100")  # it reads the body
             process.send_signal(signal.SIGINT)
-            while accepts(address.hostname, address.port):
-                pass
+            wait_until_closed(curl)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=8) == 0
             assert b"server_ending" in unfinished.recv(10_000)
@@ -171,6 +133,14 @@ def test_a_second_signal_ends_requests_that_are_not_sent_to_their_end(providers)
         ([], "one\ttwo", 2, "MOA_SERVER_KEYS: keys are of printable ASCII"),
         (["--host", "192.0.2.1"], "a-key", 1, "cannot listen at 192.0.2.1, port"),
         (["--in-flight", "0"], None, 2, "--in-flight"),
+        (["--store", os.devnull], None, 2, f"--store {os.devnull}: "),
+        (
+            ["--store", "/no/such/folder/file"],
+            None,
+            2,
+            "--store /no/such/folder/file: unable to open",
+        ),
+        (["--max-cost", "-1"], None, 2, "usd = -1"),
         ([], None, 1, "in use"),
     ],
     ids=str,
@@ -185,6 +155,25 @@ def test_what_cannot_be_served_is_told_in_a_line(providers, arguments, keys, cod
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "a-key" not in done.stderr
+
+
+def test_a_conversation_is_continued_after_a_restart(providers, tmp_path):
+    providers.configure("gpt-4.1", reply=["Paris.", "Two million."])
+    store = ["--store", str(tmp_path / "kept.sqlite3")]
+    asked, first = {"model": "moa", "input": "What is the capital of France?"}, ""
+    for question in (asked, {"model": "moa", "input": "How many live there?"}):
+        with serving(providers, *store) as (process, _, curl):
+            address = curl[1].replace("chat/completions", "responses")
+            more = {"previous_response_id": first} if first else {}
+            answer = httpx.post(address, json={**question, **more}, timeout=20).json()
+            first = answer["id"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+            assert process.stderr.read() == ""
+    *_, last = providers.log("gpt-4.1")
+    told = [message["content"] for message in last.body["messages"]]
+    assert "What is the capital of France?" in str(told)
+    assert "Paris." in str(told)
 
 
 def test_without_its_extra_moa_serve_says_in_one_line_what_to_install():

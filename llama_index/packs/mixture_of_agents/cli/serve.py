@@ -1,23 +1,22 @@
 """``moa serve``: the mixture as an OpenAI-compatible API. Needs the extra ``server``."""
 
 import os
+import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from .command import Flags, Trace, UsageError, command, say, tracing
+from .offer import Name, Tools, mixtures_of
 
 if TYPE_CHECKING:
-    from llama_index.core.llms.llm import LLM
-
-    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-
-    from .sources import Source
+    from llama_index.packs.mixture_of_agents.cache import SqliteKVStore
 
 KEYS = "MOA_SERVER_KEYS"
 _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
@@ -25,9 +24,6 @@ _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
 
 Host = Annotated[str, Option("--host", help="The address to listen at.")]
 Port = Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.")]
-Name = Annotated[
-    str | None, Option("--name", help="What clients call the model; else the recipe's name.")
-]
 Members = Annotated[bool, Option("--members", help="Serve the single models of the file too.")]
 InFlight = Annotated[
     int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
@@ -39,22 +35,30 @@ Origins = Annotated[
     list[str] | None,
     Option("--cors", metavar="ORIGIN", help="Let this web page's scripts ask; once for each."),
 ]
+MaxCost = Annotated[
+    float | None,
+    Option(
+        "--max-cost",
+        help="US dollars that a question over MCP may cost. Without it, 0.50 where prices are known.",
+    ),
+]
 NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can reach the address.")]
+
+
+Store = Annotated[
+    Path | None,
+    Option(
+        "--store", metavar="FILE", help="Keep conversations in this SQLite file over a restart."
+    ),
+]
 
 
 @command
 def serve(
-    models: Flags,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    name: Name = None,
-    members: Members = False,
-    in_flight: InFlight = None,
-    grace: Grace = 10,
-    origins: Origins = None,
-    no_keys: NoKeys = False,
-    trace: Trace = None,
-) -> None:
+    models: Flags, host: Host = "127.0.0.1", port: Port = 8000, name: Name = None, members: Members = False,
+    in_flight: InFlight = None, grace: Grace = 10, origins: Origins = None, no_keys: NoKeys = False,
+    store: Store = None, max_cost: MaxCost = None, trace: Trace = None,
+) -> None:  # fmt: skip
     """Serve the mixture as an OpenAI-compatible API, or all mixtures of a file.
 
     The keys in MOA_SERVER_KEYS, comma separated, say who may ask. Without
@@ -69,43 +73,52 @@ def serve(
 
     mixtures, singles, origin = mixtures_of(find_all(models), name)
     served = {**mixtures, **singles, **mixtures} if members else mixtures
-    app = server.create_app(
-        served, members=singles, keys=keys, in_flight=in_flight, origins=origins or ()
-    )
     plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
-    ready = partial(_announce, f"{plans}\nModels from {origin}.", list(served), bool(keys))
     with ExitStack() as stack:
+        tools = _tools(Tools(mixtures, max_cost, trace, stack), max_cost)
+        app = server.create_app(
+            served, members=singles, keys=keys, in_flight=in_flight, origins=origins or (), mcp=tools,
+            store=_opened(store, stack) if store else "memory",
+        )  # fmt: skip
         for mixture in mixtures.values():
             stack.enter_context(tracing(mixture, trace))
+        text = f"{plans}\nModels from {origin}."
+        ready = partial(_announce, text, list(served), bool(keys), bool(tools))
         gc.collect()
         gc.freeze()  # what is imported stays until the process ends
         server.serve(app, host=host, port=port, grace=grace, ready=ready)
 
 
-def mixtures_of(
-    sources: "Mapping[str, Source]", name: str | None
-) -> "tuple[dict[str, MixtureOfAgents], dict[str, LLM], str]":
-    """The mixtures by the names that clients use, their single models, and where they come from.
+def _tools(tools: Tools, max_cost: float | None) -> Tools | None:
+    """The tools if their extra is installed.
 
     Raises:
-        ConfigError: A recipe makes no sense.
-        UsageError: Two mixtures would have one name, or --name is given where names are there.
+        RecipeError: The price of a model is not known, or the bound is not positive.
+        UsageError: There is a bound and no extra.
     """
-    from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+    if find_spec("mcp"):
+        tools.check()
+        return tools
+    if max_cost is None:
+        return None
+    problem = 'MCP needs pip install "llama-index-packs-mixture-of-agents[mcp]"'
+    raise UsageError(f"--max-cost: {problem}")
 
-    if name and "" not in sources:
-        raise UsageError("--name: the mixtures of the file have names")
-    mixtures: dict[str, MixtureOfAgents] = {}
-    models: dict[str, LLM] = {}
-    for label, source in sources.items():
-        recipe, found = source.with_models()
-        called = label or name or recipe.name
-        if called in mixtures:
-            raise UsageError(f"two mixtures are called {called}; name the first one with --name")
-        mixtures[called] = MixtureOfAgents(recipe)
-        for each, llm in found.items():
-            models.setdefault(each, llm)
-    return mixtures, models, next(iter(sources.values())).origin
+
+def _opened(path: Path, stack: ExitStack) -> "SqliteKVStore":
+    """The file as a store, until the stack is closed.
+
+    Raises:
+        UsageError: It is no SQLite file, or cannot be opened.
+    """
+    from llama_index.packs.mixture_of_agents.cache import SqliteKVStore
+
+    try:
+        store = SqliteKVStore(path)
+    except sqlite3.Error as error:
+        raise UsageError(f"--store {path}: {error}") from error
+    stack.callback(store.close)
+    return store
 
 
 def _keys(host: str, *, no_keys: bool) -> list[str]:
@@ -135,13 +148,14 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
     )
 
 
-def _announce(recipe: str, models: Sequence[str], keys: bool, address: str) -> None:
+def _announce(recipe: str, models: Sequence[str], keys: bool, mcp: bool, address: str) -> None:
     """Say what is served, where, and how to ask."""
     import json
     import shlex
 
     served = f"model {models[0]}" if len(models) == 1 else f"models {', '.join(models)}"
-    say(f"{recipe}\nListening at {address}/v1, {served}. Ctrl-C ends it. Ask it:")
+    tools = f" MCP tools are at {address}/mcp." * mcp
+    say(f"{recipe}\nListening at {address}/v1, {served}.{tools} Ctrl-C ends it. Ask it:")
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
     body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "Why?"}]})
     kind = "-H 'Content-Type: application/json'"

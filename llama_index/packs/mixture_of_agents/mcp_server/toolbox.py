@@ -1,6 +1,7 @@
 """The tools at work: each takes its arguments from an MCP client and returns what the client shows."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -43,15 +44,29 @@ from .tool_schema import (
 
 Request: TypeAlias = ServerRequestContext[Any, Any]
 Use: TypeAlias = Callable[[Request, Any], Awaitable[CallToolResult]]
+Admit: TypeAlias = Callable[
+    [Request, str, MixtureOfAgents], AbstractAsyncContextManager[MixtureOfAgents]
+]
+"""Surrounds a run of a mixture, which has this name, and gives the mixture to ask. It raises an MCPError to refuse."""
 
 
-def create_server(mixtures: Mapping[str, MixtureOfAgents], *, version: str = "") -> Server[Any]:
+@asynccontextmanager
+async def _freely(
+    _: Request, __: str, mixture: MixtureOfAgents
+) -> AsyncGenerator[MixtureOfAgents, None]:
+    yield mixture
+
+
+def create_server(
+    mixtures: Mapping[str, MixtureOfAgents], *, version: str = "", admit: Admit = _freely
+) -> Server[Any]:
     """An MCP server with the tools ``ask``, ``estimate`` and ``list_mixtures``.
 
     Args:
         mixtures: the mixtures by the names that clients use; the first one is the default. Each keeps the budget of its
             own recipe (see ``bounded``), and the tool's description tells it.
         version: the version that the server tells its clients.
+        admit: surrounds each run, such as a server's count of them.
 
     Returns:
         A server of the official SDK, for any of its transports.
@@ -61,7 +76,7 @@ def create_server(mixtures: Mapping[str, MixtureOfAgents], *, version: str = "")
     """
     if not mixtures:
         raise ValueError("mixtures = {}: give at least one mixture")
-    toolbox = Toolbox(mixtures)
+    toolbox = Toolbox(mixtures, admit)
     return Server(
         "mixture-of-agents",
         version=version,
@@ -85,10 +100,11 @@ class Toolbox:
 
     Args:
         mixtures: the mixtures by the names that clients use; the first one is the default.
+        admit: surrounds each run.
     """
 
-    def __init__(self, mixtures: Mapping[str, MixtureOfAgents]) -> None:
-        self._mixtures = dict(mixtures)
+    def __init__(self, mixtures: Mapping[str, MixtureOfAgents], admit: Admit = _freely) -> None:
+        self._mixtures, self._admit = dict(mixtures), admit
         self._tools: dict[str, tuple[type[NoArguments], Use]] = {
             "ask": (AskArguments, self.ask),
             "estimate": (EstimateArguments, self.estimate),
@@ -114,7 +130,7 @@ class Toolbox:
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
             return _failed("\n".join(wrong))
-        except (UnknownMixtureError, RunError) as error:
+        except (UnknownMixtureError, RunError, MCPError) as error:
             return _failed(str(error))
         except Exception as error:  # noqa: BLE001 - the SDK would send its text, which may hold a key
             return _failed(redact(f"{type(error).__name__}: {error}"))
@@ -122,22 +138,8 @@ class Toolbox:
     async def ask(self, request: Request, given: AskArguments) -> CallToolResult:
         """Ask a mixture. Cancelling the request ends every call in flight."""
         name, mixture = self._find(given.mixture)
-        estimate = await in_thread(partial(mixture.estimate, given.question))
-        planned, ended = sum(not call.spare for call in estimate.calls), 0
-        result = MixtureResult(())
-        happening = mixture.happening([ChatMessage(content=given.question)])
-        try:
-            async for event in happening:
-                if isinstance(event, CallFinished):
-                    ended += 1
-                    total = max(planned, ended)
-                    await request.session.report_progress(ended, total, _told(event))
-                elif isinstance(event, Finished):
-                    result = event.result
-        finally:
-            # The SDK cancels again and again until its handler has ended; the calls are cancelled once.
-            with anyio.CancelScope(shield=True):
-                await happening.aclose()
+        async with self._admit(request, name, mixture) as admitted:
+            result = await _asked(request, admitted, given.question)
         return _answered(name, result, given.proposals)
 
     async def estimate(self, _: Request, given: EstimateArguments) -> CallToolResult:
@@ -180,6 +182,27 @@ class Toolbox:
 
 class UnknownMixtureError(Exception):
     """A client named a mixture that does not exist."""
+
+
+async def _asked(request: Request, mixture: MixtureOfAgents, question: str) -> MixtureResult:
+    """Ask a mixture, and report progress to the client."""
+    estimate = await in_thread(partial(mixture.estimate, question))
+    planned, ended = sum(not call.spare for call in estimate.calls), 0
+    result = MixtureResult(())
+    happening = mixture.happening([ChatMessage(content=question)])
+    try:
+        async for event in happening:
+            if isinstance(event, CallFinished):
+                ended += 1
+                total = max(planned, ended)
+                await request.session.report_progress(ended, total, _told(event))
+            elif isinstance(event, Finished):
+                result = event.result
+    finally:
+        # The SDK cancels again and again until its handler has ended; the calls are cancelled once.
+        with anyio.CancelScope(shield=True):
+            await happening.aclose()
+    return result
 
 
 def _told(call: CallFinished) -> str:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from llama_index.core.llms.llm import LLM
 from llama_index.core.storage.kvstore.types import BaseKVStore
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
@@ -28,6 +29,8 @@ from .error_bodies import (
 from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
+from .mcp_door import PATH as MCP_PATH
+from .mcp_door import MakeMcp, McpDoor
 from .metrics import Metrics
 from .request_mixture import Pool
 from .response_store import ResponseStore
@@ -45,17 +48,10 @@ _CODES = {
 
 
 def create_app(
-    models: Mapping[str, LLM],
-    *,
-    members: Mapping[str, LLM] = MappingProxyType({}),
-    keys: Collection[str] = (),
-    in_flight: int | None = None,
-    largest_body: int = 20 * MEGABYTE,
-    body_timeout: float = 30.0,
-    heartbeat: float = 5.0,
-    origins: Sequence[str] = (),
-    store: BaseKVStore | Literal["memory"] | None = "memory",
-) -> FastAPI:
+    models: Mapping[str, LLM], *, members: Mapping[str, LLM] = MappingProxyType({}), keys: Collection[str] = (),
+    in_flight: int | None = None, largest_body: int = 20 * MEGABYTE, body_timeout: float = 30.0, heartbeat: float = 5.0,
+    origins: Sequence[str] = (), store: BaseKVStore | Literal["memory"] | None = "memory", mcp: MakeMcp | None = None,
+) -> FastAPI:  # fmt: skip
     """LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic (Messages).
 
     Args:
@@ -68,6 +64,7 @@ def create_app(
         heartbeat: Seconds between comments in a stream. A run that fails before the first one gets an error status.
         origins: Origins of web pages whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
         store: Keeps conversations for ``previous_response_id``: "memory", a key-value store of LlamaIndex's, or None.
+        mcp: Makes an MCP server for ``/mcp``: ``mcp_server.create_server`` with the ``admit`` that it is given.
 
     Raises:
         ValueError: There is no model, or a setting makes no sense.
@@ -80,6 +77,7 @@ def create_app(
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
     _add_paths(app, served, metrics, Doors(served, Pool(members), app.state.runs, heartbeat, kept))
+    _add_mcp(app, mcp, metrics, origins)
     guarded: dict[str, Any] = {"keys": [key.strip() for key in keys], "largest_body": largest_body}
     app.add_middleware(Guard, **guarded, body_timeout=body_timeout, metrics=metrics)
     _allow(app, origins)
@@ -97,6 +95,12 @@ def _add_paths(app: FastAPI, models: Mapping[str, Model], metrics: Metrics, door
     for add in (add_chat, add_messages, add_responses):
         add(app, doors)
     _add_rest(app, models, app.state.runs, metrics)
+
+
+def _add_mcp(app: FastAPI, make: MakeMcp | None, metrics: Metrics, origins: Sequence[str]) -> None:
+    app.state.mcp = make and McpDoor(make, app.state.runs, metrics, origins)
+    if app.state.mcp:
+        app.router.routes.append(Route(MCP_PATH, app.state.mcp, methods=["POST", "DELETE"]))
 
 
 def _allow(app: FastAPI, origins: Sequence[str]) -> None:

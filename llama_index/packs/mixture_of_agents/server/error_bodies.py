@@ -109,9 +109,15 @@ _MESSAGES_TYPES = {
     504: "timeout_error",
 }
 
+_OF_JSON_RPC = -32000
+"""The first of JSON-RPC's codes for a server's own errors."""
+
 
 def body_at(path: str, problem: Problem) -> dict[str, Any]:
-    """A problem in the format of the API that a path belongs to: OpenAI's, or Anthropic's."""
+    """A problem in the format of the API that a path belongs to: OpenAI's, Anthropic's, or JSON-RPC's at ``/mcp``."""
+    if path == "/mcp":
+        error = {"code": _OF_JSON_RPC, "message": problem.body["error"]["message"]}
+        return {"jsonrpc": "2.0", "id": None, "error": error}
     if not path.startswith("/v1/messages"):
         return problem.body
     kind = _MESSAGES_TYPES.get(problem.status, "api_error")

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from starlette.types import Receive
 
 from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
+from llama_index.packs.mixture_of_agents.pricing import Cost
 
 from .call_pieces import CallPiece
 from .error_bodies import ENDING, Problem, Refused, problem_of
@@ -123,7 +124,14 @@ class Run:
             answer = self.result()
         except Exception as error:  # noqa: BLE001 - the request that waits for the run raises it
             status = problem_of(error).status
-        self._metrics.ended(self._model.name, self._began, status, answer)
+        used = (answer.usage, answer.cost) if answer else (None, Cost())
+        self._metrics.ended(self._model.name, self._began, status, *used)
+
+
+class UnderWay(Protocol):
+    """A run that can be cancelled because the server ends."""
+
+    def cut(self) -> None: ...
 
 
 class Runs:
@@ -139,7 +147,7 @@ class Runs:
 
     def __init__(self, metrics: Metrics, most: int | None) -> None:
         self._metrics, self._most = metrics, most
-        self._under_way: set[Run] = set()
+        self._under_way: set[UnderWay] = set()
         self.ending = self._draining = False
 
     def drain(self) -> None:
@@ -161,8 +169,8 @@ class Runs:
     def _is_full(self) -> bool:
         return self._most is not None and len(self._under_way) >= self._most
 
-    def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
-        """Ask a model.
+    def check_room(self) -> None:
+        """Check that a run may begin, which ``check_ready`` refuses as soon as the server is about to end.
 
         Raises:
             Refused: As many runs are under way as there may be, or the server ends.
@@ -174,10 +182,26 @@ class Runs:
             raise Refused(
                 Problem(429, problem, "rate_limit_exceeded", headers={"Retry-After": "1"})
             )
+
+    def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
+        """Ask a model.
+
+        Raises:
+            Refused: As many runs are under way as there may be, or the server ends.
+        """
+        self.check_room()
         run = Run(model, question, self._metrics, stream=stream)
-        self._under_way.add(run)
-        run.task.add_done_callback(lambda _: self._under_way.discard(run))
+        self.add(run)
+        run.task.add_done_callback(lambda _: self.discard(run))
         return run
+
+    def add(self, run: UnderWay) -> None:
+        """Count a run that has begun."""
+        self._under_way.add(run)
+
+    def discard(self, run: UnderWay) -> None:
+        """Count it no more: it has ended."""
+        self._under_way.discard(run)
 
     def reopen(self) -> None:
         """Let runs begin again: the application may be served once more."""

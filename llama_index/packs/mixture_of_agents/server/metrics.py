@@ -4,7 +4,8 @@ import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from .served_model import Answer
+from llama_index.packs.mixture_of_agents.events import Usage
+from llama_index.packs.mixture_of_agents.pricing import Cost
 
 NOBODY = ""
 """The model name of a request that reached no model."""
@@ -41,17 +42,16 @@ class Metrics:
         self._in_flight.labels(model).inc()
         return time.perf_counter()
 
-    def ended(self, model: str, began: float, status: int, answer: Answer | None) -> None:
+    def ended(self, model: str, began: float, status: int, usage: Usage | None, cost: Cost) -> None:
         """Count the end of a run, with or without an answer."""
         self._in_flight.labels(model).dec()
         self._seconds.labels(model).observe(time.perf_counter() - began)
         self._requests.labels(model, str(status)).inc()
         # A counter takes no negative numbers, and a provider may report some.
-        if answer and answer.usage:
-            self._tokens.labels(model, "input").inc(max(0, answer.usage.input_tokens))
-            self._tokens.labels(model, "output").inc(max(0, answer.usage.output_tokens))
-        if answer:
-            self._cost.labels(model).inc(max(0.0, float(answer.cost.at_least)))
+        if usage:
+            self._tokens.labels(model, "input").inc(max(0, usage.input_tokens))
+            self._tokens.labels(model, "output").inc(max(0, usage.output_tokens))
+        self._cost.labels(model).inc(max(0.0, float(cost.at_least)))
 
     def text(self) -> bytes:
         """All counts in Prometheus' text format, version 0.0.4."""
