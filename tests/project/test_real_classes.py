@@ -10,11 +10,13 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from asking import QUESTION, ask, in_every_way
+from hostile import head, hostile
 from llama_index.core.prompts import PromptTemplate
 from llama_index.llms.openai import OpenAIResponses
 from pydantic import BaseModel
@@ -241,7 +243,12 @@ def make(name: str, base: str, **more: Any) -> Any:
             model="gemini-2.5-flash",
             http_options={"base_url": base},
             context_window=9000,
+            max_tokens=900,
             **{"api_key": KEY, **more},
+        )
+    if name == "azure_openai":
+        return module.AzureOpenAI(
+            model="gpt-4.1", engine="e", azure_endpoint=base, api_version="1", api_key=KEY
         )
     if name == "ollama":
         return module.Ollama(model="llama3.2", base_url=base, context_window=9000, **more)
@@ -335,13 +342,47 @@ ERRORS = {
 async def test_an_error_with_status_200_is_told_in_the_providers_words(
     said: str, name: str, way: str, provider: Provider
 ):
-    if name == "google_genai" and way in ("achat", "astream_chat"):
-        pytest.skip("it uses aiohttp, beneath which nothing is checked")
     llm = make(name, provider.base)  # Google's asks for its model
     provider.said = ERRORS[said]
     mixture = MixtureOfAgents(moa([ScriptedLLM("42")], llm, layers=1, call=KEEP))
     with pytest.raises(AggregatorFailed, match=r"rate_limited 429 after 1 attempt.*is busy"):
         await ask(mixture, way)
+
+
+ENDLESS = {
+    "a body": lambda: chain([head()], repeat(b" " * 2**20)),
+    "a stream": lambda: chain([head("text/event-stream")], repeat(b"a" * 2**20)),
+    "headers": lambda: chain([b"HTTP/1.1 200 OK\r\nX-A: "], repeat(b"a" * 10_000)),
+}
+
+
+@in_every_way
+@pytest.mark.parametrize("name", [*EXPECTED, "azure_openai"])
+@pytest.mark.parametrize("what", ENDLESS)
+async def test_an_endless_answer_fails_at_its_bound_and_its_connection_closes(
+    what: str, name: str, way: str
+):
+    with hostile(lambda _: ENDLESS[what]()) as server:
+        llm = make(name, server.base)
+        mixture = MixtureOfAgents(moa([ScriptedLLM("42")], llm, layers=1, call=KEEP))
+        with pytest.raises(AggregatorFailed, match=r"bad_response after 1 attempt.* sent more"):
+            await ask(mixture, way)
+        assert await server.ended(1)
+    assert server.sent[0] < 80 * 2**20
+
+
+@in_every_way
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("name", [*EXPECTED, "azure_openai"])
+async def test_an_endless_error_is_read_to_a_bound(name: str, status: int, way: str):
+    start = head("text/plain", status=status) + b"overloaded "
+    with hostile(lambda _: chain([start], repeat(b"very " * 10_000))) as server:
+        llm = make(name, server.base)
+        mixture = MixtureOfAgents(moa([ScriptedLLM("42")], llm, layers=1, call=KEEP))
+        with pytest.raises(AggregatorFailed, match=rf"{status} after 1 attempt.*overloaded"):
+            await ask(mixture, way)
+        assert await server.ended(1)
+    assert server.sent[0] < 16 * 2**20
 
 
 @pytest.mark.parametrize("name", ["anthropic", "google_genai", "openai_like"])

@@ -9,7 +9,11 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
 from llama_index.packs.mixture_of_agents._messages.views import for_aggregator
-from llama_index.packs.mixture_of_agents._providers.responses import answer_message, is_cut_off
+from llama_index.packs.mixture_of_agents._providers.responses import (
+    INCOMPLETE,
+    answer_message,
+    is_cut_off,
+)
 from llama_index.packs.mixture_of_agents._providers.structured import (
     form_of,
     prepared_chat,
@@ -142,7 +146,11 @@ class Answering:
         if response is None:
             self._failures += [finished.failure] if finished.failure else []
             return None
-        if is_cut_off(finished.proposals):
+        if any(one.finish_reason == INCOMPLETE for one in finished.proposals):
+            self._state.degrade(
+                "the answer may be incomplete: its stream ended without a finish reason"
+            )
+        elif is_cut_off(finished.proposals):
             self._state.degrade("the answer was cut off at its token limit; raise max_tokens")
         message = answer_message(response, finished.proposals, streamed=self._job.stream)
         return Answered(message, aggregator.name, response)

@@ -104,6 +104,14 @@ def _takes_responses(kind: type[LLM]) -> bool:
     return _derives(kind, "openai") and "max_output_tokens" in kind.model_fields
 
 
+_GIVE_REASONS = ("anthropic", "google_genai", "mistralai", "ollama", "openai")
+
+
+def gives_finish_reasons(llm: LLM) -> bool:
+    """Whether the protocol of the LLM's class promises a finish reason at the end of every answer."""
+    return not is_openai_responses(llm) and any(derives_from(llm, one) for one in _GIVE_REASONS)
+
+
 def output_limit(llm: LLM, wanted: int | None) -> int | None:
     """The largest number of tokens in an answer.
 

@@ -4,6 +4,7 @@ The mapping reads the contents of an exception: a status, headers, the names of 
 client library that raised the exception, so one table serves every LlamaIndex integration.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -149,8 +150,10 @@ def _status(error: BaseException) -> int | None:
     # An error status takes precedence over the 200 of a response whose body holds the error.
     candidates = sorted((c for c in held if isinstance(c, int) and 100 <= c < 600), key=_is_success)
     found = next(iter(candidates), None)
-    body = _held(error, "body")
-    return status_of(body) if found is None and isinstance(body, Mapping) else found  # type: ignore[reportUnknownArgumentType]
+    body = _body(error)
+    if found is None and body is not None:
+        return status_of(body)
+    return (status_of(body) or 500) if body and body.get("error") and found == 200 else found
 
 
 def _is_success(status: int) -> bool:
@@ -218,7 +221,16 @@ def _text(error: BaseException) -> str:
         words = str(error).strip()
     except Exception:  # noqa: BLE001  # an exception may fail to describe itself
         words = ""
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    name = type(error).__name__
+    if name == "ResponseValidationError" and (reported := (_body(error) or {}).get("error")):
+        words = _message(reported) or json.dumps(reported)
+    elif isinstance(error, _OF_PYTHON) or name == "ValidationError":
+        words = f"the provider's answer cannot be read: {words}"
+    return f"{name}: {words}" if words else name
+
+
+_OF_PYTHON = (AttributeError, IndexError, KeyError, TypeError)
+"""What LLM classes raise for an answer that lacks a field."""
 
 
 _TOO_LONG = (
@@ -299,7 +311,7 @@ def _refused_parameters(
         return tuple(name for name in template if name in sent)
     if status not in (400, 422) and not isinstance(error, TypeError):
         return ()
-    body = f"{text} {_body(error)}"
+    body = f"{text} {_message(_body(error))}"
     if not _REFUSAL.search(body):
         return ()
     found = {name: _place(name, body) for name in sent}
@@ -331,12 +343,25 @@ def _refused_roles(status: int | None, text: str) -> list[str]:
     return [name for name, words in _TEMPLATE_REFUSALS.items() if words.search(text)]
 
 
-def _body(error: BaseException) -> str:
-    """The message in the error's body, which the text of the error may lack."""
+def _body(error: BaseException) -> Mapping[str, Any] | None:
+    """The body that the error holds, if it is a JSON object. Mistral's SDK holds it as text, an event in "data"."""
     body = _held(error, "body")
-    if isinstance(body, Mapping):
-        body = body.get("message")  # type: ignore[reportUnknownMemberType,reportUnknownVariableType]
-    return body[:_SEARCHED] if isinstance(body, str) else ""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body[:_SEARCHED])
+        except ValueError:
+            return None
+    if not isinstance(body, Mapping):
+        return None
+    found = cast("Mapping[str, Any]", body)
+    event = found.get("data")
+    return cast("Mapping[str, Any]", event) if isinstance(event, Mapping) else found
+
+
+def _message(body: Any) -> str:
+    """The message in the body of an error, which the text of the exception may lack."""
+    message = cast("Mapping[str, Any]", body).get("message") if isinstance(body, Mapping) else body
+    return message[:_SEARCHED] if isinstance(message, str) else ""
 
 
 def _place(name: str, text: str) -> int | None:
@@ -355,4 +380,8 @@ def _retry_after(error: BaseException) -> float | None:
         except Exception:  # noqa: BLE001, S112  # no headers, or unreadable ones
             continue
         return parse_retry_after(value, now)
-    return None
+    body = _body(error) or {}
+    inner = body.get("error")
+    held = cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else body
+    value = held.get("retry_after")
+    return parse_retry_after(None if value is None else str(value), now)

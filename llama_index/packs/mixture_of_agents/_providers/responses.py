@@ -15,7 +15,9 @@ from .thinking import split_thinking
 _CONTENT_FILTER = frozenset(
     {"content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist"}
 )
-_LENGTH = frozenset({"length", "max_tokens", "model_length"})
+INCOMPLETE = "incomplete"
+"""The finish reason of a stream that ended without one, although its provider always gives one."""
+_LENGTH = frozenset({"length", "max_tokens", "model_length", INCOMPLETE})
 
 _STOPPED = (
     ("stop_reason",),  # Anthropic's whole answers
@@ -159,7 +161,7 @@ def ended_by(reason: str) -> Literal["stop", "length", "content_filter"]:
 
 
 def is_cut_off(proposals: Sequence[Proposal]) -> bool:
-    """Whether one of the proposals was cut off at the token limit."""
+    """Whether one of the proposals was cut off."""
     return any(proposal.finish_reason in _LENGTH for proposal in proposals)
 
 

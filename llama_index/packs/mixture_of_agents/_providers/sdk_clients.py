@@ -92,11 +92,15 @@ def _of_ollama(client: Any) -> Any:
 
 
 def _of_google(client: Any) -> Any:
-    """For Google's SDK. If aiohttp is installed, its async methods use that; those responses are not checked."""
+    """For Google's SDK. Its async methods use aiohttp, if that is installed, unless they get an httpx client."""
     twin, api = copy(client), copy(client._api_client)  # noqa: SLF001
     for name in ("_httpx_client", "_async_httpx_client"):
         if getattr(api, name, None) is not None:
             setattr(api, name, checked_client(getattr(api, name)))
+    options: Any = getattr(api, "_http_options", None)
+    if hasattr(options, "httpx_async_client") and not getattr(options, "aiohttp_client", None):
+        given = {"httpx_async_client": getattr(api, "_async_httpx_client", None)}
+        api._http_options = options.model_copy(update=given)  # noqa: SLF001
     twin._aio = copy(client._aio)  # noqa: SLF001
     for one in (twin, twin._aio):  # noqa: SLF001
         one._api_client, one._models = api, copy(one._models)  # noqa: SLF001

@@ -8,7 +8,7 @@ from llama_index.core.base.llms.types import ChatResponse
 from llama_index.packs.mixture_of_agents.events import Usage
 
 from .characters import mended_response
-from .responses import finish_reason, is_refusal
+from .responses import INCOMPLETE, finish_reason, is_refusal
 from .thinking import ThinkingFilter
 from .usage import latest, read_usage
 
@@ -26,7 +26,7 @@ class Streamed:
     Attributes:
         text: the joined deltas. The text that integrations accumulate in ``message`` is not always right.
         last: the last chunk; None if there was none.
-        finish_reason: the provider's word for why it stopped; "" if it gave none.
+        finish_reason: the provider's word for why it stopped; "" if it gave none, or ``INCOMPLETE``.
         usage: the tokens that the provider reported, or None.
     """
 
@@ -37,7 +37,11 @@ class Streamed:
 
 
 async def read_stream(
-    chunks: AsyncIterator[ChatResponse], on_chunk: OnChunk, ends: list[ChatResponse]
+    chunks: AsyncIterator[ChatResponse],
+    on_chunk: OnChunk,
+    ends: list[ChatResponse],
+    *,
+    gives_reason: bool = False,
 ) -> Streamed:
     """Read a stream to its end, and close it.
 
@@ -46,6 +50,7 @@ async def read_stream(
         on_chunk: awaited with each new piece of text that is no thinking, and its chunk. The stream is not read
             meanwhile.
         ends: a list, which receives the first chunk and the last ones. It stays empty until a chunk arrives.
+        gives_reason: whether the provider's protocol promises a finish reason. A stream without one has broken off.
 
     Returns:
         The answer.
@@ -61,15 +66,15 @@ async def read_stream(
         close = getattr(chunks, "aclose", None)
         if close:
             await close()
-    return _streamed(text.whole, ends)
+    return _streamed(text.whole, ends, INCOMPLETE if gives_reason else "")
 
 
-def _streamed(text: str, ends: Sequence[ChatResponse]) -> Streamed:
+def _streamed(text: str, ends: Sequence[ChatResponse], otherwise: str) -> Streamed:
     reasons = [reason for chunk in ends if (reason := finish_reason(chunk.raw))]
     usage: Usage | None = None
     for chunk in ends:
         usage = latest(usage, read_usage(chunk))
-    reason = reasons[-1] if reasons else ""
+    reason = reasons[-1] if reasons else otherwise if text else ""
     if not text and any(is_refusal(chunk.raw) for chunk in ends):
         reason = "refusal"
     return Streamed(text, mended_response(ends[-1]) if ends else None, reason, usage)

@@ -29,6 +29,7 @@ from .facts import (
     context_window,
     derives_from,
     endpoint_key,
+    gives_finish_reasons,
     gives_samples,
     is_openai,
     is_openai_responses,
@@ -280,18 +281,20 @@ class Transport:
             The answer.
         """
         ends: list[ChatResponse] = []
+        read = partial(
+            read_stream, on_chunk=on_chunk, ends=ends, gives_reason=gives_finish_reasons(self.llm)
+        )
         messages = _accepted(messages, self.refused)
         if not threaded and self._native_stream and self._here():
             llm, sent = self._ready(parameters, awaited=True)
             try:
-                return await read_stream(await llm.astream_chat(messages, **sent), on_chunk, ends)
+                return await read(await llm.astream_chat(messages, **sent))
             except Exception as error:
                 if ends or not self._moves(error):
                     raise
             again()
         llm, sent = self._ready(parameters, awaited=False)
-        chunks = iterate_in_thread(partial(llm.stream_chat, messages, **sent))
-        return await read_stream(chunks, on_chunk, ends)
+        return await read(iterate_in_thread(partial(llm.stream_chat, messages, **sent)))
 
     def _ready(self, parameters: dict[str, Any], *, awaited: bool) -> tuple[LLM, dict[str, Any]]:
         """The LLM to call, with a client that checks the responses, and its parameters as its class names them."""
@@ -335,11 +338,7 @@ def _accepted(messages: Sequence[ChatMessage], refused: Collection[str]) -> Sequ
     return merged_turns(turns) if REPEATED_ROLES in refused else turns
 
 
-_GOOGLE = {
-    "temperature": "temperature",
-    "max_tokens": "max_output_tokens",
-    "top_p": "top_p",
-}
+_GOOGLE = {"temperature": "temperature", "max_tokens": "max_output_tokens", "top_p": "top_p"}
 _RESPONSES = {"max_tokens": "max_output_tokens"}
 _OLLAMA = {**_GOOGLE, "max_tokens": "num_predict"}
 

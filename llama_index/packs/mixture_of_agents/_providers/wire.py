@@ -8,15 +8,17 @@ httpx's, or those of httpx2, which Mistral's SDK uses.
 import json
 import re
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from codecs import BOM_UTF8
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
+from .answer_bodies import LONGEST_ERROR, as_events, corrected_events, error_in, holds_message
 from .content_parts import PlainText
-from .faults import status_of
+from .faults import causes, status_of
 
 LONGEST_ANSWER = 16 * 2**20
 """The largest size of a whole answer, and of one line of a stream, in bytes."""
@@ -24,8 +26,6 @@ MOST_LINES = 1000
 """The largest number of lines in one event of a stream. SDKs need time that grows with the square of this."""
 LONGEST_STREAM = 64 * 2**20
 """The largest size of a stream, in bytes. 100,000 tokens, one in each chunk, take about 35 MB."""
-LONGEST_ERROR = 2**16
-"""The number of bytes of an error's body that are read."""
 _PIECE = 2**16
 """The number of bytes that are unpacked at a time."""
 _ACCEPTED = "gzip, deflate"
@@ -36,7 +36,7 @@ class AnswerTooLong(Exception):
 
 
 class UnreadableAnswer(Exception):
-    """A provider sent bytes that cannot be unpacked, or a web page."""
+    """A provider sent bytes that cannot be unpacked, a web page, or something else that is no answer."""
 
 
 def checked_client(client: Any) -> Any:
@@ -88,53 +88,81 @@ class CheckedTransport:
 
     def handle_request(self, request: Any) -> Any:
         request.headers["accept-encoding"] = _ACCEPTED
-        return checked(self._transport.handle_request(request))
+        with _provider_to_blame():
+            response = self._transport.handle_request(request)
+        return checked(response, request)
 
     async def handle_async_request(self, request: Any) -> Any:
         request.headers["accept-encoding"] = _ACCEPTED
-        return await checked_async(await self._transport.handle_async_request(request))
+        with _provider_to_blame():
+            response = await self._transport.handle_async_request(request)
+        return await checked_async(response, request)
 
 
-def checked(response: Any) -> Any:
+@contextmanager
+def _provider_to_blame() -> Generator[None, None, None]:
+    """Explain errors of the HTTP libraries that show what the provider sent. They look like broken connections."""
+    try:
+        yield
+    except Exception as error:
+        words = " ".join(f"{type(one).__name__} {one}"[:200] for one in causes(error))
+        if _LONG_HEAD.search(words):
+            raise AnswerTooLong("the provider sent more headers than any answer has") from error
+        if _NO_HTTP.search(words):
+            raise UnreadableAnswer(
+                "the provider's answer is not HTTP; is its address right, with http or https as the server wants it?"
+            ) from error
+        raise
+
+
+_LONG_HEAD = re.compile("Receive buffer too long|LineTooLong|Too many headers")
+_NO_HTTP = re.compile(
+    "illegal status line|illegal header|no response line|BadStatusLine|InvalidHeader"
+)
+
+
+def checked(response: Any, request: Any) -> Any:
     """Check a response of a blocking client.
 
     Args:
         response: the response, unread. It is changed.
+        request: the request that it answers.
 
     Returns:
         The response. An error or a whole answer has been read; a stream raises these errors while it is read.
 
     Raises:
         AnswerTooLong: the answer has more than ``LONGEST_ANSWER`` bytes.
-        UnreadableAnswer: the answer cannot be unpacked, or is a web page.
+        UnreadableAnswer: the answer cannot be unpacked, or is a web page or another kind of answer.
     """
-    body, stream = _Body(response), response.stream
+    body, stream = _Body(response, request), response.stream
     pieces = body.pieces(stream)
     try:
         start = b"".join(pieces) if body.is_whole else next(pieces, b"")
+        if body.is_whole_after_all(start):
+            start += b"".join(pieces)
     except BaseException:
         stream.close()
         raise
-    if body.is_whole or _error_in(start):
+    if body.is_whole or error_in(start):
         stream.close()
         return body.replaced(start)
     response.stream = _streams(response)[0](start, pieces, stream)
     return response
 
 
-async def checked_async(response: Any) -> Any:
+async def checked_async(response: Any, request: Any) -> Any:
     """Check a response of an async client; see ``checked``."""
-    body, stream = _Body(response), response.stream
+    body, stream = _Body(response, request), response.stream
     pieces = body.async_pieces(stream)
     try:
-        if body.is_whole:
-            start = b"".join([piece async for piece in pieces])
-        else:
-            start = await anext(pieces, b"")
+        start = b"" if body.is_whole else await anext(pieces, b"")
+        if body.is_whole or body.is_whole_after_all(start):
+            start += b"".join([piece async for piece in pieces])
     except BaseException:
         await stream.aclose()
         raise
-    if body.is_whole or _error_in(start):
+    if body.is_whole or error_in(start):
         await pieces.aclose()
         await stream.aclose()
         return body.replaced(start)
@@ -149,8 +177,8 @@ class _Body:
         is_whole: whether the body is an error or a whole answer, which is read at once. Otherwise it is a stream.
     """
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
+    def __init__(self, response: Any, request: Any) -> None:
+        self._response, self._request = response, request
         self._is_error = response.status_code >= 400
         kind = response.headers.get("content-type", "")
         self.is_whole = self._is_error or kind.partition(";")[0].strip() == "application/json"
@@ -158,25 +186,49 @@ class _Body:
         self._read = self._line = self._lines = 0
         self._text = PlainText()
         self._is_events = kind.startswith("text/event-stream")
+        self._retry_after = response.headers.get("retry-after")
         self._unpack = _unpacker(response.headers.get("content-encoding", ""))
         response.headers.pop("content-encoding", None)
 
     def pieces(self, stream: Any) -> Iterator[bytes]:
         """Yield the body of a blocking response, unpacked and counted."""
-        for packed in stream:
-            yield from self._plain(packed)
-            if self._is_read:
-                return
-        yield self._text.rest()
+        with _provider_to_blame():
+            for packed in stream:
+                yield from self._plain(packed)
+                if self._is_read:
+                    return
+        yield self._rest()
 
     async def async_pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
         """Yield the body of an async response, unpacked and counted."""
-        async for packed in stream:
-            for piece in self._plain(packed):
-                yield piece
-            if self._is_read:
-                return
-        yield self._text.rest()
+        with _provider_to_blame():
+            async for packed in stream:
+                for piece in self._plain(packed):
+                    yield piece
+                if self._is_read:
+                    return
+        yield self._rest()
+
+    def is_whole_after_all(self, start: bytes) -> bool:
+        """Whether a body that is called a stream begins like JSON. It counts as whole from now on.
+
+        Raises:
+            UnreadableAnswer: it is a stream, and a whole chat completion was requested.
+        """
+        if not self._is_events or self.is_whole:
+            return False
+        self.is_whole = start.lstrip().startswith(b"{")
+        if not self.is_whole and self._is_chat and not self._wants_stream and not error_in(start):
+            raise UnreadableAnswer("the provider sent a stream in place of a whole answer")
+        return self.is_whole
+
+    @property
+    def _is_chat(self) -> bool:
+        return self._request.url.path.endswith("/chat/completions")
+
+    @property
+    def _wants_stream(self) -> bool:
+        return _STREAM.search(self._request.content) is not None
 
     @property
     def _is_read(self) -> bool:
@@ -187,10 +239,14 @@ class _Body:
             if not self._is_events or self._is_error:
                 yield piece
             elif lines := self._text.feed(piece):
-                yield lines
+                yield corrected_events(lines, self._retry_after)
+
+    def _rest(self) -> bytes:
+        return corrected_events(self._text.rest(), self._retry_after)
 
     def _counted(self, packed: bytes) -> Iterator[bytes]:
-        for piece in self._unpack(packed):
+        for unpacked in self._unpack(packed):
+            piece = unpacked if self._read else unpacked.removeprefix(BOM_UTF8)
             if not (self._read or self._is_error) and _PAGE.match(piece):
                 raise UnreadableAnswer(
                     "the provider sent a web page in place of an answer; is its address right? It often ends in /v1"
@@ -220,17 +276,37 @@ class _Body:
     def replaced(self, content: bytes) -> Any:
         """The response with this content. If the content holds an error, the response gets its status."""
         response = self._response
-        error = None if self._is_error else _error_in(content)
+        error = None if self._is_error else error_in(content)
         if error is not None:
             response.status_code = status_of(error) or 500
             response.headers["content-type"] = "application/json"
             content = json.dumps(error).encode()
         elif not self._is_error:
-            content = self._text.body(content)
+            content = self._answer(self._text.body(content))
         for name in ("content-length", "transfer-encoding"):
             response.headers.pop(name, None)
         response.stream = import_module(_module(response)).ByteStream(content)
         return response
+
+    def _answer(self, content: bytes) -> bytes:
+        """A whole answer, in the form that was requested.
+
+        Raises:
+            UnreadableAnswer: a chat completion was requested, and this is none.
+        """
+        if not self._is_chat:
+            return content
+        if not holds_message(content):
+            start = content[:200].decode(errors="replace") or "nothing"
+            raise UnreadableAnswer(f"the provider's answer holds no message: {start}")
+        if not self._wants_stream:
+            self._response.headers["content-type"] = "application/json"
+            return content
+        self._response.headers["content-type"] = "text/event-stream"
+        return as_events(content)
+
+
+_STREAM = re.compile(rb'"stream"\s*:\s*true')
 
 
 def _unpacker(encoding: str) -> Any:
@@ -264,30 +340,6 @@ class _Unpacker:
             raise UnreadableAnswer(f"the provider's answer cannot be unpacked: {error}") from None
 
 
-def _error_in(content: bytes) -> Mapping[str, Any] | None:
-    """Find an error that was sent in place of an answer: as JSON, or as the first event of a stream."""
-    text = content.strip()
-    if len(text) > LONGEST_ERROR or not _WORDS.search(text):
-        return None
-    events = [line[5:] for line in text.splitlines() if line.startswith(b"data:")]
-    try:
-        data = json.loads(events[0] if events else text)
-    except ValueError:
-        return None
-    if not isinstance(data, dict):
-        return None
-    body = cast("dict[str, Any]", data)
-    is_error = bool(body.get("error")) or "error" in (body.get("object"), body.get("type"))
-    is_error |= any(isinstance(body.get(name), str) for name in ("message", "detail"))
-    return body if is_error and not any(map(body.get, _ANSWERS)) else None
-
-
-_ANSWERS = ("choices", "output", "content", "candidates")
-"""The fields in which providers send answers. A body with one of them is an answer, even with an "error" field."""
-
-
-_WORDS = re.compile(rb'"error"|"(?:message|detail)"\s*:\s*"')
-"""Marks a body that is no answer. In an answer, "message" is an object."""
 _PAGE = re.compile(rb"\s{0,100}<(?:!doctype|html)", re.IGNORECASE)
 
 
