@@ -53,7 +53,6 @@ TESTED_BY = {
     "_messages/digests": "cache",
     "_messages/tokens": "fitting",
     "_providers/characters": "streams",
-    "_providers/connections": "clients",
     "_providers/content_parts": "wire",
     "_providers/descriptions": "config",
     "_providers/detour": "batch_api",

@@ -29,6 +29,8 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
+from .private_loops import run_on_private_loop
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _DEPTH = 8
@@ -303,7 +305,7 @@ class _Pump(Generic[T]):
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._pass_on())
+            run_on_private_loop(self._pass_on())
         except BaseException as error:
             self._put((None, error, True))
         else:

@@ -28,7 +28,7 @@ class Job:
         messages: the conversation; it is not changed.
         kwargs: the parameters of this run; tools among them are for the aggregator alone.
         stream: whether to stream the final answer.
-        threaded: whether to ask every LLM in a thread, because the caller is sync.
+        threaded: whether to ask every LLM that does not work on every loop in a thread, because the caller is sync.
         listeners: called with every event of the run.
         context: the context in which the question was asked. A stream may be read in another one, after its span
             has ended.

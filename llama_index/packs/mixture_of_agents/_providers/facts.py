@@ -81,6 +81,14 @@ def _derives(kind: type[LLM], integration: str) -> bool:
     return any(cls.__module__.startswith(start) for cls in kind.__mro__)
 
 
+def method_owner(llm: LLM, method: str) -> type | None:
+    """The class that defines an LLM's method.
+
+    The search goes through the classes, since LlamaIndex wraps a method anew at each access.
+    """
+    return next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
+
+
 def is_openai(llm: LLM) -> bool:
     """Whether the LLM's class is LlamaIndex's OpenAI class for chats, or derives from it."""
     return derives_from(llm, "openai") and not is_openai_responses(llm)

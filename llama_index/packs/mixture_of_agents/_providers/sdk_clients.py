@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
-from .facts import derives_from
+from .facts import derives_from, method_owner
 from .wire import checked_client, is_checked
 
 
@@ -28,6 +28,27 @@ def without_retries(llm: LLM) -> LLM:
         if with_options and "max_retries" in changes:
             setattr(stripped, name, with_options(max_retries=0))
     return stripped
+
+
+def works_on_every_loop(llm: LLM) -> bool:
+    """Whether an LLM can be awaited on every event loop, with the same outcome as its sync methods.
+
+    This holds for LLMs over shared connections, unless a class has replaced one of the sync or async methods alone.
+    """
+    http = getattr(llm, "_async_http_client", None)
+    if not hasattr(http, "connections"):
+        return False
+    return all(
+        method_owner(llm, blocking) is method_owner(llm, awaited) for blocking, awaited in _PAIRS
+    )
+
+
+_PAIRS = (
+    ("chat", "achat"),
+    ("_chat", "_achat"),
+    ("stream_chat", "astream_chat"),
+    ("_stream_chat", "_astream_chat"),
+)
 
 
 def with_checks(llm: LLM, *, awaited: bool) -> LLM:

@@ -3,7 +3,8 @@
 There are two ways, because LlamaIndex's OpenAI and MistralAI classes keep one async client, which is bound to the first
 event loop that used it. On any other loop it breaks ("Event loop is closed") or stalls. So an LLM is awaited natively on
 the first loop that this object saw. Everywhere else its sync methods run in a thread. If the client belongs to another
-loop nevertheless, an error shows it, and a thread makes the request again.
+loop nevertheless, an error shows it, and a thread makes the request again. An LLM over shared connections works on every
+loop and is always awaited: threads double the CPU of a call.
 """
 
 import asyncio
@@ -33,11 +34,12 @@ from .facts import (
     gives_samples,
     is_openai,
     is_openai_responses,
+    method_owner,
     provider_name,
     secrets,
 )
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
-from .sdk_clients import with_checks, without_retries
+from .sdk_clients import with_checks, without_retries, works_on_every_loop
 from .streams import OnChunk, Streamed, read_stream
 
 
@@ -87,6 +89,7 @@ class Transport:
         self._overrides: dict[str, Any] = {}
         self._native = _is_own(llm, "achat")
         self._native_stream = _is_own(llm, "astream_chat")
+        self._works_on_every_loop = works_on_every_loop(self.llm)
         self._home: Callable[[], asyncio.AbstractEventLoop | None] | None = None
         self._limited: Transport | None = None
         self._most: int | None = None
@@ -224,7 +227,7 @@ class Transport:
         Args:
             messages: the conversation.
             parameters: keyword arguments of the request.
-            threaded: whether to call the sync method in a thread, on any loop.
+            threaded: whether to call the sync method in a thread, unless the LLM works on every loop.
             again: called before a second request: the async client belonged to another loop, so a thread tries again.
 
         Returns:
@@ -248,7 +251,7 @@ class Transport:
         again: Callable[[], None],
     ) -> ChatResponse:
         messages = _accepted(messages, self.refused)
-        if not threaded and self._native and self._here():
+        if self._native and self._may_await(threaded=threaded):
             llm, sent = self._ready(parameters, awaited=True)
             try:
                 return mended_response(await llm.achat(messages, **sent))
@@ -285,7 +288,7 @@ class Transport:
             read_stream, on_chunk=on_chunk, ends=ends, gives_reason=gives_finish_reasons(self.llm)
         )
         messages = _accepted(messages, self.refused)
-        if not threaded and self._native_stream and self._here():
+        if self._native_stream and self._may_await(threaded=threaded):
             llm, sent = self._ready(parameters, awaited=True)
             try:
                 return await read(await llm.astream_chat(messages, **sent))
@@ -303,11 +306,13 @@ class Transport:
             self.llm = with_checks(self.llm, awaited=awaited)
         return _addressed(self.llm, parameters, "async_client" if awaited else "client")
 
+    def _may_await(self, *, threaded: bool) -> bool:
+        return self._works_on_every_loop or (not threaded and self._here())
+
     def _here(self) -> bool:
         """Whether this is the loop that the LLM's async client may be bound to."""
         loop = asyncio.get_running_loop()
-        if self._home is None:
-            self._home = weakref.ref(loop)
+        self._home = self._home or weakref.ref(loop)
         return self._home() is loop
 
     def _moves(self, error: Exception) -> bool:
@@ -378,12 +383,8 @@ def _nothing(llm: LLM) -> Any:
 
 
 def _is_own(llm: LLM, method: str) -> bool:
-    """Whether an LLM has its own async method. That of CustomLLM does not count: it calls the sync one.
-
-    The search goes through the classes, since LlamaIndex wraps a method anew at each access.
-    """
-    owner = next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
-    return owner is not CustomLLM
+    """Whether an LLM has its own async method. That of CustomLLM does not count: it calls the sync one."""
+    return method_owner(llm, method) is not CustomLLM
 
 
 def _nowhere() -> None:
