@@ -44,7 +44,7 @@ test: $(VENV)/.developing ## the whole suite on the built and installed wheel
 # On the sources: nothing is built, no process is started, no HTTP is spoken.
 .PHONY: test-unit
 test-unit: $(if $(wildcard $(VENV)/.developing),,$(VENV)/.developing) ## the unit tests on the sources, in seconds
-	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q tests/unit $(ARGS)
+	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q -n 2 -m "not slow" --inline-snapshot=disable tests/unit $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.developing ## style, import levels, dependencies, workflows, the documents' English

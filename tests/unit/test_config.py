@@ -434,6 +434,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(texts, values))
 def test_whatever_plain_data_is_written_as_toml_reads_back_the_same(data):
     assert read_text(write(data)).data == data

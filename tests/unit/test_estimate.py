@@ -252,6 +252,7 @@ CONVERSATIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(parts=RECIPES, messages=CONVERSATIONS)
 def test_any_recipe_that_can_be_made_runs_to_its_end_with_the_calls_of_its_estimate(

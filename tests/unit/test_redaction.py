@@ -173,6 +173,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", patterns().values(), ids=patterns())
 @settings(max_examples=5, deadline=None)
 @given(piece=st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join))

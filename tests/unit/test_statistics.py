@@ -17,6 +17,8 @@ from llama_index.packs.mixture_of_agents.evaluation.statistics import (
     standard_error,
 )
 
+pytestmark = pytest.mark.slow
+
 EVALUATIONS = 1_000
 QUESTIONS = 200
 GROUPS = 50

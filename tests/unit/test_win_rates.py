@@ -10,6 +10,8 @@ from llama_index.packs.mixture_of_agents.evaluation.win_rates import (
     length_controlled_interval,
 )
 
+pytestmark = pytest.mark.slow
+
 # The numbers are from a newer scikit-learn than 1.7, the last for Python 3.10, which chooses another strength.
 EXACT = 1e-4 if sys.version_info >= (3, 11) else 3e-3
 
