@@ -16,6 +16,13 @@ from wire import BODY
 from llama_index.packs.mixture_of_agents import MixtureResult
 
 
+def recipe_at(address: str, model: str, headers: Any = None) -> Any:
+    """The recipe that a run's first event brings."""
+    body = {**BODY, "model": model}
+    run = httpx.post(address.replace("/chat/completions", "/runs"), json=body, headers=headers)
+    return run.json()["events"][0]["recipe"]
+
+
 def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
     trace = tmp_path / "runs.jsonl"
     providers.configure("gpt-4.1", reply="42")
@@ -28,6 +35,7 @@ def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
         assert httpx.post(address, json=BODY).status_code == 401
         answer = httpx.post(address, json={**BODY, "model": "house"}, headers=keyed)
         assert answer.json()["choices"][0]["message"]["content"] == "42"
+        assert recipe_at(address, "house", keyed) is None
         providers.reset()
         providers.hold()
         with ThreadPoolExecutor() as pool:
@@ -42,6 +50,16 @@ def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
         assert process.stderr.read() == ""
     run = MixtureResult.load(trace, 0)
     assert run.run_id == answer.json()["mixture"]["run_id"]
+
+
+def test_open_shows_the_page_in_the_users_browser(providers, tmp_path):
+    os.mkfifo(tmp_path / "opened")
+    browser = f"sh -c 'echo %s > {tmp_path}/opened'"
+    with serving(providers, "--open", BROWSER=browser) as (_, said, curl):
+        opened = (tmp_path / "opened").read_text().strip()
+        assert opened == curl[1].removesuffix("v1/chat/completions")
+        assert f"Ask it at {opened} or with:" in said
+        assert "<title>Mixture of Agents</title>" in httpx.get(opened).text
 
 
 def test_all_mixtures_of_a_file_are_served_by_their_names(providers, tmp_path):
@@ -66,6 +84,7 @@ aggregator = "openai:gpt-4.1"
         assert listed == ["fast", "deep", "small", "openai:gpt-4.1", "mistral:mistral-small-latest"]
         assert f"models {', '.join(listed)}" in said
         answers = [httpx.post(curl[1], json={**BODY, "model": name}) for name in listed[:3]]
+        assert recipe_at(curl[1], "fast")["aggregator"] == "openai:gpt-4.1"
     told = [one.json()["choices"][0]["message"]["content"] for one in answers]
     assert told == ["42", "42", "41"]
     assert [len(MixtureResult.load(trace, place).calls) for place in (0, 1)] == [2, 5]

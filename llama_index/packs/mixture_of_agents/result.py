@@ -291,6 +291,15 @@ class MixtureResult:
         )
 
 
+def event_data(event: Event) -> dict[str, Any]:
+    """An event as JSON data, as a trace file holds it.
+
+    Args:
+        event: Any event but a piece of a streamed answer, which no trace file holds.
+    """
+    return _adapter().dump_python((event,), mode="json")[0]
+
+
 def saved_runs(path: str | Path) -> list[MixtureResult]:
     """Every run of a file, in order.
 

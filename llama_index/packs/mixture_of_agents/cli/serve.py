@@ -42,6 +42,7 @@ MaxCost = Annotated[
         help="US dollars that a question over MCP may cost. Without it, 0.50 where prices are known.",
     ),
 ]
+Open = Annotated[bool, Option("--open", help="Open the page in a browser.")]
 NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can reach the address.")]
 
 
@@ -57,7 +58,7 @@ Store = Annotated[
 def serve(
     models: Flags, host: Host = "127.0.0.1", port: Port = 8000, name: Name = None, members: Members = False,
     in_flight: InFlight = None, grace: Grace = 10, origins: Origins = None, no_keys: NoKeys = False,
-    store: Store = None, max_cost: MaxCost = None, trace: Trace = None,
+    store: Store = None, max_cost: MaxCost = None, open_page: Open = False, trace: Trace = None,
 ) -> None:  # fmt: skip
     """Serve the mixture as an OpenAI-compatible API, or all mixtures of a file.
 
@@ -68,6 +69,7 @@ def serve(
     import gc
 
     from llama_index.packs.mixture_of_agents import server
+    from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
 
     from .sources import find_all
 
@@ -79,11 +81,12 @@ def serve(
         app = server.create_app(
             served, members=singles, keys=keys, in_flight=in_flight, origins=origins or (), mcp=tools,
             store=_opened(store, stack) if store else "memory",
+            recipes=not keys and is_loopback(host),  # who asks can then read the recipe's file as well
         )  # fmt: skip
         for mixture in mixtures.values():
             stack.enter_context(tracing(mixture, trace))
         text = f"{plans}\nModels from {origin}."
-        ready = partial(_announce, text, list(served), bool(keys), bool(tools))
+        ready = partial(_announce, text, list(served), bool(keys), bool(tools), open_page)
         gc.collect()
         gc.freeze()  # what is imported stays until the process ends
         server.serve(app, host=host, port=port, grace=grace, ready=ready)
@@ -148,16 +151,30 @@ def _keys(host: str, *, no_keys: bool) -> list[str]:
     )
 
 
-def _announce(recipe: str, models: Sequence[str], keys: bool, mcp: bool, address: str) -> None:
-    """Say what is served, where, and how to ask."""
+def _announce(
+    recipe: str, models: Sequence[str], keys: bool, mcp: bool, open_page: bool, address: str
+) -> None:
+    """Say what is served, where, and how to ask; open the page if that is wanted."""
     import json
     import shlex
 
     served = f"model {models[0]}" if len(models) == 1 else f"models {', '.join(models)}"
     tools = f" MCP tools are at {address}/mcp." * mcp
-    say(f"{recipe}\nListening at {address}/v1, {served}.{tools} Ctrl-C ends it. Ask it:")
+    say(f"{recipe}\nListening at {address}/v1, {served}.{tools} Ctrl-C ends it.")
+    say(f"Ask it at {address}/ or with:")
     key = " -H 'Authorization: Bearer KEY'" if keys else ""
     body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "Why?"}]})
     kind = "-H 'Content-Type: application/json'"
     # Not wrapped to the terminal's width, so that it can be copied.
     print(f"curl {address}/v1/chat/completions {kind}{key} -d {shlex.quote(body)}", file=sys.stderr)
+    if open_page:
+        _open(f"{address}/")
+
+
+def _open(page: str) -> None:
+    """Open the page in a browser, in a thread: a browser of the terminal would hold up the server."""
+    import threading
+    import webbrowser
+
+    here = page.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    threading.Thread(target=webbrowser.open, args=(here,), daemon=True).start()

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
-from .doors import Doors, add_chat, add_messages, add_responses
+from .doors import Doors, add_chat, add_messages, add_responses, add_runs
 from .error_bodies import (
     ErrorBody,
     LLMFailed,
@@ -35,6 +35,7 @@ from .metrics import Metrics
 from .request_mixture import Pool
 from .response_store import ResponseStore
 from .served_model import Model, find
+from .web_page import add_page
 
 MEGABYTE = 1024 * 1024
 """Bytes."""
@@ -51,6 +52,7 @@ def create_app(
     models: Mapping[str, LLM], *, members: Mapping[str, LLM] = MappingProxyType({}), keys: Collection[str] = (),
     in_flight: int | None = None, largest_body: int = 20 * MEGABYTE, body_timeout: float = 30.0, heartbeat: float = 5.0,
     origins: Sequence[str] = (), store: BaseKVStore | Literal["memory"] | None = "memory", mcp: MakeMcp | None = None,
+    recipes: bool = False,
 ) -> FastAPI:  # fmt: skip
     """LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic (Messages).
 
@@ -65,18 +67,18 @@ def create_app(
         origins: Origins of web pages whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
         store: Keeps conversations for ``previous_response_id``: "memory", a key-value store of LlamaIndex's, or None.
         mcp: Makes an MCP server for ``/mcp``: ``mcp_server.create_server`` with the ``admit`` that it is given.
+        recipes: Let clients read the recipes, without keys: the events of ``POST /v1/runs`` then hold them.
 
     Raises:
         ValueError: There is no model, or a setting makes no sense.
     """
-    positive = {"in_flight": in_flight, "largest_body": largest_body}
-    _check(models, keys, **positive, heartbeat=heartbeat, body_timeout=body_timeout)
+    _check(models, keys, in_flight=in_flight, largest_body=largest_body, heartbeat=heartbeat, body_timeout=body_timeout)  # fmt: skip
     app, metrics = _bare_app(), Metrics()
     _add_error_handlers(app, metrics)
     app.state.runs = Runs(metrics, in_flight)  # the server ends them when it ends
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
-    _add_paths(app, served, metrics, Doors(served, Pool(members), app.state.runs, heartbeat, kept))
+    _add_paths(app, metrics, Doors(served, Pool(members), app.state.runs, heartbeat, kept, recipes))
     _add_mcp(app, mcp, metrics, origins)
     guarded: dict[str, Any] = {"keys": [key.strip() for key in keys], "largest_body": largest_body}
     app.add_middleware(Guard, **guarded, body_timeout=body_timeout, metrics=metrics)
@@ -91,10 +93,11 @@ def _bare_app() -> FastAPI:
     )  # fmt: skip
 
 
-def _add_paths(app: FastAPI, models: Mapping[str, Model], metrics: Metrics, doors: Doors) -> None:
-    for add in (add_chat, add_messages, add_responses):
+def _add_paths(app: FastAPI, metrics: Metrics, doors: Doors) -> None:
+    for add in (add_chat, add_messages, add_responses, add_runs):
         add(app, doors)
-    _add_rest(app, models, app.state.runs, metrics)
+    add_page(app)
+    _add_rest(app, doors.models, app.state.runs, metrics)
 
 
 def _add_mcp(app: FastAPI, make: MakeMcp | None, metrics: Metrics, origins: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from llama_index.packs.mixture_of_agents._messages.openai_format import message_
 from .answer_forms import OfferedTools, wanted_schema
 from .chat_schema import ChatRequest, JsonSchemaFormat, Message, NamedTool
 from .error_bodies import Refused, invalid
+from .narration import narrated
 from .served_model import SHOWN, Question
 
 _PARAMETERS = (
@@ -33,7 +34,7 @@ def question_of(request: ChatRequest) -> Question:
     kwargs = {**_parameters_of(request), **_forms_of(request)}
     options = request.mixture
     shown = request.model.endswith(SHOWN) or bool(options and options.show)
-    return Question(messages_of(request), kwargs, shown=shown)
+    return Question(messages_of(request), kwargs, narrated if shown else None)
 
 
 def _parameters_of(request: ChatRequest) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from anthropic.types import Message, MessageTokensCount
@@ -30,7 +31,8 @@ from .response_store import ResponseStore
 from .responses_request import ResponsesRequest, conversation_of
 from .responses_request import chat_of as chat_of_responses
 from .responses_response import ResponsesWriter
-from .served_model import Answer, Model, Question, find
+from .run_events import RunWriter, SavedRun
+from .served_model import Answer, Model, Question, Show, find
 
 _UNSAYABLE = (
     'It holds half a character ("\\ud800") or a number that is none (NaN, Infinity, 1e999), which no provider '
@@ -50,13 +52,15 @@ class Doors:
         runs: Begins runs.
         heartbeat: Seconds between comments in a stream.
         store: Keeps conversations for ``previous_response_id``; None keeps none.
+        recipes: Whether clients may read the recipes.
     """
 
     def __init__(
-        self, models: Mapping[str, Model], pool: Pool, runs: Runs, heartbeat: float, store: ResponseStore | None
+        self, models: Mapping[str, Model], pool: Pool, runs: Runs, heartbeat: float, store: ResponseStore | None,
+        recipes: bool = False,
     ) -> None:  # fmt: skip
-        self._models, self._pool, self._runs, self.store = models, pool, runs, store
-        self._heartbeat = heartbeat
+        self.models, self._pool, self._runs, self.store = models, pool, runs, store
+        self._heartbeat, self.recipes = heartbeat, recipes
         self._ignored = IgnoredFields()
 
     def question(self, chat: ChatRequest) -> tuple[Model, Question]:
@@ -65,7 +69,7 @@ class Doors:
         Raises:
             Refused: There is no such model, or it cannot answer such a question.
         """
-        model = self._pool.model(find(self._models, chat.model), chat.mixture)
+        model = self._pool.model(find(self.models, chat.model), chat.mixture)
         question = question_of(chat)
         model.check(question)
         return model, question
@@ -77,6 +81,7 @@ class Doors:
         chat: ChatRequest,
         writer: AnswerWriter,
         keep: Keep | None = None,
+        watch: Callable[[Model], Show] | None = None,
     ) -> Response:
         """Ask, and write the answer.
 
@@ -86,10 +91,13 @@ class Doors:
             chat: The body as a chat request.
             writer: Writes the answer in the format of the body's API.
             keep: Awaited with the answer.
+            watch: Called with the model; returns what writes the events of its run.
         """
         ignored = printable(body.model_extra or ())
         self._ignored.log(ignored, time.monotonic())
         model, question = self.question(chat)
+        if watch:
+            question = replace(question, show=watch(model))
         stream = bool(chat.stream)
         return await respond(
             request,
@@ -187,6 +195,24 @@ def add_responses(app: FastAPI, doors: Doors) -> None:
         return await doors.answer(request, body, chat, writer, keep)
 
     del responses
+
+
+def add_runs(app: FastAPI, doors: Doors) -> None:
+    """The events of a run, for clients that show what the layers do."""
+    answered: dict[str, Any] = {
+        "description": "The run as a line of a trace file, or a stream of its events.",
+        "model": SavedRun,
+        "content": _EVENTS,
+    }
+
+    @app.post("/v1/runs", response_model=None, responses={200: answered, **ERRORS})
+    async def runs(request: Request, body: Annotated[ChatRequest, Body()]) -> Response:
+        """Ask a mixture as in a chat completion, and get its run: whole, or streamed event by event."""
+        await _check_sayable(request)
+        writer = RunWriter(doors.recipes)
+        return await doors.answer(request, body, body, writer, watch=writer.watch)
+
+    del runs
 
 
 async def _before(store: ResponseStore | None, body: ResponsesRequest) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .error_bodies import ENDING, OURS, Problem, body_at, record
 from .metrics import Metrics
+from .web_page import PATHS
 
-OPEN = frozenset({"/health", "/ready"})
+OPEN = PATHS | {"/health", "/ready"}
 """Paths that need no key."""
 
 

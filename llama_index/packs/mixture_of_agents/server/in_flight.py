@@ -23,7 +23,7 @@ NO_ANSWER = Problem(502, "The model's call was given up, and not by this server.
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """A piece of what the layers of a mixture do, in words."""
+    """A piece of what the layers of a mixture do, as the question's ``show`` writes it."""
 
     text: str
 

@@ -6,10 +6,11 @@ from llama_index.packs.mixture_of_agents.events import (
     Degraded,
     Event,
     LayerStarted,
+    RunStarted,
 )
 
 
-def narrated(event: Event) -> str:
+def narrated(_: RunStarted, event: Event) -> str:
     """An event in words, with a blank line after it; "" for an event that a reader need not see.
 
     Errors are named by their kind alone.

@@ -20,12 +20,13 @@ from llama_index.packs.mixture_of_agents.result import MixtureResult
 from .answer_forms import OfferedTools, WantedSchema, arguments_of
 from .call_pieces import CallPiece, CallPieces
 from .error_bodies import LLMFailed, Problem, Refused, invalid
-from .narration import narrated
 
 SHOWN = ":shown"
 """Ends the name of a model whose layers a client wants to see at work."""
 Hear: TypeAlias = Callable[[str | CallPiece], Awaitable[None]]
 """Takes a piece of an answer, of its text or of a tool call, and returns when there is room for more."""
+Show: TypeAlias = Callable[[RunStarted, Event], str]
+"""Writes an event of a mixture's run for the client; "" for an event that it need not see."""
 _ENDLESS = 1000
 
 
@@ -36,12 +37,12 @@ class Question:
     Attributes:
         messages: the conversation.
         kwargs: the keyword arguments of the chat that the client has set.
-        shown: whether the client wants to see what the layers of a mixture do.
+        show: writes what the layers of a mixture do, if the client wants to see it.
     """
 
     messages: Sequence[ChatMessage]
     kwargs: dict[str, Any]
-    shown: bool = False
+    show: Show | None = None
 
     @property
     def fills_in(self) -> bool:
@@ -87,7 +88,7 @@ class Answer:
         usage: the tokens of the whole run; None if the provider reported none.
         cost: what they cost, as far as that is known.
         result: the run, if a mixture answered.
-        reasoning: what the layers did, in words, if the question asks for that.
+        reasoning: what the layers did, as the question's ``show`` writes it.
     """
 
     text: str
@@ -132,7 +133,7 @@ class Model:
         Args:
             question: what to ask.
             hear: awaited with each piece of a streamed answer; None asks for a whole one.
-            show: called with what the layers of a mixture do, in words, if the question asks for that.
+            show: called with what the layers of a mixture do, as the question's ``show`` writes it.
 
         Raises:
             RunError: A mixture has no answer.
@@ -142,7 +143,7 @@ class Model:
         voice = Voice(hear, calls, holds=question.may_fill_in) if hear else None
         on_piece, shown = voice.say if voice else None, list[str]()
         try:
-            respondent = self._watched(shown.append, show) if question.shown else self._respondent
+            respondent = self._watched(question.show, shown.append, show)
             reply = await respondent.ask(question.messages, question.kwargs, on_piece)
         except RunError:
             raise
@@ -156,14 +157,14 @@ class Model:
             await voice.end(answer.text)
         return answer
 
-    def _watched(self, *readers: Callable[[str], object] | None) -> Respondent:
-        """The LLM with readers of what its layers do, if it is a mixture."""
-        if not isinstance(self.llm, MixtureOfAgents):
+    def _watched(self, write: Show | None, *readers: Callable[[str], object] | None) -> Respondent:
+        """The LLM with readers of what its layers do, if it is a mixture and the client wants to see that."""
+        if write is None or not isinstance(self.llm, MixtureOfAgents):
             return self._respondent
         watched = self.llm.model_copy()
 
-        def tell(_: RunStarted, event: Event) -> None:
-            if text := narrated(event):
+        def tell(run: RunStarted, event: Event) -> None:
+            if text := write(run, event):
                 for read in filter(None, readers):
                     read(text)
 

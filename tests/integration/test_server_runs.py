@@ -1,0 +1,171 @@
+"""``POST /v1/runs``: the events of a run, while they happen or all together."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from served import served
+from wire import BODY
+
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
+from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.replay import replay
+from llama_index.packs.mixture_of_agents.simulation import failure
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+RUNS = "/v1/runs"
+STREAM: dict[str, Any] = {**BODY, "stream": True}
+KEY = "a-key-of-this-server"
+
+
+def mixture(*replies: Any, proposers: Any = ("Paris", "Paris, France"), **settings: Any):
+    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
+    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
+    prices = {"p1": (1.0, 2.0), "writer": (10.0, 20.0)}
+    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, prices=prices, **settings)
+
+
+def simulated(providers, **settings: Any):
+    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
+    call = CallPolicy(retries=0)
+    writer = providers.openai("gpt-4.1")
+    return MixtureOfAgents(llm=writer, proposers=proposers, num_layers=1, call=call, **settings)
+
+
+def events(lines) -> Any:
+    """The events of a stream, one after the other."""
+    return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+
+
+def kinds(told) -> list[str]:
+    return [event["kind"] for event in told]
+
+
+def test_a_run_is_streamed_event_by_event_in_the_order_in_which_it_happens():
+    with served({"moa": mixture()}) as at:
+        answer = httpx.post(at + RUNS, json=STREAM)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = list(events(answer.text.splitlines()))
+    assert kinds(told) == [
+        "run_started", "layer_started", "call_started", "call_started", "call_finished",
+        "call_finished", "layer_finished", "call_started", *["answer_delta"] * 3,
+        "call_finished", "run_finished",
+    ]  # fmt: skip
+    assert "".join(one["text"] for one in told if one["kind"] == "answer_delta") == "It is Paris."
+    finished = [one for one in told if one["kind"] == "call_finished"]
+    assert [one["proposals"][0]["text"] for one in finished] == [
+        "Paris", "Paris, France", "It is Paris.",
+    ]  # fmt: skip
+    assert [one["cost_usd"] for one in finished] == [2e-05, None, 0.0002]
+
+
+def test_the_events_are_a_trace_file_that_can_be_replayed(tmp_path):
+    llm = mixture()
+    with served({"moa": llm}, recipes=True) as at:
+        told = list(events(httpx.post(at + RUNS, json=STREAM).text.splitlines()))
+        whole = httpx.post(at + RUNS, json=BODY)
+    kept = [event for event in told if event["kind"] != "answer_delta"]
+    file = tmp_path / "runs.jsonl"
+    file.write_text(json.dumps({"format": "mixture-of-agents/1", "events": kept}) + "\n")
+    streamed, asked = MixtureResult.load(file), MixtureResult.from_json(whole.text)
+    for run in (streamed, asked):
+        assert run.answer == "It is Paris."
+        assert [one.text for one in run.proposals] == ["Paris", "Paris, France"]
+        assert run.run.recipe is not None
+        assert run.run.recipe["aggregator"]["model"] == "writer"
+    assert replay(llm, file).complete("What is the capital of France?").text == "It is Paris."
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_recipes_are_sent_only_by_a_server_that_was_told_to(stream):
+    llm = mixture(prompt="A secret prompt. {references}")
+    with served({"moa": llm}) as at:
+        answer = httpx.post(at + RUNS, json={**BODY, "stream": stream})
+    assert answer.status_code == 200
+    assert '"recipe": null' in answer.text
+    assert "secret" not in answer.text
+
+
+def test_a_proposal_arrives_while_another_proposer_still_works(providers):
+    providers.configure("mistral-small-latest", reply="Early.")
+    providers.hold("gpt-4.1-mini")
+    with (
+        served({"moa": simulated(providers)}) as at,
+        httpx.stream("POST", at + RUNS, json=STREAM) as answer,
+    ):
+        told = events(answer.iter_lines())
+        early = next(one for one in told if one["kind"] == "call_finished")
+        assert early["proposals"][0]["text"] == "Early."
+        providers.wait_for("gpt-4.1-mini", held=1)
+        providers.release()
+        assert kinds(told)[-1] == "run_finished"
+
+
+def test_a_client_that_leaves_ends_every_request_of_its_run(providers):
+    providers.hold("*")
+    with served({"moa": simulated(providers)}) as at:
+        with httpx.stream("POST", at + RUNS, json=STREAM) as answer:
+            told = events(answer.iter_lines())
+            assert next(told)["kind"] == "run_started"
+            providers.wait_for("gpt-4.1-mini", held=1)
+            providers.wait_for("mistral-small-latest", held=1)
+        providers.wait_for("*", hung_up=2, open=0)
+        assert 'moa_in_flight{model="moa"} 0.0' in httpx.get(f"{at}/metrics").text
+
+
+def test_a_failed_call_says_why_and_a_failed_run_ends_its_stream_with_the_error(providers):
+    providers.configure("*", chances=[(failure(401, "Wrong key sk-0123456789abcdef."), 1.0)])
+    with served({"moa": simulated(providers)}) as at:
+        answer = httpx.post(at + RUNS, json=STREAM)
+        whole = httpx.post(at + RUNS, json=BODY)
+    *_, finished, last = events(answer.text.splitlines())
+    failed = [one for one in events(answer.text.splitlines()) if one.get("failure")]
+    assert [one["failure"]["kind"] for one in failed] == ["authentication"] * 2
+    assert all("Wrong key" in one["failure"]["message"] for one in failed)
+    assert finished["kind"] == "run_finished"
+    assert finished["error"]
+    assert (last["kind"], last["error"]["code"]) == ("error", "upstream_error")
+    assert whole.status_code == 502
+    assert "sk-0123456789" not in answer.text + whole.text
+
+
+def test_it_needs_a_key_and_room_as_every_other_path_does(providers):
+    providers.hold("*")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with (
+        served({"moa": simulated(providers)}, keys=[KEY], in_flight=1) as at,
+        ThreadPoolExecutor() as pool,
+    ):
+        assert httpx.post(at + RUNS, json=STREAM).status_code == 401
+        first = pool.submit(httpx.post, at + RUNS, json=STREAM, headers=headers, timeout=20)
+        providers.wait_for("gpt-4.1-mini", held=1)
+        assert httpx.post(at + RUNS, json=STREAM, headers=headers).status_code == 429
+        providers.release()
+        assert first.result().status_code == 200
+
+
+def test_a_single_model_has_no_run_and_is_refused():
+    with served({"moa": ScriptedLLM("ok")}) as at:
+        answer = httpx.post(at + RUNS, json=STREAM)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["param"], error["message"]) == ("model", "model: the model moa is no mixture")
+
+
+def test_a_request_may_choose_as_in_a_chat_completion():
+    with served({"moa": mixture()}) as at:
+        body = {**BODY, "mixture": {"fan_out": False}, "temperature": 0.5, "stream": False}
+        run = MixtureResult.from_json(httpx.post(at + RUNS, json=body).text)
+    assert [call.role for call in run.calls] == ["aggregator"]
+
+
+def test_half_a_character_that_a_model_wrote_ends_neither_form_of_the_answer():
+    half = "half \ud83d"
+    with served({"moa": mixture(half, proposers=(half,))}) as at:
+        streamed = httpx.post(at + RUNS, json=STREAM)
+        whole = httpx.post(at + RUNS, json=BODY)
+    assert kinds(events(streamed.text.splitlines()))[-1] == "run_finished"
+    assert whole.status_code == 200
+    assert MixtureResult.from_json(whole.content).answer == "half \ufffd"
