@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,7 +20,9 @@ from llama_index.packs.mixture_of_agents import MixtureResult
 def recipe_at(address: str, model: str, headers: Any = None) -> Any:
     """The recipe that a run's first event brings."""
     body = {**BODY, "model": model}
-    run = httpx.post(address.replace("/chat/completions", "/runs"), json=body, headers=headers)
+    run = httpx.post(
+        address.replace("/chat/completions", "/runs"), json=body, headers=headers, timeout=20
+    )
     return run.json()["events"][0]["recipe"]
 
 
