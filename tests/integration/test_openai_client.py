@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -330,3 +332,33 @@ async def test_a_call_that_is_given_up_ends_its_request(providers: SimulatedProv
     with pytest.raises(asyncio.CancelledError):
         await call
     await providers.await_for("gpt-4.1", hung_up=1)
+
+
+async def test_what_is_not_ours_is_the_sdks(providers: SimulatedProviders) -> None:
+    (llm,) = share_clients(OpenAI("gpt-4.1", api_key="key", api_base=f"{providers.base}/v1"))
+    for client in (llm._get_client(), llm._get_aclient()):
+        chat = client.chat
+        assert chat.completions.with_raw_response.create
+        assert chat.completions.parse
+        assert chat.with_streaming_response.completions
+
+
+def test_a_first_question_imports_none_of_the_sdks_resources(
+    providers: SimulatedProviders,
+) -> None:
+    code = """
+import asyncio, sys
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.llms.openai import OpenAI
+from llama_index.packs.mixture_of_agents import MixtureOfAgents
+
+one, two = (OpenAI(name, api_key="key", api_base=sys.argv[1]) for name in ("gpt-4o", "gpt-4.1"))
+mixture = MixtureOfAgents(llm=two, proposers=[one])
+answer = asyncio.run(mixture.achat([ChatMessage("Well?")]))
+answer = mixture.chat([ChatMessage("Well?")])
+assert answer.message.content
+print([name for name in sys.modules if name.startswith("openai.resources")])
+"""
+    command = [sys.executable, "-c", code, f"{providers.base}/v1"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
