@@ -10,6 +10,7 @@ from typing import Any
 from llama_index.core.llms.llm import LLM
 
 from .facts import derives_from, method_owner
+from .mistral_client import plain_chat
 from .wire import checked_client, is_checked
 
 
@@ -103,6 +104,8 @@ def _of_mistral(client: Any) -> Any:
     for name in twin._sub_sdk_map:  # noqa: SLF001  # these are made again, with the new settings
         parts.pop(name, None)
     twin.sdk_configuration = settings
+    if chat := plain_chat(twin, settings):
+        twin.chat = chat
     return twin
 
 
