@@ -172,7 +172,7 @@ def test_without_models_the_ways_to_name_some_are_told(moa):
 
 def test_a_model_without_its_key_says_which_variable_is_missing(moa):
     said = moa("ask", QUESTION, *MODELS, code=2, MISTRAL_API_KEY="").stderr
-    assert said.startswith("--proposer: proposers[1].model: mistral:mistral-small-latest: ")
+    assert said.startswith("--proposer: mistral:mistral-small-latest: ")
     assert "the environment has no MISTRAL_API_KEY" in said
 
 

@@ -356,3 +356,26 @@ def test_a_failure_reads_as_one_line_and_is_plain_data() -> None:
     failure = Failure("critic", "gpt-4o", 1, FailureKind.RATE_LIMITED, "slow down", 429, 3, 2.34)
     assert str(failure) == "critic (gpt-4o): rate_limited 429 after 3 attempts, 2.3 s: slow down"
     assert json.dumps(failure.kind) == '"rate_limited"'
+
+
+@pytest.mark.parametrize(
+    ("words", "window"),
+    [
+        ("This model's maximum context length is 512 tokens, however you requested 2000 tokens (1500 in your prompt; 500 for the completion)", 512),
+        ("This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.", 8192),
+        ("the request exceeds the available context size (4096 tokens), try increasing it", 4096),
+        ("Requested tokens (560) exceed context window of 512", 512),
+        ("prompt is too long: 210000 tokens > 200000 maximum", 200_000),
+        ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
+        ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", 32_768),
+        ("the conversation exceeds the context window", None),
+        ("your 9000 tokens exceed the context limit", None),
+    ],
+)  # fmt: skip
+def test_the_context_window_is_read_in_the_words_of_an_error(words: str, window: int | None):
+    fault = diagnose(StatusError(400, words))
+    assert (fault.kind, fault.window) == (FailureKind.CONTEXT_WINDOW, window)
+
+
+def test_only_a_refused_conversation_names_a_window():
+    assert diagnose(StatusError(500, "a context length of 512 tokens")).window is None

@@ -142,7 +142,13 @@ class Answering:
             if not self._spending.covers([Plan(aggregator, tokens)]):
                 self._unaffordable.append(aggregator.name)
                 return None
+        transport = self._job.caller.transport(aggregator)
+        window = transport.window
         finished, response = await self._job.caller.call(request, self._state)
+        if response is None and transport.window != window:  # the server has named a smaller one
+            shorter = await self._request(aggregator, references)
+            if shorter.messages != request.messages:
+                finished, response = await self._job.caller.call(shorter, self._state)
         if response is None:
             self._failures += [finished.failure] if finished.failure else []
             return None

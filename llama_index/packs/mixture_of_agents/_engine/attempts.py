@@ -309,4 +309,6 @@ class Attempts:
         fault = diagnose(error, names, transport.secrets)
         self._dropped.update(fault.refused)
         transport.refuse(fault.refused)
+        if fault.window:
+            transport.learn_window(fault.window)
         return fault

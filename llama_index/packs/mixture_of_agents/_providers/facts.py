@@ -112,6 +112,15 @@ def _takes_responses(kind: type[LLM]) -> bool:
     return _derives(kind, "openai") and "max_output_tokens" in kind.model_fields
 
 
+def known_refusals(llm: LLM) -> set[str]:
+    """LlamaIndex's OpenAI class sends reasoning models no temperature of its own, but does send a call's."""
+    if not derives_from(llm, "openai"):
+        return set()
+    from llama_index.llms.openai.utils import O1_MODELS
+
+    return {"temperature"} if getattr(llm, "model", "") in O1_MODELS else set()
+
+
 _GIVE_REASONS = ("anthropic", "google_genai", "mistralai", "ollama", "openai")
 
 

@@ -15,7 +15,8 @@ from llama_index.packs.mixture_of_agents.errors import FailureKind
 
 from .environment import problem_of_environment
 from .redaction import redact
-from .retry_after import parse_retry_after, wait_in_words
+from .error_words import wait_in_words, window_in_words
+from .retry_after import parse_retry_after
 
 _MESSAGE_LIMIT = 500
 _SEARCHED = 8_000
@@ -32,6 +33,7 @@ class Fault:
         status: the HTTP status; None without one.
         retry_after: seconds to wait before another attempt; None if the provider named no time.
         refused: parameters, or roles of messages, that the model does not take.
+        window: the model's context window in tokens, if the error names it.
     """
 
     kind: FailureKind
@@ -39,6 +41,7 @@ class Fault:
     status: int | None = None
     retry_after: float | None = None
     refused: tuple[str, ...] = ()
+    window: int | None = None
 
 
 _BY_STATUS = {
@@ -124,7 +127,8 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
     kind = FailureKind.BAD_REQUEST if refused else _kind(chain, status, searched, ends=ends)
     shown = redact(text, secrets, _SEARCHED)
     hint = _TEMPLATE_HINT if _refused_roles(status, searched) else ""
-    return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused)
+    window = window_in_words(searched) if kind == FailureKind.CONTEXT_WINDOW else None
+    return Fault(kind, shown[:_MESSAGE_LIMIT] + hint, status, wait, refused, window)
 
 
 _OF_THE_WIRE = ("AnswerTooLong", "UnreadableAnswer")

@@ -34,6 +34,7 @@ from .facts import (
     gives_samples,
     is_openai,
     is_openai_responses,
+    known_refusals,
     method_owner,
     provider_name,
     secrets,
@@ -65,7 +66,6 @@ class Transport:
         llm: the LLM that receives the requests. It is the caller's own object if nothing had to change.
         key: its endpoint (provider, model, address).
         secrets: its keys, which must not appear in error texts.
-        window: its model's context window in tokens; None if that is unknown.
         limiter: its rate limiter (``llama_index.core.rate_limiter``), or None.
         refused: optional parameters that the model has refused. They are not sent again.
         has_given_samples: whether one request has returned several answers.
@@ -81,9 +81,9 @@ class Transport:
             self.llm = with_shared_clients(self.llm)
         self.key = endpoint_key(llm)
         self.secrets = secrets(llm)
-        self.window = context_window(llm)
+        self._learned = {"window": context_window(llm)}
         self.limiter: Any = getattr(llm, "rate_limiter", None)
-        self.refused: set[str] = _known_refusals(llm)
+        self.refused: set[str] = known_refusals(llm)
         self.has_given_samples = False
         self._openai = is_openai(llm)
         self._overrides: dict[str, Any] = {}
@@ -104,6 +104,15 @@ class Transport:
                 make: Any = getattr(self.llm, "_get_aclient", None)
                 client: Any = make() if make else getattr(self.llm, "_client", None)
                 getattr(getattr(client, "chat", None), "completions", None)
+
+    @property
+    def window(self) -> int | None:
+        """The model's context window in tokens; None if it is unknown."""
+        return self._learned["window"]
+
+    def learn_window(self, tokens: int) -> None:
+        """Remember the context window that the model's server names. The class may know a larger one."""
+        self._learned["window"] = min(tokens, self.window or tokens)
 
     @property
     def offers_samples(self) -> bool:
@@ -389,12 +398,3 @@ def _is_own(llm: LLM, method: str) -> bool:
 
 def _nowhere() -> None:
     return None
-
-
-def _known_refusals(llm: LLM) -> set[str]:
-    """LlamaIndex's OpenAI class sends reasoning models no temperature of its own, but does send a call's."""
-    if not derives_from(llm, "openai"):
-        return set()
-    from llama_index.llms.openai.utils import O1_MODELS
-
-    return {"temperature"} if getattr(llm, "model", "") in O1_MODELS else set()

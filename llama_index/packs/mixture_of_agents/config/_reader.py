@@ -117,7 +117,9 @@ class _Reader:
         self.refused: list[ConfigError] = []
 
     def error(self, place: Place, problem: object) -> ConfigError:
-        return ConfigError(f"{self.document.where(place)}: {_path(place)}{problem}")
+        where = self.document.where(place)
+        is_option = where.startswith(("--proposer", "--aggregator", "MOA_"))  # they name models alone
+        return ConfigError(f"{where}: {'' if is_option else _path(place)}{problem}")
 
     def refusal(self) -> ConfigError | None:
         """One error for all models that cannot be made; None if all can."""
