@@ -67,7 +67,7 @@ def test_a_pipe_gets_utf_8_whatever_the_encoding_of_the_terminal(moa, foreign):
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("foreign")
-@pytest.mark.parametrize("encoding", [*ENCODINGS, "utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
 def test_no_command_fails_in_an_encoding_that_lacks_some_characters(moa, encoding):
     def run(*arguments: str, code: int = 0, text: str = ""):
         return moa(*arguments, code=code, text=text, PYTHONIOENCODING=encoding)
@@ -84,8 +84,9 @@ def test_no_command_fails_in_an_encoding_that_lacks_some_characters(moa, encodin
     line = json.dumps({"question": question}, ensure_ascii=False)
     run("batch", "-", "-o", "\u4f60.jsonl", *MODELS, text=line)
     assert question in (moa.folder / "\u4f60.jsonl").read_text("utf-8")
+    line = json.dumps({"question": question, "right": "\u4f60"}, ensure_ascii=False)
     (moa.folder / "questions.jsonl").write_text(line, encoding="utf-8")
-    run("eval", "questions.jsonl", "-o", "\u4f60", "--mixture-only", *MODELS) if False else None
+    run("eval", "questions.jsonl", "--answers", "right", "--score", "contains", *MODELS)
     run("demo", question)
     run("pack", "mine")
     (moa.folder / "mine" / "README.md").write_text("\u4f60", encoding="utf-8")

@@ -1,5 +1,7 @@
 """References that were cut, over HTTP."""
 
+from typing import Any
+
 import pytest
 from asking import QUESTION, ask
 from llama_index.core.base.llms.types import ChatMessage
@@ -43,7 +45,7 @@ async def test_what_was_cut_is_accepted_by_a_provider_that_counts(
 @pytest.mark.parametrize("way", ["chat", "achat", "stream_chat", "astream_chat"])
 @pytest.mark.parametrize("max_tokens", [{}, {"max_tokens": 200}], ids=["", "with a caller's limit"])
 async def test_a_window_that_a_server_names_is_learned_and_references_are_cut_to_it(
-    providers: SimulatedProviders, way: str, max_tokens: dict[str, int]
+    providers: SimulatedProviders, way: str, max_tokens: dict[str, Any]
 ) -> None:
     """LlamaIndex's class takes gpt-4.1 for a model with a window of a million tokens."""
     providers.configure("gpt-4.1-mini", reply=a_story(12_000))

@@ -56,6 +56,7 @@ TESTED_BY = {
     "_providers/content_parts": "wire",
     "_providers/descriptions": "config",
     "_providers/detour": "batch_api",
+    "_providers/error_words": "faults",
     "_providers/facts": "real_classes",
     "_providers/mistral_batch_api": "batch_api",
     "_providers/models": "config",

@@ -373,9 +373,9 @@ def test_a_failure_reads_as_one_line_and_is_plain_data() -> None:
     ],
 )  # fmt: skip
 def test_the_context_window_is_read_in_the_words_of_an_error(words: str, window: int | None):
-    fault = diagnose(StatusError(400, words))
+    fault = diagnose(status_error(400, {"message": words}))
     assert (fault.kind, fault.window) == (FailureKind.CONTEXT_WINDOW, window)
 
 
 def test_only_a_refused_conversation_names_a_window():
-    assert diagnose(StatusError(500, "a context length of 512 tokens")).window is None
+    assert diagnose(status_error(500, {"message": "a context length of 512 tokens"})).window is None

@@ -14,8 +14,8 @@ from typing import Any, cast
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 
 from .environment import problem_of_environment
-from .redaction import redact
 from .error_words import wait_in_words, window_in_words
+from .redaction import redact
 from .retry_after import parse_retry_after
 
 _MESSAGE_LIMIT = 500
@@ -244,7 +244,7 @@ _TOO_LONG = (
     "maximum context",
     "prompt is too long",
     "available context size",
-    "input token count exceeds",
+    "input token count",
     "context limit",
 )
 _UNPAID = ("insufficient_quota", "credit balance", "credit_balance", "no credits")

@@ -5,6 +5,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 _LONGEST_DATE = 100
+
+
 def parse_retry_after(value: object, now: datetime) -> float | None:
     """Reads a Retry-After header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
 

@@ -118,7 +118,9 @@ class _Reader:
 
     def error(self, place: Place, problem: object) -> ConfigError:
         where = self.document.where(place)
-        is_option = where.startswith(("--proposer", "--aggregator", "MOA_"))  # they name models alone
+        is_option = where.startswith(
+            ("--proposer", "--aggregator", "MOA_")
+        )  # they name models alone
         return ConfigError(f"{where}: {'' if is_option else _path(place)}{problem}")
 
     def refusal(self) -> ConfigError | None:

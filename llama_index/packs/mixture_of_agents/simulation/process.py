@@ -68,11 +68,12 @@ class SimulatedProviders:
         if self._cpu is not None:
             command += ["--cpu", str(self._cpu)]
         # The server imports this package from the same place as this process.
+        own = {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONIOENCODING": "utf-8",  # it writes its port, which is read here
+        }
         self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **own}
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
