@@ -2,16 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
+from mcp_client import KEY, assistant
 from served import served
 from serving import serving, wait_until_closed
 from wire import BODY
@@ -21,7 +17,6 @@ from llama_index.packs.mixture_of_agents.mcp_server import create_server
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
-KEY = "a-key"
 QUESTION = {"question": "Why?"}
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 INITIALIZE = {
@@ -30,16 +25,6 @@ INITIALIZE = {
                "clientInfo": {"name": "test", "version": "0"}},
 }  # fmt: skip
 ACCEPT = {"Accept": "application/json, text/event-stream"}
-
-
-@asynccontextmanager
-async def assistant(at: str, mode: Any = "auto", key: str = KEY) -> AsyncIterator[Client]:
-    """A client of a server's ``/mcp``."""
-    headers = {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
-        transport = streamable_http_client(f"{at}/mcp", http_client=http)
-        async with Client(transport, mode=mode) as client:
-            yield client
 
 
 def served_tools(mixture: MixtureOfAgents, **settings: Any) -> Any:

@@ -93,6 +93,26 @@ aggregator = "openai:gpt-4.1"
     assert [len(MixtureResult.load(trace, place).calls) for place in (0, 1)] == [2, 5]
 
 
+def test_a_key_that_the_file_names_has_its_limit(providers, tmp_path):
+    file = tmp_path / "moa.toml"
+    file.write_text("""
+[mixtures.fast]
+proposers = ["openai:gpt-4.1-mini"]
+aggregator = "openai:gpt-4.1"
+layers = 1
+[server.keys.alice]
+key = "$ALICE_KEY"
+requests_per_minute = 1
+""")
+    arguments = ["-c", str(file)]
+    with serving(providers, *arguments, models=(), ALICE_KEY="one") as (_, said, curl):
+        assert "one" not in said.replace("none", "")
+        body, keyed = {**BODY, "model": "fast"}, {"Authorization": "Bearer one"}
+        assert httpx.post(curl[1], json=body).status_code == 401
+        asked = [httpx.post(curl[1], json=body, headers=keyed, timeout=20) for _ in range(2)]
+        assert [answer.status_code for answer in asked] == [200, 429]
+
+
 def test_ctrl_c_lets_a_run_in_flight_finish(providers):
     providers.configure("gpt-4.1", reply="42")
     providers.hold("gpt-4.1")

@@ -17,6 +17,8 @@ from .offer import Name, Tools, mixtures_of
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.cache import SqliteKVStore
+    from llama_index.packs.mixture_of_agents.config import Document
+    from llama_index.packs.mixture_of_agents.server import ApiKey
 
 KEYS = "MOA_SERVER_KEYS"
 _NEEDS = ("fastapi", "prometheus_client", "sse_starlette", "uvicorn")
@@ -65,7 +67,7 @@ def serve(
     The keys in MOA_SERVER_KEYS, comma separated, say who may ask. Without
     them, everybody on this machine may.
     """
-    keys = _keys(host, no_keys=no_keys)
+    bare = _environment_keys()
     import gc
 
     from llama_index.packs.mixture_of_agents import server
@@ -73,14 +75,16 @@ def serve(
 
     from .sources import find_all
 
-    mixtures, singles, origin = mixtures_of(find_all(models), name)
+    sources = find_all(models)
+    keys = _keys(bare, next(iter(sources.values())).document, host, no_keys=no_keys)
+    mixtures, singles, origin = mixtures_of(sources, name)
     served = {**mixtures, **singles, **mixtures} if members else mixtures
     plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
     with ExitStack() as stack:
         tools = _tools(Tools(mixtures, max_cost, trace, stack), max_cost)
         app = server.create_app(
             served, members=singles, keys=keys, in_flight=in_flight, origins=origins or (), mcp=tools,
-            store=_opened(store, stack) if store else "memory",
+            store=_opened(store, stack) if store else "memory", usage=store,
             recipes=not keys and is_loopback(host),  # who asks can then read the recipe's file as well
         )  # fmt: skip
         for mixture in mixtures.values():
@@ -124,25 +128,44 @@ def _opened(path: Path, stack: ExitStack) -> "SqliteKVStore":
     return store
 
 
-def _keys(host: str, *, no_keys: bool) -> list[str]:
-    """Read the keys of those who may ask from the environment.
+def _environment_keys() -> list[str]:
+    """Read the keys that have no name from the environment.
 
     Raises:
-        UsageError: The extra is not installed, the variable holds no usable keys, or other machines could ask
-            without a key.
+        UsageError: The extra is not installed, or the variable holds no usable keys.
     """
     if not all(map(find_spec, _NEEDS)):
         raise UsageError(
             'moa serve needs more: pip install "llama-index-packs-mixture-of-agents[server]"'
         )
-    from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
-
     given = os.environ.get(KEYS)
     keys = [key for one in (given or "").split(",") if (key := one.strip())]
     if given is not None and not keys:
         raise UsageError(f"{KEYS} is set and holds no key: set KEY,ANOTHER or unset it.")
     if not all(key.isascii() and key.isprintable() for key in keys):
         raise UsageError(f"{KEYS}: keys are of printable ASCII, which HTTP headers carry.")
+    return keys
+
+
+def _keys(
+    bare: list[str], document: "Document", host: str, *, no_keys: bool
+) -> "list[str | ApiKey]":
+    """All keys: those of the environment, and those that the file names.
+
+    Raises:
+        ConfigError: The file's table of keys makes no sense.
+        UsageError: Other machines could ask without a key.
+    """
+    from llama_index.packs.mixture_of_agents.config import server_keys
+    from llama_index.packs.mixture_of_agents.server import ApiKey
+    from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
+
+    named = [
+        ApiKey(name, secret, table.requests_per_minute, table.usd_per_day)
+        for name, (secret, table) in server_keys(document).items()
+    ]
+    secrets = {key.secret for key in named}
+    keys = [*named, *(key for key in dict.fromkeys(bare) if key not in secrets)]
     if keys or no_keys or is_loopback(host):
         return keys
     raise UsageError(

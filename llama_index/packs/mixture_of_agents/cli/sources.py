@@ -154,7 +154,9 @@ def _parts(document: Document, wanted: str | None) -> dict[str, Document]:
             advice = meant if names else f"write a table [mixtures.{wanted}]"
             raise ConfigError(f'{document.name} has no mixture "{wanted}"; {advice}')
         names = [wanted]
-    has_own = wanted is None and (not names or bool(document.data.keys() - {"models", "mixtures"}))
+    has_own = wanted is None and (
+        not names or bool(document.data.keys() - {"models", "mixtures", "server"})
+    )
     top = {"": document} if has_own else {}
     return {**top, **{name: mixture_in(document, name) for name in names}}
 
@@ -239,7 +241,7 @@ def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> 
     proposers, aggregator = data.get("proposers", []), data.get("aggregator")
     wanted, known = required_by(PRESETS[recipe]), parameters_of(PRESETS[recipe])
     if "mixture" in wanted:
-        mixture = {name: value for name, value in data.items() if name != "recipe"}
+        mixture = {name: value for name, value in data.items() if name not in ("recipe", "server")}
         return {"recipe": recipe, "proposers": proposers[0], "mixture": mixture}
     if "layers" not in known and "layers" not in explicit:
         rest.pop("layers", None)

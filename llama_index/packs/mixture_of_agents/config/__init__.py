@@ -20,6 +20,7 @@ from ._reader import (
     model_of,
     read_with_models,
 )
+from ._server_table import server_keys
 from ._writer import identity, to_data
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "read_text",
     "read_with_models",
     "required_by",
+    "server_keys",
     "to_data",
     "toml_value",
     "write",

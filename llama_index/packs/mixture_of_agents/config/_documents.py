@@ -52,7 +52,7 @@ class Document:
         """The name and line of a value, such as ``moa.toml:7``; only the name if the value is not in the text."""
         if place and place[0] in self.origins:
             return self.origins[str(place[0])]
-        place = place if place[:1] == ("models",) else (*self.root, *place)
+        place = place if place[:1] in (("models",), ("server",)) else (*self.root, *place)
         line = _line_of(self.text, self.format, place) if self.text else None
         return f"{self.name}:{line}" if line else self.name
 
@@ -71,7 +71,7 @@ def mixture_names(document: Document) -> list[str]:
 
 
 def mixture_in(document: Document, name: str) -> Document:
-    """One of a document's ``[mixtures.NAME]`` tables, together with the document's models.
+    """One of a document's ``[mixtures.NAME]`` tables, together with the document's models and server.
 
     Raises:
         ConfigError: The value is not a table.
@@ -80,8 +80,8 @@ def mixture_in(document: Document, name: str) -> Document:
     if not isinstance(table, Mapping):
         problem = f"mixtures.{name}: names with values are expected"
         raise ConfigError(f"{document.where(place)}: {problem}")
-    models = {"models": document.data["models"]} if "models" in document.data else {}
-    return replace(document, data={**models, **cast("Mapping[str, Any]", table)}, root=place)
+    shared = {name: document.data[name] for name in ("models", "server") if name in document.data}
+    return replace(document, data={**shared, **cast("Mapping[str, Any]", table)}, root=place)
 
 
 def read_file(path: str | Path) -> Document:

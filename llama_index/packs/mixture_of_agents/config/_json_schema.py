@@ -16,6 +16,7 @@ from llama_index.packs.mixture_of_agents.selection import Selection
 from ._documents import NONE
 from ._parameters import is_agent, is_object, kinds_of, parameters_of, required_by
 from ._reader import SPEC
+from ._server_table import server_schema
 
 _Schema = dict[str, Any]
 _DEFAULT = "moa"
@@ -30,7 +31,7 @@ def json_schema() -> dict[str, Any]:
     """
     shared = _Definitions()
     models = {"type": "object", "additionalProperties": _object(_model(), ())}
-    tables = {"models": models, "mixtures": shared.mixtures()}
+    tables = {"models": models, "mixtures": shared.mixtures(), "server": server_schema()}
     whole = shared.recipe(tables)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

@@ -151,7 +151,7 @@ class _Reader:
             raise self.error((*place, error.field), str(error)) from error
         hints = parameters_of(make)
         self.check_names(
-            place, data, [*hints, "recipe", *(() if place else ("models", "mixtures"))]
+            place, data, [*hints, "recipe", *(() if place else ("models", "mixtures", "server"))]
         )
         return self.made(place, make, self.fields(hints, data, place, required_by(make)))
 

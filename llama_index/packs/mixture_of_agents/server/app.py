@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from llama_index.packs.mixture_of_agents.errors import RunError
 
+from .api_keys import Allowance, ApiKey, named
 from .doors import Doors, add_chat, add_messages, add_responses, add_runs
 from .error_bodies import (
     ErrorBody,
@@ -29,6 +31,7 @@ from .error_bodies import (
 from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
+from .ledger import Ledger
 from .mcp_door import PATH as MCP_PATH
 from .mcp_door import MakeMcp, McpDoor
 from .metrics import Metrics
@@ -49,10 +52,10 @@ _CODES = {
 
 
 def create_app(
-    models: Mapping[str, LLM], *, members: Mapping[str, LLM] = MappingProxyType({}), keys: Collection[str] = (),
+    models: Mapping[str, LLM], *, members: Mapping[str, LLM] = MappingProxyType({}), keys: Collection[str | ApiKey] = (),
     in_flight: int | None = None, largest_body: int = 20 * MEGABYTE, body_timeout: float = 30.0, heartbeat: float = 5.0,
-    origins: Sequence[str] = (), store: BaseKVStore | Literal["memory"] | None = "memory", mcp: MakeMcp | None = None,
-    recipes: bool = False,
+    origins: Sequence[str] = (), store: BaseKVStore | Literal["memory"] | None = "memory", usage: str | Path | None = None,
+    mcp: MakeMcp | None = None, recipes: bool = False,
 ) -> FastAPI:  # fmt: skip
     """LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic (Messages).
 
@@ -60,12 +63,14 @@ def create_app(
         models: The LLMs by the names that clients ask for. They are not changed.
         members: The single LLMs that a request may choose for a mixture, by name.
         keys: Who may ask, by ``Authorization: Bearer KEY`` or ``x-api-key``. Without keys, everybody may.
+            An ``ApiKey`` has a name and limits.
         in_flight: The number of runs at once; further ones are refused with 429. None for no bound.
         largest_body: The largest body of a request, in bytes.
         body_timeout: Seconds to wait for each piece of a request's body.
         heartbeat: Seconds between comments in a stream. A run that fails before the first one gets an error status.
         origins: Origins of web pages whose scripts may ask (CORS), such as ``https://example.org``; "*" for all.
         store: Keeps conversations for ``previous_response_id``: "memory", a key-value store of LlamaIndex's, or None.
+        usage: The SQLite file that keeps what keys have used; None keeps it in memory.
         mcp: Makes an MCP server for ``/mcp``: ``mcp_server.create_server`` with the ``admit`` that it is given.
         recipes: Let clients read the recipes, without keys: the events of ``POST /v1/runs`` then hold them.
 
@@ -78,9 +83,11 @@ def create_app(
     app.state.runs = Runs(metrics, in_flight)  # the server ends them when it ends
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
-    _add_paths(app, metrics, Doors(served, Pool(members), app.state.runs, heartbeat, kept, recipes))
-    _add_mcp(app, mcp, metrics, origins)
-    guarded: dict[str, Any] = {"keys": [key.strip() for key in keys], "largest_body": largest_body}
+    allowance = Allowance(Ledger(usage), metrics)
+    doors = Doors(served, Pool(members), app.state.runs, heartbeat, kept, allowance, recipes)
+    _add_paths(app, metrics, doors)
+    _add_mcp(app, mcp and McpDoor(mcp, app.state.runs, metrics, origins, allowance))
+    guarded: dict[str, Any] = {"keys": named(keys), "largest_body": largest_body}
     app.add_middleware(Guard, **guarded, body_timeout=body_timeout, metrics=metrics)
     _allow(app, origins)
     return app
@@ -100,10 +107,10 @@ def _add_paths(app: FastAPI, metrics: Metrics, doors: Doors) -> None:
     _add_rest(app, doors.models, app.state.runs, metrics)
 
 
-def _add_mcp(app: FastAPI, make: MakeMcp | None, metrics: Metrics, origins: Sequence[str]) -> None:
-    app.state.mcp = make and McpDoor(make, app.state.runs, metrics, origins)
-    if app.state.mcp:
-        app.router.routes.append(Route(MCP_PATH, app.state.mcp, methods=["POST", "DELETE"]))
+def _add_mcp(app: FastAPI, door: McpDoor | None) -> None:
+    app.state.mcp = door
+    if door:
+        app.router.routes.append(Route(MCP_PATH, door, methods=["POST", "DELETE"]))
 
 
 def _allow(app: FastAPI, origins: Sequence[str]) -> None:
@@ -122,10 +129,13 @@ def _version() -> str:
         return "unknown"
 
 
-def _check(models: Mapping[str, LLM], keys: Collection[str], **positive: float | None) -> None:
+def _check(
+    models: Mapping[str, LLM], keys: Collection[str | ApiKey], **positive: float | None
+) -> None:
     if not models:
         raise ValueError('models: there is none to serve; give some, as in {"moa": mixture}')
-    if isinstance(keys, str) or not all(map(_is_key, keys)):
+    secrets = [key.secret if isinstance(key, ApiKey) else key for key in keys]
+    if isinstance(keys, str) or not all(map(_is_key, secrets)):
         problem = (
             "give a list of keys, none of them empty, all of printable ASCII, which headers carry; or none at all to "
             "let everybody ask"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from llama_index.packs.mixture_of_agents._messages.tokens import count_tokens, tokens_of
 
+from .api_keys import Allowance
 from .chat_request import question_of
 from .chat_response import ChatWriter
 from .chat_schema import ChatRequest, is_sayable
@@ -52,15 +53,16 @@ class Doors:
         runs: Begins runs.
         heartbeat: Seconds between comments in a stream.
         store: Keeps conversations for ``previous_response_id``; None keeps none.
+        allowance: Says whether a key may ask now.
         recipes: Whether clients may read the recipes.
     """
 
     def __init__(
         self, models: Mapping[str, Model], pool: Pool, runs: Runs, heartbeat: float, store: ResponseStore | None,
-        recipes: bool = False,
+        allowance: Allowance, recipes: bool = False,
     ) -> None:  # fmt: skip
         self.models, self._pool, self._runs, self.store = models, pool, runs, store
-        self._heartbeat, self.recipes = heartbeat, recipes
+        self._heartbeat, self._allowance, self.recipes = heartbeat, allowance, recipes
         self._ignored = IgnoredFields()
 
     def question(self, chat: ChatRequest) -> tuple[Model, Question]:
@@ -98,10 +100,12 @@ class Doors:
         model, question = self.question(chat)
         if watch:
             question = replace(question, show=watch(model))
+        self._runs.check_room()
+        charge = await self._allowance.admit(request.scope["state"])
         stream = bool(chat.stream)
         return await respond(
             request,
-            self._runs.begin(model, question, stream=stream),
+            self._runs.begin(model, question, stream=stream, charge=charge),
             writer,
             stream=stream,
             heartbeat=self._heartbeat,

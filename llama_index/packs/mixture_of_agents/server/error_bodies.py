@@ -43,7 +43,7 @@ _BY_KIND = {
 _GATEWAY = (502, "upstream_error")
 _OUR_DOING = {FailureKind.STRAGGLER, FailureKind.CANCELLED, FailureKind.CIRCUIT_OPEN}
 """Kinds that do not explain why a run failed: these calls were stopped, or not made."""
-_IN_VAIN = {"x-should-retry": "false"}
+IN_VAIN = {"x-should-retry": "false"}
 """OpenAI's SDKs repeat a request after a 5xx, and so the whole run, unless this header is there."""
 
 
@@ -165,9 +165,9 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, LLMFailed):
         return _of_kinds([error.fault.kind], error.fault.message)
     if isinstance(error, DeadlineExceeded):
-        return Problem(504, redact(str(error)), "deadline_exceeded", headers=_IN_VAIN)
+        return Problem(504, redact(str(error)), "deadline_exceeded", headers=IN_VAIN)
     if isinstance(error, BudgetExceeded):
-        return Problem(402, redact(str(error)), "budget_exceeded", headers=_IN_VAIN)
+        return Problem(402, redact(str(error)), "budget_exceeded", headers=IN_VAIN)
     if isinstance(error, AggregatorFailed) and error.retry_after is not None:
         wait = {"Retry-After": str(math.ceil(error.retry_after))}
         return Problem(503, redact(str(error)), "upstream_unavailable", headers=wait)
@@ -188,7 +188,7 @@ def record(what: str) -> None:
 def _of_kinds(kinds: Iterable[FailureKind], message: str) -> Problem:
     """The problem that failures mean. If they are of several kinds, it is a gateway's error."""
     found = set(kinds) - _OUR_DOING
-    headers = {} if not found or found & RETRYABLE else _IN_VAIN
+    headers = {} if not found or found & RETRYABLE else IN_VAIN
     kind = next(iter(found)) if len(found) == 1 else None
     status, code = _BY_KIND.get(kind, _GATEWAY) if kind else _GATEWAY
     return Problem(status, redact(message), code, headers=headers)

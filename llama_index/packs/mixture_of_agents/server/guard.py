@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .api_keys import ApiKey
 from .error_bodies import ENDING, OURS, Problem, body_at, record
 from .metrics import Metrics
 from .web_page import PATHS
@@ -33,11 +34,11 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, keys: Collection[str], largest_body: int, body_timeout: float, metrics: Metrics
+        self, app: ASGIApp, keys: Collection[ApiKey], largest_body: int, body_timeout: float, metrics: Metrics
     ) -> None:  # fmt: skip
         self._app, self._metrics = app, metrics
         self._largest, self._timeout = largest_body, body_timeout
-        self._digests = [_digest(key) for key in keys]
+        self._keys = [(_digest(key.secret), key) for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +46,7 @@ class Guard:
             return
 
         answer = _Answer(send)
-        problem = self._problem(scope["path"], Headers(scope=scope))
+        problem = self._problem(scope, Headers(scope=scope))
         problem = problem or await self._let_through(scope, receive, answer)
         if problem is None:
             return
@@ -73,8 +74,10 @@ class Guard:
             return OURS
         return None
 
-    def _problem(self, path: str, headers: Headers) -> Problem | None:
-        if self._digests and path not in OPEN and not self._knows(headers):
+    def _problem(self, scope: Scope, headers: Headers) -> Problem | None:
+        key = self._key(headers)
+        scope.setdefault("state", {})["key"] = key
+        if self._keys and scope["path"] not in OPEN and not key:
             brought = {"authorization", "x-api-key"} & set(headers)
             given = "That is no key of this server" if brought else "No key"
             problem = f"{given}. Send one as Authorization: Bearer KEY."
@@ -84,13 +87,16 @@ class Guard:
             return Problem(413, self._too_large(), "request_too_large")
         return None
 
-    def _knows(self, headers: Headers) -> bool:
+    def _key(self, headers: Headers) -> ApiKey | None:
+        """The key that a request brings, if it is one of ours."""
         scheme, _, key = headers.get("authorization", "").partition(" ")
         bearer = key if scheme.lower() == "bearer" else ""
         given = [_digest(key.strip()) for key in (bearer, headers.get("x-api-key", ""))]
         # All keys are compared, each in constant time, so that the time gives nothing away.
-        found = [hmac.compare_digest(one, digest) for one in given for digest in self._digests]
-        return any(found)
+        found = [
+            key for one in given for digest, key in self._keys if hmac.compare_digest(one, digest)
+        ]
+        return found[0] if found else None
 
     def _measured(self, receive: Receive) -> Receive:
         """Receives a body, unless it is too large or takes too long. Not every client says how much it will send."""

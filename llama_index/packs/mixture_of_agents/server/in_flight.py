@@ -11,6 +11,7 @@ from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 from llama_index.packs.mixture_of_agents._concurrency.tasks import stop
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
+from .api_keys import Charge
 from .call_pieces import CallPiece
 from .error_bodies import ENDING, Problem, Refused, problem_of
 from .metrics import Metrics
@@ -40,14 +41,18 @@ class Run:
         question: the question.
         stream: whether the answer is streamed.
         metrics: counts the run.
+        charge: takes what each call has cost.
     """
 
-    def __init__(self, model: Model, question: Question, metrics: Metrics, *, stream: bool) -> None:
+    def __init__(
+        self, model: Model, question: Question, metrics: Metrics, *, stream: bool, charge: Charge | None = None
+    ) -> None:  # fmt: skip
         self._model, self._metrics = model, metrics
         self._pieces: Buffer[Piece | None] = Buffer()
         self._cut: Problem | None = None
         self._began = metrics.began(model.name)
-        asked = model.answer(question, self._hear, self._show) if stream else model.answer(question)
+        hear, show = (self._hear, self._show) if stream else (None, None)
+        asked = model.answer(question, hear, show, charge)
         self.task = asyncio.ensure_future(asked)
         self.task.add_done_callback(self._end)
 
@@ -183,14 +188,16 @@ class Runs:
                 Problem(429, problem, "rate_limit_exceeded", headers={"Retry-After": "1"})
             )
 
-    def begin(self, model: Model, question: Question, *, stream: bool) -> Run:
-        """Ask a model.
+    def begin(
+        self, model: Model, question: Question, *, stream: bool, charge: Charge | None = None
+    ) -> Run:
+        """Ask a model. ``charge`` takes what each call has cost.
 
         Raises:
             Refused: As many runs are under way as there may be, or the server ends.
         """
         self.check_room()
-        run = Run(model, question, self._metrics, stream=stream)
+        run = Run(model, question, self._metrics, stream=stream, charge=charge)
         self.add(run)
         run.task.add_done_callback(lambda _: self.discard(run))
         return run

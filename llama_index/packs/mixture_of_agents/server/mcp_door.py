@@ -20,6 +20,7 @@ from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost
 from llama_index.packs.mixture_of_agents.result import cost_of_call
 
+from .api_keys import Allowance, Charge
 from .error_bodies import Problem, Refused, body_at
 from .in_flight import Runs
 from .metrics import Metrics
@@ -42,14 +43,16 @@ class McpDoor:
         runs: Counts the runs and bounds their number.
         metrics: Counts the runs.
         origins: Origins of web pages whose scripts may ask; "*" for all.
+        allowance: Says whether a key may ask now.
 
     Attributes:
         stateless: Whether no session is kept between requests, which other processes may answer.
     """
 
     def __init__(
-        self, make: MakeMcp, runs: Runs, metrics: Metrics, origins: Collection[str]
-    ) -> None:
+        self, make: MakeMcp, runs: Runs, metrics: Metrics, origins: Collection[str], allowance: Allowance
+    ) -> None:  # fmt: skip
+        self._allowance = allowance
         self._make, self._runs, self._metrics, self._origins = make, runs, metrics, origins
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[Any] | None = None
@@ -114,9 +117,10 @@ class McpDoor:
         state = request.request.scope["state"]
         try:
             self._runs.check_room()
+            charge = await self._allowance.admit(state)
         except Refused as refused:
             raise MCPError(INTERNAL_ERROR, refused.problem.message) from None
-        visit = Visit(self._metrics, name)
+        visit = Visit(self._metrics, name, charge)
         state["visits"].add(visit)
         self._runs.add(visit)
         try:
@@ -137,14 +141,15 @@ class Visit:
     Args:
         metrics: Counts it.
         name: The mixture's name.
+        charge: Takes what each call has cost.
 
     Attributes:
         scope: What takes place within it is cancelled with it.
         status: The HTTP status that such a run of another API would have.
     """
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self._metrics, self._name = metrics, name
+    def __init__(self, metrics: Metrics, name: str, charge: Charge | None) -> None:
+        self._metrics, self._name, self._charge = metrics, name, charge
         self._began = metrics.began(name)
         self._usage, self._cost = Usage(), Cost()
         self.scope, self.status = anyio.CancelScope(), 500
@@ -165,8 +170,9 @@ class Visit:
         self._metrics.ended(self._name, self._began, self.status, self._usage, self._cost)
 
     def _count(self, run: RunStarted, event: Event) -> None:
-        if isinstance(event, CallFinished):
-            self._usage, self._cost = (
-                self._usage + event.usage,
-                self._cost + cost_of_call(event, run),
-            )
+        if not isinstance(event, CallFinished):
+            return
+        cost = cost_of_call(event, run)
+        self._usage, self._cost = self._usage + event.usage, self._cost + cost
+        if self._charge:
+            self._charge(cost)

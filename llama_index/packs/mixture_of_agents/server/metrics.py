@@ -33,6 +33,18 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
 
+        self._of_keys = Counter(
+            "moa_key_requests", "Runs that a key began.", ["key"], registry=registry
+        )
+        self._refused_keys = Counter(
+            "moa_key_refused", "Requests that a limit of a key refused.", ["key", "limit"],
+            registry=registry,
+        )  # fmt: skip
+        self._spent_by_keys = Counter(
+            "moa_key_cost_usd", "US dollars of a key's calls whose price is known.", ["key"],
+            registry=registry,
+        )  # fmt: skip
+
     def refused(self, status: int) -> None:
         """Count a request that reached no model."""
         self._requests.labels(NOBODY, str(status)).inc()
@@ -52,6 +64,18 @@ class Metrics:
             self._tokens.labels(model, "input").inc(max(0, usage.input_tokens))
             self._tokens.labels(model, "output").inc(max(0, usage.output_tokens))
         self._cost.labels(model).inc(max(0.0, float(cost.at_least)))
+
+    def key_admitted(self, key: str) -> None:
+        """Count a request of a key that has a name."""
+        self._of_keys.labels(key).inc()
+
+    def key_refused(self, key: str, limit: str) -> None:
+        """Count a request that a limit of its key refused."""
+        self._refused_keys.labels(key, limit).inc()
+
+    def key_spent(self, key: str, usd: float) -> None:
+        """Count what a key's call has cost."""
+        self._spent_by_keys.labels(key).inc(usd)
 
     def text(self) -> bytes:
         """All counts in Prometheus' text format, version 0.0.4."""

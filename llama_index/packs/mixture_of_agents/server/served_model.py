@@ -12,12 +12,13 @@ from llama_index.packs.mixture_of_agents._providers.function_calling import Form
 from llama_index.packs.mixture_of_agents._providers.structured import form_of
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import RunError
-from llama_index.packs.mixture_of_agents.events import Event, RunStarted, Usage
+from llama_index.packs.mixture_of_agents.events import CallFinished, Event, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Cost
-from llama_index.packs.mixture_of_agents.result import MixtureResult
+from llama_index.packs.mixture_of_agents.result import MixtureResult, cost_of_call
 
 from .answer_forms import OfferedTools, WantedSchema, arguments_of
+from .api_keys import Charge
 from .call_pieces import CallPiece, CallPieces
 from .error_bodies import LLMFailed, Problem, Refused, invalid
 
@@ -127,6 +128,7 @@ class Model:
         question: Question,
         hear: Hear | None = None,
         show: Callable[[str], None] | None = None,
+        charge: Charge | None = None,
     ) -> Answer:
         """Ask. Cancelling ends every request in flight.
 
@@ -134,6 +136,7 @@ class Model:
             question: what to ask.
             hear: awaited with each piece of a streamed answer; None asks for a whole one.
             show: called with what the layers of a mixture do, as the question's ``show`` writes it.
+            charge: takes what each call of a mixture has cost, and what another LLM's answer has.
 
         Raises:
             RunError: A mixture has no answer.
@@ -143,7 +146,7 @@ class Model:
         voice = Voice(hear, calls, holds=question.may_fill_in) if hear else None
         on_piece, shown = voice.say if voice else None, list[str]()
         try:
-            respondent = self._watched(question.show, shown.append, show)
+            respondent = self._watched(question.show, (shown.append, show), charge)
             reply = await respondent.ask(question.messages, question.kwargs, on_piece)
         except RunError:
             raise
@@ -152,19 +155,28 @@ class Model:
                 raise
             raise LLMFailed(self._respondent.fault(error, question.kwargs)) from error
         text = voice.held if voice else reply.answer.text
+        if charge and reply.result is None:
+            charge(reply.cost)
         answer = self._answer(question, reply, text, "".join(shown))
         if voice:
             await voice.end(answer.text)
         return answer
 
-    def _watched(self, write: Show | None, *readers: Callable[[str], object] | None) -> Respondent:
-        """The LLM with readers of what its layers do, if it is a mixture and the client wants to see that."""
-        if write is None or not isinstance(self.llm, MixtureOfAgents):
+    def _watched(
+        self,
+        write: Show | None,
+        readers: Sequence[Callable[[str], object] | None],
+        charge: Charge | None,
+    ) -> Respondent:
+        """The LLM with readers of what its layers do, if the client wants to see that, and of what its calls cost."""
+        if not isinstance(self.llm, MixtureOfAgents) or not (write or charge):
             return self._respondent
         watched = self.llm.model_copy()
 
         def tell(run: RunStarted, event: Event) -> None:
-            if text := write(run, event):
+            if charge and isinstance(event, CallFinished):
+                charge(cost_of_call(event, run))
+            if write and (text := write(run, event)):
                 for read in filter(None, readers):
                     read(text)
 
