@@ -18,6 +18,7 @@ from llama_index.packs.mixture_of_agents import (
 )
 from llama_index.packs.mixture_of_agents.config import dumps, from_data, load, loads, to_data
 from llama_index.packs.mixture_of_agents.config._documents import Format, read_text, write
+from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 from llama_index.packs.mixture_of_agents.recipe import Agent, Breaker, Budget, CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.selection import Rank, Shuffle, Vote
@@ -438,3 +439,43 @@ values = st.recursive(
 @given(st.dictionaries(texts, values))
 def test_whatever_plain_data_is_written_as_toml_reads_back_the_same(data):
     assert read_text(write(data)).data == data
+
+
+ENDPOINTS = """
+proposers = ["openai:gpt-4.1-mini", "mistral:mistral-small-latest"]
+aggregator = "openai:gpt-4.1"
+[limits]
+store = "sqlite:limits.db"
+[limits.endpoints."openai:gpt-4.1-mini"]
+requests_per_minute = 500
+tokens_per_minute = 200_000
+in_flight = "auto"
+[limits.endpoints.mistral]
+in_flight = 8
+"""
+
+
+def test_the_limits_of_endpoints_are_read_and_written():
+    recipe = loads(ENDPOINTS, need_keys=False)
+    assert recipe.limits.store == "sqlite:limits.db"
+    assert recipe.limits.endpoints == {
+        "openai:gpt-4.1-mini": EndpointLimits(500, 200_000, "auto"),
+        "mistral": EndpointLimits(in_flight=8),
+    }
+    assert loads(dumps(recipe), need_keys=False).limits == recipe.limits
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (("requests_per_minute = 500", "requests = 500"), ":7: .*there is no such field"),
+        (("= 500", "= 0"), ":7: .*at least 1"),
+        (('= "auto"', '= "all"'), ":9: .*in_flight"),
+        (("endpoints.mistral", "endpoints.mistrall"), "mistrall.*none of its models"),
+        (("sqlite:limits.db", "redis://:secret@host"), r"store = '\.\.\.': a password"),
+    ],
+)
+def test_mistakes_in_the_limits_of_endpoints_are_told_with_their_line(wrong, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        loads(ENDPOINTS.replace(*wrong), need_keys=False)
+    assert "secret" not in str(caught.value)

@@ -65,13 +65,20 @@ def test_endpoints_are_counted_apart_and_one_without_limits_has_none():
     assert [one.reserve("another", 1000, 10**9) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_more_than_a_minute_allows_counts_as_all_of_it():
+def test_a_request_of_more_tokens_than_a_minute_allows_counts_as_all_of_them():
     clock = Clock()
     small = limiter(clock, tokens=100)
     assert small.reserve(KEY, 1, 500) == 0.0
     seconds = small.reserve(KEY, 1, 1)
     clock.now += seconds
     assert small.reserve(KEY, 1, 500) == 0.0
+
+
+def test_several_requests_that_a_minute_never_allows_together_are_refused():
+    some = limiter(Clock(), requests=3, tokens=100)
+    assert some.reserve(KEY, 4, 0) == MINUTE
+    assert some.reserve(KEY, 2, 101) == MINUTE
+    assert some.reserve(KEY, 3, 100) == 0.0
 
 
 def test_tokens_that_were_not_used_are_free_again_and_those_beyond_count():
@@ -120,7 +127,7 @@ def test_no_minute_sees_more_requests_than_the_limit(limit, steps):
     for pause, requests, late in steps:
         clock.now += pause
         if some.reserve(KEY, requests, 0) == 0.0:
-            sent += [clock.now + late] * min(requests, limit)
+            sent += [clock.now + late] * requests
     for end in sent:
         assert sum(end - MINUTE < one <= end for one in sent) <= limit
 
@@ -395,6 +402,18 @@ async def test_a_line_is_reserved_for_at_once_and_later_requests_need_no_store()
     await asyncio.gather(*(gate.enter(KEY, 10) for _ in range(100)))
     assert sum(requests for requests, _ in shared.asked) == 100
     assert len(shared.asked) < 20
+
+
+@pytest.mark.parametrize(
+    "limits", [EndpointLimits(3), EndpointLimits(tokens_per_minute=30)], ids=["requests", "tokens"]
+)
+async def test_a_line_longer_than_a_minute_allows_passes_as_far_as_that(limits):
+    gate = gate_to(MemoryLimiter({KEY: limits}), limits)
+    waiting = [asyncio.create_task(gate.enter(KEY, 10)) for _ in range(7)]
+    await asyncio.wait(waiting, timeout=0.3)
+    assert [task.done() for task in waiting] == [True] * 3 + [False] * 4
+    for task in waiting:
+        task.cancel()
 
 
 async def test_a_request_that_no_longer_waits_gives_its_turn_to_the_next():

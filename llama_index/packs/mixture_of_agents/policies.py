@@ -1,9 +1,10 @@
 """The policies of a recipe: how calls are made, and how many may be in flight."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from ._checks import MOST_RETRIES, bound, not_negative, one_of, positive, whole
+from ._checks import MOST_RETRIES, bound, not_negative, of_kind, one_of, positive, require, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,42 @@ class Limits:
         per_endpoint: calls to one model endpoint.
         one_model_at_a_time: a layer asks one model after the other, for a machine that holds one in memory.
         breaker: when calls to an endpoint are stopped for a while.
+        endpoints: the limits of model endpoints by name: "openai:gpt-4.1-mini", the model alone, or the provider alone
+            for all of its models together. The first of these that is there applies.
+        store: where ``endpoints`` are counted. "memory" is this process; "sqlite:PATH" a file for the processes of one
+            machine; "redis://HOST:PORT/NUMBER" a server for any number of machines; "$NAME" an environment variable
+            that says one of these, for an address with a password.
     """
 
     in_flight: int | None = None
     per_endpoint: int | None = None
     one_model_at_a_time: bool = False
     breaker: Breaker = Breaker()
+    endpoints: Mapping[str, EndpointLimits] = field(default_factory=dict[str, EndpointLimits])
+    store: str = "memory"
 
     def __post_init__(self) -> None:
         bound("Limits", in_flight=self.in_flight, per_endpoint=self.per_endpoint)
+        example = '{"openai:gpt-4.1-mini": EndpointLimits(requests_per_minute=500)}'
+        of_kind("Limits.endpoints", self.endpoints, Mapping, example)
+        for limits in self.endpoints.values():
+            of_kind("Limits.endpoints", limits, EndpointLimits, "EndpointLimits(in_flight=8)")
+        of_kind("Limits.store", self.store, str, '"sqlite:limits.db"')
+        secret = "@" in self.store
+        hidden = 'a password does not belong here: say "$NAME", the variable that has the address'
+        require(not secret, "Limits.store", "...", hidden)
+
+    def name_of(self, provider: str, model: str) -> str | None:
+        """The name under which an endpoint has limits; None if it has none.
+
+        Args:
+            provider: the provider, as LlamaIndex names the integration.
+            model: the model's name.
+        """
+        providers = (provider, _SHORT.get(provider, provider.replace("_", "-")))
+        names = (*(f"{one}:{model}" for one in providers), model, *providers)
+        return next((name for name in names if name in self.endpoints), None)
+
+
+_SHORT = {"mistralai": "mistral"}
+"""The names of providers in configuration files, where LlamaIndex's integration has another one."""

@@ -67,6 +67,17 @@ class Slots:
         with self._lock:
             self._give_back(key)
 
+    @property
+    def in_use(self) -> int:
+        """The number of slots in use."""
+        return self._in_all
+
+    def resize(self, total: int) -> None:
+        """Change the number of slots. Those in use stay in use, though they may be more."""
+        with self._lock:
+            self._total = total
+            self._admit_waiting()
+
     def _fits(self, key: Hashable) -> bool:
         if self._total is not None and self._in_all >= self._total:
             return False
@@ -90,6 +101,9 @@ class Slots:
         self._taken[key] -= 1
         if not self._taken[key]:
             del self._taken[key]
+        self._admit_waiting()
+
+    def _admit_waiting(self) -> None:
         while (found := self._next()) is not None:
             self._admit(*found)
 

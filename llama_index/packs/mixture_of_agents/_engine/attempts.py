@@ -1,9 +1,10 @@
 """Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
 from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
@@ -33,15 +34,20 @@ from llama_index.packs.mixture_of_agents._providers.usage import (
     unanswered_usage,
     was_sent,
 )
-from llama_index.packs.mixture_of_agents.errors import FailureKind
+from llama_index.packs.mixture_of_agents.errors import FailureKind, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 
 from .endpoint import Endpoint
 from .request import Request, RunState, earliest
 
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.limits import Ticket
+
 _AGES = 1e6
 """Seconds."""
+_HAS_TOO_MANY = (429, 503, 529)
+"""Statuses of an endpoint that cannot take more requests now. Anthropic sends 529 when it is overloaded."""
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
@@ -114,6 +120,7 @@ class Attempts:
         self.request, self.run, self.transport, self.endpoint = request, run, transport, endpoint
         self.policy, self.parameters = policy, parameters
         self._dropped: set[str] = set()
+        self._ticket: Ticket | None = None
         self.spent = Spent(run.now())
         own = None if policy.deadline is None else self.spent.started + policy.deadline
         self.end = earliest(own, run.job.recipe.deadline)
@@ -127,43 +134,39 @@ class Attempts:
         left = self._time_left()
         if left is not None and left <= 0:
             return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
-        slots = self.endpoint.slots
-        if slots is None and self.transport.limiter is None:
+        if not self.endpoint.slots and not self._is_paced:
             return await self._answered()
         scope = expires_after(left)
-        try:
-            async with scope:
-                await self._turn()
-        except Exception as error:  # noqa: BLE001  # a rate limiter may raise anything
-            late = Fault(
-                FailureKind.TIMEOUT, f"the limits did not let it through within {left or 0:.4g} s"
-            )
-            return Attempt(fault=late if expired(scope, error) else self._diagnosis(error))
-        try:
+        with ExitStack() as held:
+            try:
+                async with scope:
+                    for slots in self.endpoint.slots:
+                        await slots.acquire(self.transport.key)
+                        held.callback(slots.release, self.transport.key)
+                    await self._pace()
+            except LimiterUnavailable:
+                raise  # nothing may be sent without limits, so the run cannot go on
+            except Exception as error:  # noqa: BLE001  # a rate limiter may raise anything
+                words = f"the limits did not let it through within {left or 0:.4g} s"
+                late = Fault(FailureKind.TIMEOUT, words)
+                return Attempt(fault=late if expired(scope, error) else self._diagnosis(error))
             return await self._answered()
-        finally:
-            if slots:
-                slots.release(self.transport.key)
 
-    async def _turn(self) -> None:
-        """Wait for a slot and for the rate limiter."""
-        slots, key = self.endpoint.slots, self.transport.key
-        if slots:
-            await slots.acquire(key)
-        try:
-            await self._pace()
-        except BaseException:
-            if slots:
-                slots.release(key)
-            raise
+    @property
+    def _is_paced(self) -> bool:
+        return self.endpoint.quota is not None or self.transport.limiter is not None
 
     async def _pace(self) -> None:
-        """Wait for the LLM's rate limiter, which counts all tokens that the request may use."""
+        """Wait until the endpoint's quota and the LLM's rate limiter admit all tokens that the request may use."""
+        if not self._is_paced:
+            return
+        answer = output_limit(self.transport.original, self.parameters.get("max_tokens")) or 0
+        sent = await in_thread(partial(tokens_of, self.request.messages))
+        tokens = sent + answer * self.request.samples
         if self.transport.limiter is not None:
-            answer = output_limit(self.transport.original, self.parameters.get("max_tokens")) or 0
-            sent = await in_thread(partial(tokens_of, self.request.messages))
-            tokens = sent + answer * self.request.samples
             await self.transport.pace(tokens, threaded=self.run.job.threaded)
+        if self.endpoint.quota:
+            self._ticket = await self.endpoint.quota.enter(tokens)
 
     def _answered(self) -> Coroutine[Any, Any, Attempt]:
         """Make one request, and a second one if the first is late and the policy asks for that."""
@@ -177,31 +180,31 @@ class Attempts:
         )
 
     async def _second_request(self) -> Attempt:
-        slots, key = self.endpoint.slots, self.transport.key
-        if slots and not slots.try_acquire(key):
-            return Attempt(
-                fault=Fault(FailureKind.TIMEOUT, "the limits left no room for a second request")
-            )
-        try:
+        with ExitStack() as held:
+            for slots in self.endpoint.slots:
+                if not slots.try_acquire(self.transport.key):
+                    words = "the limits left no room for a second request"
+                    return Attempt(fault=Fault(FailureKind.TIMEOUT, words))
+                held.callback(slots.release, self.transport.key)
             await self._pace()
             self.spent.hedged = True
             return await self._request()
-        finally:
-            if slots:
-                slots.release(key)
 
     async def _request(self) -> Attempt:
         scope = expires_after(earliest(self._time_left(), self.policy.timeout))
         received: list[str] = []
-        begun, error = self.run.now(), None
+        begun, error, ticket = self.run.now(), None, self._ticket
         self._count()
         try:
             async with scope:
                 asked, error = await outcome_of(self._ask(scope, received))
             if asked:
                 attempt, usage = asked
+                seconds = self.run.now() - begun
                 self.spent.add(usage)
-                self.endpoint.usual.add(self.run.now() - begun)
+                self.endpoint.usual.add(seconds)
+                if ticket:
+                    ticket.answered(seconds, usage.input_tokens + usage.output_tokens)
                 return attempt
         except BaseException as late:
             if not expired(scope, late):  # cancelled from outside
@@ -209,7 +212,10 @@ class Attempts:
                 raise
             error = late
         try:
-            return self._failed(error, scope, begun, received)
+            attempt = self._failed(error, scope, begun, received)
+            if ticket and attempt.fault and attempt.fault.status in _HAS_TOO_MANY:
+                ticket.refused(attempt.fault.retry_after)
+            return attempt
         finally:
             error = None  # its traceback holds this frame
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
 
@@ -33,6 +33,9 @@ from llama_index.packs.mixture_of_agents.recipe import Agent, Limits, Recipe
 from .attempts import Attempt, Attempts
 from .endpoint import Admission, CircuitBreaker, Endpoint
 from .request import Request, RunState, earliest
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.limits import Quota
 
 __all__ = ["Caller", "Request", "RunState", "parameters_of"]
 
@@ -90,7 +93,17 @@ class Caller:
             return known
         policy = self._recipe.limits.breaker
         breaker = CircuitBreaker(policy.failures, policy.cooldown) if policy.failures else None
-        return self._endpoints.setdefault(transport.key, Endpoint(breaker, self._slots))
+        quota = self._quota(*transport.key[:2])
+        slots = tuple(one for one in (self._slots, quota and quota.slots) if one)
+        made = Endpoint(breaker, slots, quota=quota)
+        return self._endpoints.setdefault(transport.key, made)
+
+    def _quota(self, provider: str, model: str) -> "Quota | None":
+        if not self._recipe.limits.endpoints:
+            return None
+        from llama_index.packs.mixture_of_agents.limits import quota_of
+
+        return quota_of(self._recipe.limits, provider, model)
 
     def left_alone(self, agent: Agent) -> Failure | None:
         """The failure that any call to the agent would end in now (its circuit is open, it has no key); else None."""

@@ -5,9 +5,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
+
+if TYPE_CHECKING:
+    from llama_index.packs.mixture_of_agents.limits import Quota
 
 Admission: TypeAlias = Literal["closed", "probe", "open"]
 
@@ -106,10 +109,12 @@ class Endpoint:
 
     Attributes:
         breaker: its circuit breaker, or None.
-        slots: the slots for calls in flight, or None if they are not limited.
+        slots: the slots that each call in flight takes: those of all calls, and those of calls to this endpoint.
         usual: how long it usually takes.
+        quota: what may be sent to it in a minute, or None if that is not limited.
     """
 
     breaker: CircuitBreaker | None = None
-    slots: Slots | None = None
+    slots: tuple[Slots, ...] = ()
     usual: UsualTime = field(default_factory=UsualTime)
+    quota: "Quota | None" = None

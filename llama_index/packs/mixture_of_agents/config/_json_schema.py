@@ -14,7 +14,7 @@ from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Layer, Recipe
 from llama_index.packs.mixture_of_agents.selection import Selection
 
 from ._documents import NONE
-from ._parameters import is_agent, is_object, kinds_of, parameters_of, required_by
+from ._parameters import is_agent, is_object, kinds_of, mapped_object, parameters_of, required_by
 from ._reader import SPEC
 from ._server_table import server_schema
 
@@ -113,6 +113,8 @@ class _Definitions:
         if several and is_object(element := get_args(several)[0]):
             one = self.value(element)
             return {"anyOf": [one, {"type": "array", "items": one}]}
+        if mapped := mapped_object(kinds):
+            return {"type": "object", "additionalProperties": self.value(mapped)}
         wanted = next((one for one in kinds if is_object(one)), None)
         schema = self.of_object(wanted) if wanted else _plain(hint)
         if NoneType not in get_args(hint):

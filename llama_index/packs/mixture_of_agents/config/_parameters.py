@@ -1,6 +1,6 @@
 """The names and types of the parameters of presets and of the parts of a recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import signature
 from types import NoneType, UnionType
@@ -50,3 +50,9 @@ def is_agent(hint: Any) -> bool:
 def is_object(hint: Any) -> bool:
     """Whether values of a type are read field by field."""
     return any(is_dataclass(one) or one in (Selection, BaseEmbedding) for one in kinds_of(hint))
+
+
+def mapped_object(kinds: Sequence[Any]) -> Any | None:
+    """The type of a table's values, if one of these types is a table of names to values that are read field by field."""
+    tables = (get_args(one) for one in kinds if get_origin(one) is Mapping)
+    return next((value for _, value in tables if is_object(value)), None)

@@ -27,7 +27,7 @@ from llama_index.packs.mixture_of_agents.recipe import SELECTIONS, Recipe, respe
 from llama_index.packs.mixture_of_agents.selection import Selection
 
 from ._documents import NONE, Document, Format, Place, read_file, read_text, write
-from ._parameters import is_agent, is_object, kinds_of, parameters_of, required_by
+from ._parameters import is_agent, is_object, kinds_of, mapped_object, parameters_of, required_by
 from ._writer import to_data
 
 _MODEL_FIELDS = ("model", "class", "api_base", "api_key", "settings")
@@ -205,6 +205,9 @@ class _Reader:
         ):
             many = cast("list[Any]", value if isinstance(value, list) else [value])
             return tuple(self.value(element, one, (*place, i)) for i, one in enumerate(many))
+        if mapped := mapped_object(kinds):
+            table = self.table(value, place)
+            return {name: self.value(mapped, one, (*place, name)) for name, one in table.items()}
         wanted = next((one for one in kinds if is_object(one)), None)
         if value in (None, NONE) and (NoneType in get_args(hint)):
             return None

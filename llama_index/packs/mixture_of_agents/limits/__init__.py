@@ -2,20 +2,28 @@
 
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
+from ._adaptive import Adaptive
 from ._gate import Gate
 from ._leases import Leases
 from ._limiter import Ledger, Limiter
 from ._memory import MemoryLimiter
+from ._quota import STORES, Quota, Ticket, connect, quota_of
 from ._redis import RedisLimiter
 from ._sqlite import SqliteLimiter
 
 __all__ = [
+    "STORES",
+    "Adaptive",
     "EndpointLimits",
     "Gate",
     "Leases",
     "Ledger",
     "Limiter",
     "MemoryLimiter",
+    "Quota",
     "RedisLimiter",
     "SqliteLimiter",
+    "Ticket",
+    "connect",
+    "quota_of",
 ]

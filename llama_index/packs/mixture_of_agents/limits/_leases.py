@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
 from ._limiter import Limiter
-from ._window import SLACK
+from ._window import MINUTE, SLACK, exceeds
 
 LEASE = 0.75 * SLACK
 """Seconds for which a chunk may be used. The rest of ``SLACK`` is for the way to the provider."""
@@ -111,9 +111,14 @@ class Leases:
         Returns:
             0.0, or the seconds after which to ask again.
         """
+        limits = self._endpoints.get(key) or EndpointLimits()
+        if exceeds(limits, requests, tokens):
+            return MINUTE
         with self._lock:
             held, now = self._held.setdefault(key, _Held()), self._clock()
             available, ahead = held.available(now), self._ahead(key, held, now)
+        if exceeds(limits, 2, tokens + ahead[1]):
+            ahead = 0, 0  # one large request takes the whole minute
         short = max(0, requests - available[0]), max(0, tokens - available[1])
         while True:
             wanted = short[0] + ahead[0], short[1] + ahead[1]

@@ -21,7 +21,8 @@ class Limiter(Protocol):
     def reserve(self, key: str, requests: int, tokens: int) -> float:
         """Count requests that are about to be sent, if the limits allow all of them now.
 
-        What is reserved may be sent within the next second (``SLACK``). More than a minute's limit counts as the limit.
+        What is reserved may be sent within the next second (``SLACK``). One request with more tokens than a minute's
+        limit counts as the limit. Several requests that exceed it together are refused.
 
         Args:
             key: the name of the endpoint.

@@ -12,7 +12,7 @@ from llama_index.packs.mixture_of_agents.errors import ConfigError, LimiterUnava
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
 from ._limiter import NANO
-from ._window import QUANTUM, SPAN
+from ._window import MINUTE, QUANTUM, SPAN
 
 _PREFIX = "mixture-of-agents:"
 _TIMEOUT = 5.0
@@ -55,8 +55,12 @@ local function free(column, wanted, limit)
   return 0
 end
 
+local function exceeds(wanted, limit) return limit >= 0 and requests > 1 and wanted > limit end
+
 local wait = 0
-if what == 'reserve' then
+if what == 'reserve' and (exceeds(requests, most_requests) or exceeds(tokens, most_tokens)) then
+  wait = tonumber(ARGV[10])
+elseif what == 'reserve' then
   wait = math.max(closed, free(2, requests, most_requests), free(3, tokens, most_tokens)) - now
   if wait <= 0 then
     wait = 0
@@ -140,13 +144,13 @@ class RedisLimiter:
     ) -> float:
         limits = self._endpoints.get(key) or EndpointLimits()
         bounds = [limits.requests_per_minute or _UNBOUNDED, limits.tokens_per_minute or _UNBOUNDED]
-        now = "" if self._clock is None else self._clock()
+        now = "" if self._clock is None else self._clock()  # the server's own
         with self._reached():
             self._connected()
             return float(
                 self._script(
                     keys=[f"{_PREFIX}window:{key}"],
-                    args=[what, requests, tokens, seconds, *bounds, QUANTUM, SPAN, now],
+                    args=[what, requests, tokens, seconds, *bounds, QUANTUM, SPAN, now, MINUTE],
                 )
             )
 

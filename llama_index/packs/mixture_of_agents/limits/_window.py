@@ -15,6 +15,12 @@ SPAN = round((MINUTE + SLACK) / QUANTUM) + 1
 """The number of quanta for which a reservation counts, its own included."""
 
 
+def exceeds(limits: EndpointLimits, requests: int, tokens: int) -> bool:
+    """Whether several requests can never be sent together: they are more than a minute's limit."""
+    bounds = (requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute)
+    return requests > 1 and any(limit is not None and wanted > limit for wanted, limit in bounds)
+
+
 @dataclass(slots=True)
 class Window:
     """What was reserved lately, and until when nothing may be sent.
@@ -37,6 +43,8 @@ class Window:
             tokens: the number of their tokens.
         """
         self._forget(now)
+        if exceeds(limits, requests, tokens):
+            return MINUTE
         free = max(
             self.closed,
             self._free(1, requests, limits.requests_per_minute),

@@ -215,6 +215,8 @@ class Recipe:
             self._answers_without_aggregator()
         if self.budget and self.budget.usd is not None:
             self._knows_all_prices()
+        if self.limits.endpoints:
+            self._knows_all_endpoints()
 
     def _check_kinds(self) -> None:
         of_kind("Recipe.prompt", self.prompt, str, '"..."')
@@ -234,6 +236,14 @@ class Recipe:
             price = price_of(provider, model, Usage(1, 1), self.prices)
             unknown = f"the price of {model!r} is not known: put it into prices, or give tokens"
             require(price is not None, "Recipe.budget", self.budget, unknown)
+
+    def _knows_all_endpoints(self) -> None:
+        keys = {endpoint_key(agent.llm)[:2] for agent in self.agents}
+        known = {self.limits.name_of(*key) for key in keys}
+        for name in self.limits.endpoints:
+            models = ", ".join(sorted(f"{provider}:{model}" for provider, model in keys))
+            problem = f"is the endpoint of none of its models, or a narrower name applies: {models}"
+            require(name in known, "Recipe.limits.endpoints", name, problem)
 
     def estimate(
         self, messages: str | Sequence[ChatMessage] = "", together: GivesSamples = gives_samples
