@@ -133,6 +133,19 @@ providers: $(PROVIDERS)/.installed ## Anthropic's, Google's, Ollama's and OpenAI
 	@cd $(AWAY) && "$(HERE)/$(PROVIDERS)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
 	    --rootdir "$(HERE)" -m providers $(or $(TESTS),"$(HERE)"/tests/project/test_real_classes.py) $(ARGS)
 
+# With public scorers, and with what makes the questions of docs/worth.md.
+EVALUATORS := .venvs/evaluators
+
+.PHONY: evaluators
+evaluators: $(EVALUATORS)/.installed ## alpaca-eval, FastChat, inspect-ai and lm-eval, against moa serve and on our files
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && "$(HERE)/$(EVALUATORS)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	    --rootdir "$(HERE)" -m evaluators $(or $(TESTS),"$(HERE)"/tests/project/test_evaluators.py) $(ARGS)
+
+.PHONY: worth
+worth: $(EVALUATORS)/.installed ## the evaluation of docs/worth.md
+	@"$(HERE)/$(EVALUATORS)/$(BIN)/python" tools/worth.py $(ARGS)
+
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
 	@mkdir -p $(AWAY)
@@ -210,6 +223,13 @@ $(PROVIDERS)/.installed: $(SOURCES)
 	 "$$python" -m venv --clear $(PROVIDERS)
 	@install="$(PROVIDERS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/providers.txt" && \
 	 $$install pip hatchling && $$install --no-build-isolation . --group providers
+	@touch $@
+
+$(EVALUATORS)/.installed: $(SOURCES)
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(EVALUATORS) with $$python" && \
+	 "$$python" -m venv --clear $(EVALUATORS)
+	@install="$(EVALUATORS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/evaluators.txt" && \
+	 $$install pip hatchling && $$install --no-build-isolation '.[cli,eval,server]' --group evaluators
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made

@@ -18,7 +18,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-SUITES = ("single", "in_flight", "scaling", "tail", "growth", "features", "rooms", "startup")
+SUITES = (
+    "single",
+    "in_flight",
+    "scaling",
+    "tail",
+    "growth",
+    "features",
+    "rooms",
+    "startup",
+    "evaluation",
+)
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 

@@ -6,7 +6,8 @@ the oldest first
 `dev.txt` holds every package but LlamaIndex's own, with a marker where the Pythons differ.
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
 with the oldest integrations, the last that can download a llama pack (and the command that does,
-for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs, `docs.txt` all that `make docs` does.
+for `make doors`), and the newest. `providers.txt`
+holds all that `make providers` installs, `evaluators.txt` and `docs.txt` what those targets install.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ def main(interpreters: list[str]) -> None:
     rest: dict[str, Pins] = {}
     llama_index: dict[str, dict[str, Pins]] = {core: {} for core in CORES}
     providers: dict[str, Pins] = {}
+    evaluators: dict[str, Pins] = {}
     docs: dict[str, Pins] = {}
     for interpreter in interpreters:
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -85,11 +87,13 @@ def main(interpreters: list[str]) -> None:
             llama_index[core][python] = ours
             rest[python] |= {name: pin for name, pin in pins.items() if name not in ours}
         providers[python] = resolve(interpreter, [".", "--group", "providers"])
+        evaluators[python] = resolve(interpreter, [".[cli,eval,server]", "--group", "evaluators"])
         docs[python] = resolve(interpreter, ["--group", "docs"])
 
     constraints = ROOT / "constraints"
     (constraints / "dev.txt").write_text(lines(rest))
     (constraints / "providers.txt").write_text(lines(providers))
+    (constraints / "evaluators.txt").write_text(lines(evaluators))
     (constraints / "docs.txt").write_text(lines(docs))
     for core, pins_of in llama_index.items():
         (constraints / f"core-{core}.txt").write_text(lines(pins_of))

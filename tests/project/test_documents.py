@@ -156,9 +156,12 @@ def held_elsewhere(_: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     ".venv/bin/python": check_files,
+    "alpaca_eval": held_elsewhere,
     "cd": held_elsewhere,
     "git": held_elsewhere,
+    "inspect": held_elsewhere,
     "llamaindex-cli": held_elsewhere,
+    "lm_eval": held_elsewhere,
     "make": check_make,
     "moa": check_moa,
     "pip": check_pip,

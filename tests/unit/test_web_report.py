@@ -6,7 +6,7 @@ import pytest
 
 from llama_index.packs.mixture_of_agents import moa
 from llama_index.packs.mixture_of_agents.evaluation import evaluate
-from llama_index.packs.mixture_of_agents.evaluation.web_report import pareto
+from llama_index.packs.mixture_of_agents.evaluation.web_report import label_sides, pareto
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 QUESTIONS = [{"question": f"{n} <b>?", "answer": "1" if n % 3 else "2"} for n in range(12)]
@@ -48,3 +48,14 @@ def test_the_page_is_light_or_dark_as_the_reader_wants_it_and_prints_light(page)
 def test_on_the_pareto_front_is_what_no_other_beats_in_cost_and_quality():
     assert pareto([(3, 9), (1, 5), (2, 4), (1, 6), (4, 9)]) == [(1, 6), (3, 9)]
     assert pareto([]) == []
+
+
+def test_labels_stand_towards_the_middle_so_that_none_is_cut_off():
+    assert label_sides([0.0, 1.0, 0.4]) == ["top right", "top left", "top right"]
+    assert label_sides([]) == []
+
+
+def test_no_difference_has_no_sign(page):
+    assert "0.0" in page
+    signed = re.findall(r"[>\"]([+-]0\.0)[ <\"]", page[page.index("<h1>") :])
+    assert signed == []

@@ -30,6 +30,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import answer_mess
 
 from .events import CallFinished, CallStarted, Proposal, Usage
 from .llm import MixtureOfAgents, as_mixture
+from .pricing import Cost, Prices, cost_of
 from .recipe import Agent, Recipe
 
 _VERSION = 1
@@ -67,6 +68,7 @@ class _Entry:
     message: ChatMessage | None = None
     usage: Usage = Usage()
     seconds: float = 0.0
+    provider: str = ""
 
 
 _ENTRY = TypeAdapter(_Entry)
@@ -96,7 +98,9 @@ class CachingCaller(Caller):
         finished, response = await super().make(request, run, number)
         if finished.failure is None and finished.proposals and response is not None:
             message = _message(request, finished, response)
-            entry = _Entry(finished.proposals, message, finished.usage, finished.elapsed)
+            entry = _Entry(
+                finished.proposals, message, finished.usage, finished.elapsed, finished.provider
+            )
             await self._put(key, run, entry)
         return finished, response
 
@@ -147,6 +151,7 @@ class CachingCaller(Caller):
     async def _put(self, key: str, run: RunState, entry: _Entry) -> None:
         value: dict[str, Any] = {"proposals": [asdict(p) for p in entry.proposals]}
         value |= {"usage": asdict(entry.usage), "seconds": entry.seconds}
+        value |= {"provider": entry.provider}
         if entry.message:
             value["message"] = entry.message.model_dump(mode="json", exclude={"additional_kwargs"})
         try:
@@ -156,6 +161,13 @@ class CachingCaller(Caller):
             )
         except Exception as error:  # noqa: BLE001 - the answer is there all the same
             _log.warning("the cache could not be written to: %r", error)
+
+
+def cost_of_entries(store: "SqliteKVStore", prices: Prices) -> Cost:
+    """What the calls in a store cost when they were made."""
+    entries = map(_ENTRY.validate_python, store.get_all(_COLLECTION).values())
+    costs = (cost_of(one.provider, one.proposals[0].model, one.usage, prices) for one in entries)
+    return sum(costs, Cost())
 
 
 def _message(

@@ -47,6 +47,7 @@ from .comparison import (
 )
 from .formats import format_of, read_public
 from .jury import Jury
+from .ledger import lost_in, spent_in
 from .scorecard import Evaluation
 from .scoring import Scorer, make_scorer
 
@@ -185,7 +186,7 @@ class _Campaign:
         self.judges = with_prices(judges, how.prices)
         self.jury = Jury(self.judges, self._ask_judge, how.rubric)
         self.remarks: list[str] = []
-        self.spent, self.stopped = Cost(), ""
+        self.spent, self.lost, self.stopped = Cost(), Decimal(0), ""
 
     async def run(self) -> Evaluation:
         self._check()
@@ -197,6 +198,8 @@ class _Campaign:
             self.store = SqliteKVStore(folder / "cache.sqlite")
             stack.callback(self.store.close)
             self.folder = folder
+            self.lost = lost_in(folder, self.store, (*self.arms, *self.judges))
+            self.spent = Cost(self.lost)
             await self._ask_all()
         evaluation = self._compared()
         if self.how.folder:
@@ -279,7 +282,7 @@ class _Campaign:
         path = self._path(name, kind)
         most = self.how.max_cost
         if most is not None:
-            most = max(0.0, float(Decimal(str(most)) - _spent(self.folder, but=path)))
+            most = max(0.0, float(Decimal(str(most)) - spent_in(self.folder, but=path) - self.lost))
         report = await arun_batch(
             cached(arm.recipe, self.store), questions, path, in_flight=self.how.in_flight,
             max_cost=most, system="" if kind == "judgments" else self.how.system, details=True,
@@ -358,17 +361,3 @@ def _read(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:
                 answers = [answer_of(json.loads(line)) for line in lines]
             found |= {answer.question.id: answer for answer in answers}
     return {one.id: found[one.id] for one in questions if one.id in found}
-
-
-def _spent(folder: Path, but: Path) -> Decimal:
-    """US dollars that the other arms' batches have cost so far, failures that are gone included."""
-    total = Decimal(0)
-    for file in folder.glob("*/*.jsonl"):
-        if file not in (but, but.with_suffix(".failed.jsonl")):
-            with file.open("rb") as lines:
-                whole = [line for line in lines if line.endswith(b"\n")]
-            total += sum(answer_of(json.loads(line)).cost.at_least for line in whole)
-    for file in folder.glob("*/*.batch.json"):
-        if file != but.with_suffix(".batch.json"):
-            total += Decimal(json.loads(file.read_text("utf-8"))["failures_cost"]["usd"])
-    return total

@@ -179,6 +179,7 @@ def points(
     """A difference of scores: percentage points where all scores lie from 0 to 1."""
     share = is_share(evaluation)
     number = f"{100 * difference if share else difference:{'+' if sign else ''}{'.1f' if share else '.3g'}}"
+    number = number[1:] if number in ("+0.0", "-0.0", "+0", "-0") else number
     return f"{number}{' points' if unit and share else ''}"
 
 

@@ -29,10 +29,17 @@ _BLUE, _ORANGE, _GREY = (
     "#D55E00",
     "#808080",
 )  # Okabe and Ito's: https://jfly.uni-koeln.de/color/
+_WORSE_TO_BETTER = [
+    (0.0, "rgba(213,94,0,0.6)"),
+    (0.5, "rgba(128,128,128,0)"),  # no difference has the page's own colour, light or dark
+    (1.0, "rgba(0,114,178,0.6)"),
+]
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1f1f1f;--soft:#606060;--line:#d0d0d0;--back:#ffffff;--panel:#f5f5f5}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--soft:#a8a8a8;--line:#4a4a4a;--back:#1e1e1e;--panel:#2a2a2a}}
-@media print{:root{--ink:#000;--soft:#444;--line:#aaa;--back:#fff;--panel:#fff}.figure{break-inside:avoid}}
+@media print{:root{--ink:#000;--soft:#444;--line:#aaa;--back:#fff;--panel:#fff}.figure,details{break-inside:avoid}
+.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 6px}}
+html{overflow-y:scroll} /* figures measure the width that is left beside a scroll bar */
 body{margin:16px auto;max-width:64em;padding:0 12px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);
 background:var(--back)}
 h1{font-size:20px}h2{font-size:16px;margin-top:28px}
@@ -146,7 +153,8 @@ def quality(
     lows = [scale * (arm.score - arm.interval.low) if arm.interval else 0 for arm in arms]
     figure.add_scatter(
         x=[x for x, _ in places], y=[y for _, y in places], mode="markers+text", name="arms",
-        text=[escape(arm.name) for arm in arms], textposition="top center", cliponaxis=False,
+        text=[escape(arm.name) for arm in arms], textposition=label_sides([x for x, _ in places]),
+        cliponaxis=False,
         marker={"size": 10, "color": [_ORANGE if arm.kind == "mixture" else _BLUE for arm in arms]},
         error_y={"array": highs, "arrayminus": lows, "color": _GREY},
     )  # fmt: skip
@@ -156,6 +164,12 @@ def quality(
             annotation_text="oracle of the members",
         )  # fmt: skip
     return figure
+
+
+def label_sides(places: Sequence[float]) -> list[str]:
+    """Where each label stands: beside its interval, and towards the figure's middle, so that none is cut off."""
+    middle = (min(places, default=0.0) + max(places, default=0.0)) / 2
+    return ["top left" if place > middle else "top right" for place in places]
 
 
 def matrix(evaluation: "Evaluation") -> Any:
@@ -172,12 +186,15 @@ def matrix(evaluation: "Evaluation") -> Any:
     words = [[_cell(evaluation, pairs.get((a, b))) for b in names] for a in names]
     largest = max((abs(value) for row in values for value in row if value), default=1)
     figure: Any = go.Figure(layout=_layout("less this arm", ""))
-    shown = [escape(name) for name in names]
+    shown = [escape(name).replace(", ", ",<br>") for name in names]
     figure.add_heatmap(
-        x=shown, y=shown, z=values, text=words, texttemplate="%{text}", colorscale="RdBu",
-        zmin=-largest, zmax=largest, opacity=0.55, showscale=False, hoverinfo="skip",
+        x=shown, y=shown, z=values, text=words, texttemplate="%{text}", colorscale=_WORSE_TO_BETTER,
+        zmin=-largest, zmax=largest, showscale=False, hoverinfo="skip", xgap=2, ygap=2,
     )  # fmt: skip
-    figure.update_layout(height=120 + 44 * len(names), yaxis={"autorange": "reversed"})
+    figure.update_layout(
+        height=120 + 44 * len(names), xaxis={"showgrid": False},
+        yaxis={"autorange": "reversed", "showgrid": False},
+    )  # fmt: skip
     return figure
 
 
@@ -192,7 +209,7 @@ def _layout(x: str, y: str) -> dict[str, Any]:
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 8, "r": 64, "t": 24, "b": 8},
+        "margin": {"l": 8, "r": 16, "t": 24, "b": 8},
         "showlegend": False,
         "xaxis": {**axis, "title": {"text": x}},
         "yaxis": {**axis, "title": {"text": y}},
