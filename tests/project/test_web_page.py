@@ -283,7 +283,7 @@ def test_whatever_a_model_writes_does_no_harm(visit):
     with served({**models, "all": scripted(*HOSTILE, writer=together)}) as at, visit(at) as seen:
         title = seen.page.title()
         for model in (*models, "all"):
-            seen.page.get_by_label("Mixture").select_option(model)
+            seen.page.get_by_label("Mixture", exact=True).select_option(model)
             seen.ask(f"Is {model} harmless?")
             seen.finish()
             assert seen.page.title() == f"Is {model} harmless? - {title}"
@@ -301,6 +301,87 @@ def test_whatever_a_model_writes_does_no_harm(visit):
             assert made == 0
         assert HOSTILE[0] in seen.answer.inner_text()
         assert "[press](javascript:" in seen.answer.inner_text()
+
+
+def test_a_run_too_many_is_refused_and_the_question_stays(visit, providers):
+    providers.hold(SLOW)
+    with (
+        served({"moa": mixture(providers)}, in_flight=1) as at,
+        visit(at) as first,
+        visit(at, complaints=1) as second,
+    ):
+        first.ask("Why?")
+        expect(first.card(SLOW)).to_contain_text("works")
+        second.ask("And how?")
+        expect(second.page.get_by_role("alert")).to_contain_text("1 runs are under way")
+        expect(second.page.get_by_label("Your question")).to_have_value("And how?")
+        assert second.faults() == []
+        providers.release()
+        first.finish()
+        second.page.get_by_role("button", name="Ask", exact=True).click()
+        second.finish()
+        expect(second.page.get_by_role("alert")).to_be_hidden()
+
+
+def test_an_earlier_run_is_read_while_another_is_under_way(visit, providers):
+    tower(providers)
+    with served({"moa": mixture(providers)}) as at, visit(at) as seen:
+        seen.ask("When was the Eiffel Tower finished?")
+        seen.finish()
+        providers.hold(WRITER)
+        seen.ask("How tall is it?")
+        entries = seen.page.locator("#history-list .entry")
+        expect(entries).to_contain_text(["under way", "When was"])
+        entries.nth(1).click()
+        expect(seen.answer.locator("strong")).to_have_text("1889")
+        entries.nth(0).click()
+        expect(seen.page.locator("#progress")).to_contain_text(f"{WRITER} writes the answer.")
+        providers.release()
+        seen.finish()
+        expect(entries).to_have_count(2)
+
+
+MARKDOWN = {
+    "one *two* **three** ***four*** ~~five~~": (
+        "<p>one <em>two</em> <strong>three</strong> <strong><em>four</em></strong> <del>five</del></p>"
+    ),
+    "a snake_case_name and 2 * 3 * 4": "<p>a snake_case_name and 2 * 3 * 4</p>",
+    "- one\n  - two\n- three": "<ul><li>one<ul><li>two</li></ul></li><li>three</li></ul>",
+    "3. three\n4. four": '<ol start="3"><li>three</li><li>four</li></ol>',
+    "1. one\n\n   more\n2. two": "<ol><li>one<p>more</p></li><li>two</li></ol>",
+    "first\nsecond": "<p>first<br>second</p>",
+    "### Deep\n# Top\n## Next": "<h4>Deep</h4><h4>Top</h4><h5>Next</h5>",
+    "```js\n<b>*x*</b>\n```\nafter": (
+        '<pre tabindex="0"><code>&lt;b&gt;*x*&lt;/b&gt;</code></pre><p>after</p>'
+    ),
+    "> quoted\n> **more**": "<blockquote><p>quoted<br><strong>more</strong></p></blockquote>",
+    "`` a`b `` and `<i>`": "<p><code>a`b</code> and <code>&lt;i&gt;</code></p>",
+    r"\*not\* **open": "<p>*not* **open</p>",
+    "---": "<hr>",
+    "[x](java\tscript:alert(1)) [y](//example.org)": (
+        "<p>[x](java\tscript:alert(1)) [y](//example.org)</p>"
+    ),
+    "&lt;b&gt; <b>bold</b>": "<p>&amp;lt;b&amp;gt; &lt;b&gt;bold&lt;/b&gt;</p>",
+}
+WRITE = """async text => {
+  const { MarkdownWriter } = await import("/page/markdown.js");
+  const whole = document.createElement("div"), grown = document.createElement("div");
+  new MarkdownWriter(whole, 4).show(text);
+  const writer = new MarkdownWriter(grown, 4);
+  for (let end = 1; end <= text.length; end += 1) writer.show(text.slice(0, end), end === text.length);
+  return [whole.innerHTML, grown.innerHTML];
+}"""
+
+
+def test_markdown_becomes_elements_at_once_and_piece_by_piece(visit):
+    with served({"moa": scripted("Yes")}) as at, visit(at) as seen:
+        for text, html in MARKDOWN.items():
+            assert seen.page.evaluate(WRITE, text) == [html, html], text
+        address = "https://en.wikipedia.org/wiki/Tower_(disambiguation)"
+        whole, _ = seen.page.evaluate(WRITE, f"[a *tower*]({address}) or {address[:24]}.")
+        assert whole.count(f'href="{address}"') == 1
+        assert "a <em>tower</em></a> or <a" in whole
+        assert whole.endswith(f"{address[:24]}</a>.</p>")
 
 
 def test_a_server_with_keys_asks_for_one_and_refuses_another(visit):

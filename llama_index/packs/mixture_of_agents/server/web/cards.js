@@ -2,7 +2,7 @@
 
 import { count, element, money, seconds, tokens } from "./elements.js";
 import { MarkdownWriter } from "./markdown.js";
-import { callsOf } from "./run_state.js";
+import { callsOf, hasUsed } from "./run_state.js";
 
 const STATES = { waiting: "waits", working: "works", done: "answered", failed: "failed", cancelled: "stopped" };
 const REASONS = { quorum: "closed when enough had answered", deadline: "closed at its deadline" };
@@ -138,7 +138,7 @@ class Card {
 
 function factsOf(call) {
   const facts = [seconds(call.ended - call.started)];
-  if (call.usage.input_tokens + call.usage.output_tokens) facts.push(tokens(call.usage), money(call.cost_usd));
+  if (hasUsed(call)) facts.push(tokens(call.usage), money(call.cost_usd));
   if (call.attempts > 1) facts.push(count(call.attempts, "attempt"));
   if (call.proposals.length > 1) facts.push(count(call.proposals.length, "sample"));
   if (call.cached) facts.push("from the cache");

@@ -10,7 +10,8 @@ const TICK = 100; // milliseconds
 
 const view = new RunView();
 const kept = new History();
-let stopping = null; // stops the run that is under way
+let underWay = null; // the run that is under way
+let stopping = null; // stops it
 
 const say = (text) => (byId("status").textContent = text);
 const complain = (text) => showText(byId("problem"), text);
@@ -62,6 +63,7 @@ async function askQuestion() {
   complain("");
   const run = newRun(byId("mixture").value, question);
   byId("question").value = "";
+  underWay = run;
   stopping = new AbortController();
   setWorking(true);
   view.open(run);
@@ -70,8 +72,9 @@ async function askQuestion() {
   try {
     await follow(run, stopping.signal);
   } finally {
-    stopping = null;
+    underWay = stopping = null;
     setWorking(false);
+    drawHistory();
   }
 }
 
@@ -99,8 +102,7 @@ async function follow(run, signal) {
   }
   say(run.error ? `No answer: ${run.error}` : "The answer is complete.");
   if (view.run === run) view.draw();
-  await kept.add(run);
-  drawHistory();
+  await kept.add(run).catch(() => complain("The browser could not keep this run in its history."));
 }
 
 /** Nothing was asked: there is no run to show, and the question can be sent again. */
@@ -128,23 +130,28 @@ function setWorking(works) {
 }
 
 function drawHistory() {
-  byId("history-clear").hidden = byId("history-list").hidden = !kept.runs.length;
-  byId("history-empty").hidden = kept.runs.length > 0;
-  byId("history-list").replaceChildren(...kept.runs.map(entry));
+  const runs = underWay ? [underWay, ...kept.runs] : kept.runs;
+  byId("history-clear").hidden = !kept.runs.length;
+  byId("history-list").hidden = !runs.length;
+  byId("history-empty").hidden = runs.length > 0;
+  byId("history-list").replaceChildren(...runs.map(entry));
 }
 
 function entry(saved) {
-  const when = new Date(saved.asked).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const works = saved === underWay;
+  const date = new Date(saved.asked).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const when = works ? "under way" : date;
   const current = saved.id === view.run?.id ? "true" : null;
   const title = element("span", { class: "entry-title" }, saved.question);
   const opens = element("button", { type: "button", class: "entry", "aria-current": current }, title, element("span", { class: "soft" }, `${saved.model}, ${when}`));
   opens.addEventListener("click", () => {
-    view.open(restoredRun(saved));
+    view.open(works ? saved : restoredRun(saved));
     complain("");
     toggleHistory(false);
     drawHistory();
     byId("asked").focus();
   });
+  if (works) return element("li", {}, opens);
   const removes = element("button", { type: "button", class: "quiet", "aria-label": `Delete: ${saved.question.slice(0, 80)}` }, "\u00d7");
   removes.addEventListener("click", async () => {
     await kept.remove(saved.id);

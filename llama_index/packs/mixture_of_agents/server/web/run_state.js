@@ -92,6 +92,9 @@ export function cutOff(run, elapsed, error) {
 /** The calls of a layer, in the order in which they began. */
 export const callsOf = (run, layer) => [...run.calls.values()].filter((call) => call.layer === layer);
 
+/** Whether a call has taken any tokens. */
+export const hasUsed = ({ usage }) => Boolean(usage && usage.input_tokens + usage.output_tokens);
+
 /** The tokens and the money of all calls that ended. `usd` is null if a price is not known. */
 export function totals(run) {
   const finished = [...run.calls.values()].filter((call) => call.usage);

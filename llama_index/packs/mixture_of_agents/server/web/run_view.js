@@ -33,6 +33,7 @@ export class RunView {
     this.shownAnswer = null;
     byId("asked").textContent = run.question;
     byId("run").hidden = false;
+    byId("welcome").hidden = true;
     const short = run.question.length > LONGEST_TITLE ? `${run.question.slice(0, LONGEST_TITLE)}...` : run.question;
     document.title = `${short} - Mixture of Agents`;
     this.select("layers");
@@ -42,6 +43,7 @@ export class RunView {
   close() {
     this.run = null;
     byId("run").hidden = true;
+    byId("welcome").hidden = false;
     document.title = "Mixture of Agents";
   }
 

@@ -1,6 +1,7 @@
 // When each call ran: a table with a bar for each call.
 
 import { element, money, seconds, tokens } from "./elements.js";
+import { hasUsed } from "./run_state.js";
 
 const COLUMNS = ["Call", "When", "Seconds", "Tokens", "US dollars"];
 
@@ -38,14 +39,15 @@ function row(call, end, first) {
   // Set one by one: the page's policy allows no style in an attribute.
   bar.style.setProperty("--begin", `${(100 * call.started) / end}%`);
   bar.style.setProperty("--length", `${(100 * Math.max(0, stopped - call.started)) / end}%`);
+  const used = hasUsed(call);
   const spoken = `from ${seconds(call.started)} to ${seconds(stopped)}`;
   const place = call.role === "proposer" ? `layer ${call.layer}` : call.role;
   const name = element("th", { scope: "row" }, call.agent, element("span", { class: "soft" }, ` ${place}`));
   const cells = [
     element("td", { class: "track" }, bar, element("span", { class: "unseen" }, spoken)),
     element("td", { class: "number" }, seconds(stopped - call.started)),
-    element("td", { class: "number" }, call.usage ? tokens(call.usage) : ""),
-    element("td", { class: "number" }, call.usage ? money(call.cost_usd) : ""),
+    element("td", { class: "number" }, used ? tokens(call.usage) : ""),
+    element("td", { class: "number" }, used ? money(call.cost_usd) : ""),
   ];
   return element("tr", { "data-state": call.state, "data-role": call.role, class: first ? "first" : null }, name, ...cells);
 }
