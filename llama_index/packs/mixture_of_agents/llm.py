@@ -135,7 +135,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
     @property
     def metadata(self) -> LLMMetadata:
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
-        return recipe_metadata(self._recipe)
+        return recipe_metadata(self._recipe, self._caller.window)
 
     def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
         """``Recipe.estimate`` with the mixture's own system prompt, and with what its runs have shown of the servers.

@@ -6,12 +6,14 @@ from functools import partial
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.llms.llm import LLM
 
+from llama_index.packs.mixture_of_agents._checks import is_a
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
 from llama_index.packs.mixture_of_agents._messages.views import for_aggregator
 from llama_index.packs.mixture_of_agents._providers.responses import (
     INCOMPLETE,
     answer_message,
+    calls_tools,
     is_cut_off,
 )
 from llama_index.packs.mixture_of_agents._providers.structured import (
@@ -181,15 +183,15 @@ class Answering:
     def _read(self, llm: LLM, response: ChatResponse) -> ChatResponse:
         """The response with its tool calls as blocks. Raises here, within the call, if it is no chat message."""
         response = with_tool_calls(llm, response) if self._form else response
-        answer_message(response, (), streamed=False)
+        if not is_a(ChatMessage, response.message):  # an LLM's class may return anything
+            answer_message(response, (), streamed=False)
         return response
 
     async def _pass_on(self, llm: LLM, text: str, chunk: ChatResponse) -> None:
         text = self._stripped(text)
         self._pieces.append(text)
         chunk = self._read(llm, chunk)
-        calls = any(block.block_type == "tool_call" for block in chunk.message.blocks)
-        self._passed_on = self._passed_on or bool(text) or calls
+        self._passed_on = self._passed_on or bool(text) or calls_tools(chunk.message)
         self._state.emit(AnswerDelta(text, chunk, self._state.now()))
         if self._state.room:
             await self._state.room()

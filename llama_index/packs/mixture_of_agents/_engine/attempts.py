@@ -22,6 +22,7 @@ from llama_index.packs.mixture_of_agents._providers.faults import Fault, diagnos
 from llama_index.packs.mixture_of_agents._providers.responses import (
     Answer,
     assembled,
+    calls_tools,
     explained,
     read,
     usable,
@@ -304,8 +305,7 @@ class Attempts:
         spent = self.spent
         if text and spent.first_token is None:
             spent.first_token = self.run.now()
-        calls = any(block.block_type == "tool_call" for block in message.blocks)
-        spent.passed_on = spent.passed_on or bool(text) or calls
+        spent.passed_on = spent.passed_on or bool(text) or calls_tools(message)
 
     def _diagnosis(self, error: BaseException) -> Fault:
         """Find out what an error means. Parameters that it refuses are not sent to this model again."""

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatResponse
+from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._providers.environment import no_key
+from llama_index.packs.mixture_of_agents._providers.facts import context_window
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
 from llama_index.packs.mixture_of_agents._providers.models import missing_key
 from llama_index.packs.mixture_of_agents._providers.transport import Transport, has_clients
@@ -78,6 +80,11 @@ class Caller:
         policy = agent.call or self._recipe.call
         made = Transport(agent.llm, shared=policy.shared_clients)
         return self._transports.setdefault(id(agent.llm), made)
+
+    def window(self, llm: LLM) -> int | None:
+        """The context window of an LLM, in tokens; None if it is unknown."""
+        known = self._transports.get(id(llm))
+        return known.window if known else context_window(llm)
 
     async def prepare(self, agents: Sequence[Agent]) -> None:
         """Make the agents' clients, in a thread: on the loop, each would delay the start of the next call."""

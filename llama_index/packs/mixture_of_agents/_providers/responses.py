@@ -165,6 +165,11 @@ def is_cut_off(proposals: Sequence[Proposal]) -> bool:
     return any(proposal.finish_reason in _LENGTH for proposal in proposals)
 
 
+def calls_tools(message: ChatMessage) -> bool:
+    """Whether a message holds a tool call."""
+    return any(block.block_type == "tool_call" for block in message.blocks)
+
+
 def answer_message(
     response: ChatResponse | None, proposals: Sequence[Proposal], *, streamed: bool
 ) -> ChatMessage:

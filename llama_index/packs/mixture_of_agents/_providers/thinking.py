@@ -81,7 +81,8 @@ class ThinkingFilter:
         Returns:
             The text that can be shown now. It may be empty, and may begin with text held back from earlier pieces.
         """
-        if getattr(raw, "type", None) == "thinking":
+        # ``getattr`` would take long to find that a chunk of OpenAI's SDK has no type.
+        if getattr(raw, "__dict__", {}).get("type") == "thinking":
             return ""
         piece = self._half + piece
         # The two halves of a surrogate pair may arrive in two pieces.

@@ -1,6 +1,6 @@
 """What a mixture is: layers, an aggregator, and the policies they run under. Immutable; refuses nonsense when made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -297,14 +297,20 @@ def _aggregator(agent: Aggregator | LLM) -> Aggregator:
     return known if known.name else replace(known, name=known.model)
 
 
-def recipe_metadata(recipe: Recipe) -> LLMMetadata:
+def recipe_metadata(
+    recipe: Recipe, window_of: Callable[[LLM], int | None] = context_window
+) -> LLMMetadata:
     """What a mixture says of itself as an LLM.
 
     The context window is the smallest of its agents (those whose window nobody knows do not count), less the room that
     the references and their prompt can take, which is at most half of it. The abilities are the aggregator's.
+
+    Args:
+        recipe: the mixture's recipe.
+        window_of: the context window of an LLM, for a caller that knows it already.
     """
     members = {id(agent.llm): agent.llm for agent in recipe.agents}
-    windows = map(context_window, members.values())
+    windows = map(window_of, members.values())
     window = min((w for w in windows if w), default=DEFAULT_CONTEXT_WINDOW)
     references = max(
         sum(p.samples * _answer_room(p, recipe) for p in x.proposers) for x in recipe.layers
