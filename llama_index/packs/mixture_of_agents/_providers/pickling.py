@@ -10,6 +10,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
 from .descriptions import describe_embedding, describe_llm
+from .function_calling import FormingLLM
 from .models import ModelSpec, make_embedding, make_llm
 from .redaction import SECRET
 
@@ -57,6 +58,22 @@ class _Description:
             return make_embedding(path, data.get("settings", {}), need_key=False)
         spec = ModelSpec(path=path, **data)
         return make_llm(spec, need_key=not spec.api_base)
+
+
+def packed(llm: LLM) -> Any:
+    """An LLM as it can be pickled: a description, or a copy without keys if its class is the user's own."""
+    return llm if isinstance(llm, FormingLLM) else _packed(llm)
+
+
+def unpacked(content: Any) -> LLM:
+    """The LLM of what ``packed`` made.
+
+    Raises:
+        ConfigError: The environment has no key for an LLM of the provider's own server.
+    """
+    made = content.model() if isinstance(content, _Description) else content
+    assert isinstance(made, LLM)
+    return made
 
 
 def _again(cls: Callable[..., Any], values: Mapping[str, Any]) -> Any:

@@ -25,8 +25,9 @@ from .asker import Asker
 from .course import Course
 from .flow import IN_FLIGHT, flowing, in_turns
 from .input_files import Questions
-from .outcomes import Report
+from .outcomes import Answer, Report
 from .outlay import foreseer
+from .question import Question
 from .store import Store
 
 
@@ -35,7 +36,8 @@ class Settings:
     """How a batch is run.
 
     Attributes:
-        in_flight: The largest number of questions in flight. None for 16, or with ``via="batch-api"`` for ``batch_size``.
+        in_flight: The largest number of questions in flight, with Ray by each worker. None for 16, or with
+            ``via="batch-api"`` for ``batch_size``.
         limit: The largest number of questions to ask in this run.
         max_cost: US dollars that the whole batch may cost, earlier parts included. A question is asked only while the
             most that it may cost fits into what is left, beside the questions in flight. If answers have no limit of
@@ -54,9 +56,12 @@ class Settings:
         batch_size: How many requests a batch of a provider's has.
         batch_prices: The part of the usual price that a provider's batch API costs, by the short name of its LlamaIndex
             integration, instead of ``pricing.BATCH_PRICES``.
+        engine: "ray" asks by the workers of a Ray cluster: the one that is connected, or that RAY_ADDRESS names, or a
+            new one on this machine. Each worker takes keys from its own environment.
+        workers: The number of workers; by default one for each CPU of the cluster.
 
     Raises:
-        BatchError: A number is too small, or there is no such way.
+        BatchError: A number is too small, there is no such way, or two settings exclude each other.
     """
 
     in_flight: int | None = None
@@ -72,15 +77,28 @@ class Settings:
     via: Literal["direct", "batch-api"] = "direct"
     batch_size: int = 5_000
     batch_prices: Mapping[str, float] | None = None
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.via not in ("direct", "batch-api"):
             raise BatchError(f'via = {self.via!r}: say "direct" or "batch-api"')
-        bounds = {"in_flight": 1, "limit": 1, "max_cost": 0, "max_failures": 0, "batch_size": 1}
-        for name, least in bounds.items():
+        if self.engine not in ("local", "ray"):
+            raise BatchError(f'engine = {self.engine!r}: say "local" or "ray"')
+        if self.engine == "ray" and self.via != "direct":
+            problem = "one process asks the providers' batch APIs, so no cluster is of use"
+            raise BatchError(f'engine = "ray", via = {self.via!r}: {problem}; leave one out')
+        if self.engine != "ray" and self.workers is not None:
+            raise BatchError(f'workers = {self.workers!r}: only engine = "ray" has workers')
+        for name, least in _LEAST.items():
             number = getattr(self, name)
             if number is not None and not number >= least:  # not a number neither
                 raise BatchError(f"{name} = {number!r}: it must be at least {least}")
+
+
+_LEAST = {
+    "in_flight": 1, "limit": 1, "max_cost": 0, "max_failures": 0, "batch_size": 1, "workers": 1
+}  # fmt: skip
 
 
 async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
@@ -120,12 +138,11 @@ def _course(llm: LLM, store: Store, how: Settings) -> Course:
 async def _run(
     llm: LLM, questions: Questions, store: Store, course: Course, how: Settings
 ) -> Report:
-    asker = Asker(llm, how.system, how.prices, details=how.details, threaded=how.threaded)
+    ask = _way(llm, course, how)
     await _go_through(store.read())
     await _go_through(course.look_through(questions))
     how.watch(course.report())
-    at_once = how.in_flight or IN_FLIGHT
-    coming = flowing(asker.ask, course.to_ask(questions), at_once, course.take)
+    coming = ask(course.to_ask(questions))
     async with aclosing(coming):
         async for answer in coming:
             course.take(answer)
@@ -135,6 +152,22 @@ async def _run(
     if course.trouble:
         raise course.trouble
     return course.report()
+
+
+def _way(
+    llm: LLM, course: Course, how: Settings
+) -> Callable[[AsyncGenerator[Question, None]], AsyncGenerator[Answer, None]]:
+    """What yields the answers to questions: tasks of this process, or the workers of a cluster."""
+    settings: dict[str, Any] = {"system": how.system, "prices": how.prices, "details": how.details}
+    if how.engine == "ray":
+        from .fleet import Fleet  # it imports Ray
+
+        fleet = Fleet(llm, settings, how.in_flight, how.workers)
+        course.give_up = fleet.stop
+        return fleet.answers
+    asker = Asker(llm, **settings, threaded=how.threaded)
+    at_once = how.in_flight or IN_FLIGHT
+    return lambda questions: flowing(asker.ask, questions, at_once, course.take)
 
 
 async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Settings) -> Report:

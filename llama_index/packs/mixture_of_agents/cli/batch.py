@@ -27,7 +27,7 @@ Out = Annotated[
 ]
 InFlight = Annotated[
     int | None,
-    Option("--in-flight", help="Questions asked at once: 16, or by batch APIs a batch's size."),
+    Option("--in-flight", help="Questions asked at once: 16 (by each worker), or by batch APIs a batch's size."),
 ]
 Limit = Annotated[int | None, Option("--limit", help="Ask at most this many questions now.")]
 MaxCost = Annotated[
@@ -45,6 +45,12 @@ Via = Annotated[
 BatchSize = Annotated[
     int, Option("--batch-size", help="Requests in one batch of a provider's.", min=1)
 ]
+Engine = Annotated[
+    str, Option("--engine", help='"ray": ask by the workers of a Ray cluster, see RAY_ADDRESS.')
+]
+Workers = Annotated[
+    int | None, Option("--workers", help="Workers of the cluster: one a CPU.", min=1)
+]
 
 
 @command
@@ -60,6 +66,8 @@ def batch(
     details: Details = False,
     via: Via = "direct",
     batch_size: BatchSize = 5_000,
+    engine: Engine = "local",
+    workers: Workers = None,
     trace: Trace = None,
 ) -> int:
     """Answer many questions; run it again to go on where it stopped.
@@ -70,7 +78,10 @@ def batch(
     settings: dict[str, Any] = {
         "in_flight": in_flight, "limit": limit, "max_cost": max_cost, "max_failures": max_failures,
         "system": system, "details": details, "via": via, "batch_size": batch_size,
+        "engine": engine, "workers": workers,
     }  # fmt: skip
+    if trace and engine == "ray":
+        raise UsageError("--trace: the workers of a cluster write no trace; leave it out")
     from .sources import find
 
     source = find(models)
