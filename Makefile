@@ -145,6 +145,14 @@ evaluators: $(EVALUATORS)/.installed ## alpaca-eval, FastChat, inspect-ai and lm
 .PHONY: worth
 worth: $(EVALUATORS)/.installed ## the evaluation of docs/worth.md
 	@"$(HERE)/$(EVALUATORS)/$(BIN)/python" tools/worth.py $(ARGS)
+# With Ray, which is large, and datasets.
+RAY := .venvs/ray
+
+.PHONY: ray
+ray: $(RAY)/.installed ## a batch on a Ray cluster of two nodes, on this machine
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && "$(HERE)/$(RAY)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	    --rootdir "$(HERE)" -m ray $(or $(TESTS),"$(HERE)"/tests/integration/test_fleet.py) $(ARGS)
 
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
@@ -230,6 +238,17 @@ $(EVALUATORS)/.installed: $(SOURCES)
 	 "$$python" -m venv --clear $(EVALUATORS)
 	@install="$(EVALUATORS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/evaluators.txt" && \
 	 $$install pip hatchling && $$install --no-build-isolation '.[cli,eval,server]' --group evaluators
+# Made once: what changes from one change to the next is the package alone.
+$(RAY)/.made: pyproject.toml constraints/ray.txt
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(RAY) with $$python" && \
+	 "$$python" -m venv --clear $(RAY)
+	@install="$(RAY)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/ray.txt" && \
+	 $$install "pip>=25.1" && $$install --group ray
+	@touch $@
+
+$(RAY)/.installed: $(SOURCES) | $(RAY)/.made
+	@"$(RAY)/$(BIN)/python" -m pip -qq --disable-pip-version-check install --constraint constraints/ray.txt \
+	 --no-build-isolation '.[ray,batch]'
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made

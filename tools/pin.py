@@ -8,6 +8,8 @@ the oldest first
 with the oldest integrations, the last that can download a llama pack (and the command that does,
 for `make doors`), and the newest. `providers.txt`
 holds all that `make providers` installs, `evaluators.txt` and `docs.txt` what those targets install.
+for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs, `ray.txt`
+all that `make ray` does, `docs.txt` all that `make docs` does.
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ def main(interpreters: list[str]) -> None:
     llama_index: dict[str, dict[str, Pins]] = {core: {} for core in CORES}
     providers: dict[str, Pins] = {}
     evaluators: dict[str, Pins] = {}
+    ray: dict[str, Pins] = {}
     docs: dict[str, Pins] = {}
     for interpreter in interpreters:
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -88,12 +91,14 @@ def main(interpreters: list[str]) -> None:
             rest[python] |= {name: pin for name, pin in pins.items() if name not in ours}
         providers[python] = resolve(interpreter, [".", "--group", "providers"])
         evaluators[python] = resolve(interpreter, [".[cli,eval,server]", "--group", "evaluators"])
+        ray[python] = resolve(interpreter, [".[batch,ray]", "--group", "ray"])
         docs[python] = resolve(interpreter, ["--group", "docs"])
 
     constraints = ROOT / "constraints"
     (constraints / "dev.txt").write_text(lines(rest))
     (constraints / "providers.txt").write_text(lines(providers))
     (constraints / "evaluators.txt").write_text(lines(evaluators))
+    (constraints / "ray.txt").write_text(lines(ray))
     (constraints / "docs.txt").write_text(lines(docs))
     for core, pins_of in llama_index.items():
         (constraints / f"core-{core}.txt").write_text(lines(pins_of))

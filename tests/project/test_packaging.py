@@ -109,6 +109,7 @@ def test_the_metadata_says_what_the_package_is_and_needs(metadata):
         "mcp",
         "otel",
         "plot",
+        "ray",
         "server",
     }
     assert set(metadata.get_all("Provides-Extra")) == extras

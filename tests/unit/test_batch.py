@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from contextlib import aclosing, closing
 from decimal import Decimal
+from importlib.util import find_spec
 from itertools import count, cycle
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from llama_index.packs.mixture_of_agents.batch import (
     read_questions,
     run_batch,
 )
+from llama_index.packs.mixture_of_agents.batch._disk import Claim
 from llama_index.packs.mixture_of_agents.batch.asker import Asker
 from llama_index.packs.mixture_of_agents.batch.driver import fingerprint
 from llama_index.packs.mixture_of_agents.batch.outcomes import answer_of
@@ -468,6 +470,56 @@ def test_a_second_one_that_writes_is_refused(tmp_path):
     ):
         run_batch(ScriptedLLM(), ["one"], out, fingerprint="a mixture")
     assert run_batch(ScriptedLLM(), ["one"], out, fingerprint="a mixture").answered == 1
+
+
+def test_a_machine_that_shares_the_files_is_refused_while_another_writes(tmp_path):
+    path = tmp_path / "answers.claim.json"
+    first, second = (Claim(path, host, beat=0.02) for host in ("one", "two"))
+    assert first.enter()
+    assert not second.enter()
+    first.leave()
+    third = Claim(path, "three", beat=0.02)
+    assert third.enter()
+    third.leave()
+    assert not path.exists()
+
+
+def test_a_machine_that_is_gone_keeps_nobody_away(tmp_path):
+    path = tmp_path / "answers.claim.json"
+    path.write_text('{"host": "gone", "mark": "1", "changes": 3}')
+    claim = Claim(path, "here", beat=0.02)
+    assert claim.enter()
+    claim.leave()
+
+
+def test_a_machine_whose_place_another_has_taken_writes_nothing_more(tmp_path):
+    with Store(tmp_path / "answers.jsonl", "one") as store:
+        store._claim._mark = "of another"
+        store._claim._beat = 0.0
+        store._claim._keep()
+        with pytest.raises(BatchError, match="another machine is writing answers here"):
+            store.add(Answer(Question("1", "Why?"), "Because."))
+    assert not (tmp_path / "answers.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"engine": "spark"}, 'say "local" or "ray"'),
+        ({"engine": "ray", "via": "batch-api"}, "leave one out"),
+        ({"workers": 2}, 'only engine = "ray" has workers'),
+        ({"engine": "ray", "workers": 0}, "it must be at least 1"),
+    ],
+)
+def test_an_engine_that_makes_no_sense_is_refused(tmp_path, settings, said):
+    with pytest.raises(BatchError, match=said):
+        run_batch(ScriptedLLM("fine"), ["Why?"], tmp_path / "answers.jsonl", **settings)
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_its_engine_says_what_to_install(tmp_path):
+    with pytest.raises(ImportError, match=r"llama-index-packs-mixture-of-agents\[ray\]"):
+        run_batch(ScriptedLLM("fine"), ["Why?"], tmp_path / "answers.jsonl", engine="ray")
 
 
 def test_a_question_that_was_changed_under_its_id_is_refused(tmp_path):

@@ -1,8 +1,15 @@
-"""Ids on disk, and a lock on a file."""
+"""Ids on disk, a lock on a file, and a claim on it that other machines respect."""
 
+import json
 import os
+import socket
 import sqlite3
 import sys
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 
@@ -34,6 +41,87 @@ class Ids:
     def close(self) -> None:
         """Delete the file."""
         self._base.close()
+
+
+class Claim:
+    """A sign for other machines that this one writes a file: a small file beside it that changes all the time.
+
+    On a network's file system a lock need not hold for other machines. No clocks are compared, since they may differ.
+
+    Args:
+        path: The small file.
+        host: The name of this machine.
+        beat: Seconds between two changes.
+
+    Attributes:
+        is_lost: Whether another machine has taken the claim over.
+    """
+
+    def __init__(self, path: Path, host: str | None = None, beat: float = 5.0) -> None:
+        self._path, self._host, self._beat = path, host or socket.gethostname(), beat
+        self._mark, self._changes, self.is_lost = uuid.uuid4().hex, 0, False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="claim")
+
+    def enter(self) -> bool:
+        """Claim the file. This waits three beats if another machine has claimed it and seems to be gone.
+
+        Returns:
+            False if another machine writes the file.
+        """
+        if not self._create():
+            if self._is_of_another_that_lives():
+                return False
+            self._path.unlink(missing_ok=True)
+            if not self._create():
+                return False
+        self._thread.start()
+        return True
+
+    def leave(self) -> None:
+        """Give the claim up. Calling this more than once, or without a claim, is safe."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            if not self.is_lost:
+                self._path.unlink(missing_ok=True)
+
+    def _create(self) -> bool:
+        with suppress(FileExistsError), self._path.open("x", encoding="utf-8") as file:
+            file.write(self._content())
+            return True
+        return False
+
+    def _content(self) -> str:
+        return json.dumps({"host": self._host, "mark": self._mark, "changes": self._changes})
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text("utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def _is_of_another_that_lives(self) -> bool:
+        first = self._read()
+        if (
+            f'"host": {json.dumps(self._host)}' in first
+        ):  # the lock of this machine's system decides
+            return False
+        begun = time.monotonic()
+        while time.monotonic() - begun < 3 * self._beat:
+            time.sleep(self._beat / 5)
+            if self._read() not in (first, ""):
+                return True
+        return False
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._beat):
+            if self._mark not in self._read():
+                self.is_lost = True
+                return
+            self._changes += 1
+            with suppress(OSError):  # a file system that is away for a while
+                self._path.write_text(self._content(), "utf-8")
 
 
 def _key(name: str) -> bytes:

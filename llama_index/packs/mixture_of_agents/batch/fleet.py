@@ -9,10 +9,10 @@ Ray Data's own checkpoints are not used: there a question that failed counts as 
 
 import asyncio
 import pickle
-import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from llama_index.core.llms.llm import LLM
@@ -20,7 +20,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._providers.facts import model_name, secrets
 from llama_index.packs.mixture_of_agents._providers.pickling import packed, unpacked
-from llama_index.packs.mixture_of_agents.errors import BatchError, ConfigError
+from llama_index.packs.mixture_of_agents.errors import BatchError
 
 from .asker import Asker
 from .flow import IN_FLIGHT
@@ -99,7 +99,9 @@ class Fleet:
         ray = self._ray
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="WARNING")
-        self._gate = ray.remote(num_cpus=0)(Gate).options(scheduling_strategy=_on_this_node(ray)).remote()
+        self._gate = (
+            ray.remote(num_cpus=0)(Gate).options(scheduling_strategy=_on_this_node(ray)).remote()
+        )
         keys = [bool(secrets(one)) for one in members_of(self._llm)]
         look = ray.remote(num_cpus=0, max_retries=0)(keys_found)
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -111,14 +113,16 @@ class Fleet:
             name = f"the node {node['NodeManagerHostname']} of the cluster"
             try:
                 there = ray.get(ref, timeout=_START)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - loading an LLM may raise anything
                 raise BatchError(f"{name} cannot ask the LLM: {_cause(error)}") from None
             self._compare(name, keys, there)
 
     def _compare(self, name: str, here: Sequence[bool], there: Sequence[bool]) -> None:
         members = members_of(self._llm)
         lacking = {
-            model_name(one) for one, own, other in zip(members, here, there, strict=True) if own > other
+            model_name(one)
+            for one, own, other in zip(members, here, there, strict=True)
+            if own > other
         }
         if lacking:
             models = ", ".join(sorted(lacking))
@@ -131,24 +135,25 @@ class Fleet:
         while left:
             before = len(left)
             try:
-                async with aclosing(iterate_in_thread(partial(self._ask, list(left.values())))) as found:
+                async with aclosing(
+                    iterate_in_thread(partial(self._ask, list(left.values())))
+                ) as found:
                     async for answer in found:
                         if left.pop(answer.question.id, None):
                             yield answer
-                return  # whatever is left was not asked, since the gate is closed
             except self._ray.exceptions.RayError as error:
                 failures = failures + 1 if len(left) == before else 0
                 if failures >= _TRIES:
                     raise BatchError(f"the Ray cluster fails: {_cause(error)}") from None
+            else:
+                break  # what is left was not asked, since the gate is closed
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Ask by way of Ray Data; run in a thread."""
-        import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-
-        data, table = self._ray.data, partial(pa.table)
+        data, pa = self._ray.data, import_module("pyarrow")
         data.DataContext.get_current().enable_progress_bars = False
         blocks = [
-            table({"question": [pickle.dumps(one) for one in questions[at : at + _BLOCK]]})
+            pa.table({"question": [pickle.dumps(one) for one in questions[at : at + _BLOCK]]})
             for at in range(0, len(questions), _BLOCK)
         ]
         size = self._workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
@@ -165,7 +170,9 @@ class Fleet:
             num_cpus=1,
             fn_constructor_args=(self._packed, self._in_flight, self._gate),
         )
-        for batch in asked.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for batch in asked.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
             for answer in batch.column("answer").to_pylist():
                 yield pickle.loads(answer)  # noqa: S301 - a worker of ours made it
 
@@ -186,8 +193,7 @@ class Worker:
 
     async def __call__(self, batch: Any) -> Any:
         """Answer the questions of a block; none once the gate is closed."""
-        import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-
+        pa = import_module("pyarrow")
         questions: Iterable[bytes] = batch.column("question").to_pylist()
         found = await asyncio.gather(*(self._answer(one) for one in questions))
         return pa.table({"answer": pa.array([one for one in found if one], pa.binary())})
@@ -224,7 +230,9 @@ def _unpacked(content: bytes) -> tuple[LLM, dict[str, Any]]:
     return unpacked(llm), settings
 
 
-async def _together(questions: AsyncGenerator[Question, None]) -> AsyncGenerator[list[Question], None]:
+async def _together(
+    questions: AsyncGenerator[Question, None],
+) -> AsyncGenerator[list[Question], None]:
     """Lists of the questions that come without a pause between them."""
     upcoming = asyncio.ensure_future(anext(questions, None))
     try:
@@ -246,9 +254,8 @@ async def _together(questions: AsyncGenerator[Question, None]) -> AsyncGenerator
 
 
 def _on(node: str) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node, soft=False)
+    strategies = import_module("ray.util.scheduling_strategies")
+    return strategies.NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _on_this_node(ray: Any) -> Any:
@@ -262,9 +269,8 @@ def _cause(error: Exception) -> str:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.data
+        import_module("ray.data")
     except ImportError as error:
         pip = 'pip install "llama-index-packs-mixture-of-agents[ray]"'
         raise ImportError(f"the workers of a cluster are Ray's: {pip}") from error
-    return sys.modules["ray"]
+    return import_module("ray")

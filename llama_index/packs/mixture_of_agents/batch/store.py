@@ -5,6 +5,7 @@
     answers.jsonl          one row for each answered question
     answers.failed.jsonl   one row for each question that failed when it was last asked; absent if none did
     answers.batch.json     the mixture that answers, and the cost of failures whose rows are deleted
+    answers.claim.json     the machine that writes these files; there only while it does
     answers.batches.db     what was handed to providers' batch APIs; there until the run ends
 
 A row is one write, made as soon as there is an answer: no row is lost when the process is killed. Rows are forced to
@@ -24,12 +25,13 @@ from pathlib import Path
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
-from ._disk import Ids, lock
+from ._disk import Claim, Ids, lock
 from .outcomes import COLUMNS, Answer, answer_of
 from .parquet import require_pyarrow, write_rows
 from .question import Question
 
 _FORMAT = "mixture-of-agents-batch/1"
+_BY_ANOTHER = "another {} is writing answers here; wait for it, or name another file"
 _FORCED_EVERY = 1.0
 """Seconds."""
 
@@ -66,6 +68,7 @@ class Store:
         self._gone = Cost()  # what failures have cost whose rows are gone
         self._answered, self._forced = Ids(), time.monotonic()
         self._file = self._failed = -1
+        self._claim = Claim(self.out.with_suffix(".claim.json"))
 
     def __enter__(self) -> "Store":  # noqa: PYI034 - typing has Self from Python 3.11 on
         try:
@@ -86,6 +89,7 @@ class Store:
                 os.close(file)
         self._file = self._failed = -1
         self._answered.close()
+        self._claim.leave()
 
     def is_made_of(self, path: Path) -> bool:
         """Whether a path is one of these files."""
@@ -132,8 +136,11 @@ class Store:
         """Write an answer or a failure.
 
         Raises:
+            BatchError: Another machine has begun to write here.
             OSError: It cannot be written; what was written before is unchanged.
         """
+        if self._claim.is_lost:
+            raise BatchError(f"{self.path}: {_BY_ANOTHER.format('machine')}")
         if answer.kind is None:
             _append(self._file, self.path, answer)
             self._answered.add(answer.question.id, answer.question.digest())
@@ -175,8 +182,9 @@ class Store:
                 problem = "this is no file that a batch can go on with; name another"
                 raise BatchError(f"{path}: {problem} for the answers")
         if not lock(self._file):
-            problem = "another process is writing answers here; wait for it, or name another file"
-            raise BatchError(f"{self.path}: {problem}")
+            raise BatchError(f"{self.path}: {_BY_ANOTHER.format('process')}")
+        if not self._claim.enter():
+            raise BatchError(f"{self.path}: {_BY_ANOTHER.format('machine')}")
 
     def _of_something_else(self, path: Path) -> str:
         problem = f"it holds something already, and no {self._description.name} says of what"

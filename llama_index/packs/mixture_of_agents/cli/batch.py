@@ -27,7 +27,10 @@ Out = Annotated[
 ]
 InFlight = Annotated[
     int | None,
-    Option("--in-flight", help="Questions asked at once: 16 (by each worker), or by batch APIs a batch's size."),
+    Option(
+        "--in-flight",
+        help="Questions asked at once: 16 (by each worker), or by batch APIs a batch's size.",
+    ),
 ]
 Limit = Annotated[int | None, Option("--limit", help="Ask at most this many questions now.")]
 MaxCost = Annotated[
