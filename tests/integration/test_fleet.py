@@ -1,5 +1,6 @@
 """A batch on a Ray cluster of two nodes on this machine (make ray)."""
 
+import asyncio
 import json
 import os
 from decimal import Decimal
@@ -7,10 +8,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from llama_index.llms.openai import OpenAI
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import run_batch
-from llama_index.packs.mixture_of_agents.errors import BatchError
+from llama_index.packs.mixture_of_agents.errors import BatchError, LimiterUnavailable
+from llama_index.packs.mixture_of_agents.limits import EndpointLimits, Gate, Leases, RayLimiter
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -154,8 +157,9 @@ def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
         def __reduce__(self):
             raise TypeError("it holds a connection")
 
+    unsendable = Bound("fine")  # pyright: ignore[reportCallIssue]
     with pytest.raises(BatchError, match="cannot be sent to the workers of a cluster"):
-        run_batch(Bound("fine"), ["Why?"], tmp_path / "answers.jsonl", **ON_RAY)
+        run_batch(unsendable, ["Why?"], tmp_path / "answers.jsonl", **ON_RAY)
 
 
 def test_a_node_without_keys_is_told_before_anything_is_asked(cluster, providers, tmp_path):
@@ -166,3 +170,52 @@ def test_a_node_without_keys_is_told_before_anything_is_asked(cluster, providers
     finally:
         cluster.remove_node(bare)
     assert not providers.log()
+
+
+ENDPOINT = "openai gpt-4.1"
+A_MINUTE = {ENDPOINT: EndpointLimits(requests_per_minute=60)}
+
+
+def sends(limiter: RayLimiter, base: str, requests: int) -> None:
+    """Send requests as fast as the limits allow; run by a worker."""
+
+    async def all_of_them() -> None:
+        gate, llm = Gate(Leases(limiter, A_MINUTE)), OpenAI("gpt-4.1", api_key=KEY, api_base=base)
+        for _ in range(requests):
+            await gate.enter(ENDPOINT, 10)
+            await llm.acomplete("Why?")
+
+    asyncio.run(all_of_them())
+
+
+def test_four_workers_together_never_exceed_a_limit(cluster, providers):
+    ray, limiter = import_module("ray"), RayLimiter(A_MINUTE, "four workers")
+    send = ray.remote(num_cpus=1)(sends)
+    ray.get([send.remote(limiter, providers.openai_base, 20) for _ in range(4)])
+    times = [record.arrived for record in providers.log("gpt-4.1")]
+    assert len(times) == 80
+    assert all(later - one >= 60 for one, later in zip(times, times[60:], strict=False))
+
+
+def test_one_workers_retry_after_stops_all(cluster, providers):
+    ray, limiter = import_module("ray"), RayLimiter({}, "retry after")
+    ask = ray.remote(num_cpus=1)(lambda other: other.reserve(ENDPOINT, 1, 10))
+    assert ray.get([ask.remote(limiter) for _ in range(4)]) == [0.0] * 4
+    ray.get(ray.remote(lambda other: other.cool_down(ENDPOINT, 3_000)).remote(limiter))
+    assert all(2_900 < wait <= 3_000 for wait in ray.get([ask.remote(limiter) for _ in range(4)]))
+    assert limiter.reserve("openai gpt-4.1-mini", 1, 10) == 0.0
+
+
+def test_money_of_several_workers_adds_up(cluster):
+    ray, limiter = import_module("ray"), RayLimiter({}, "money")
+    spend = ray.remote(lambda other: other.spend("batch", Decimal("0.1")))
+    ray.get([spend.remote(limiter) for _ in range(10)])
+    assert limiter.spend("batch", Decimal(0)) == 1
+
+
+def test_a_limiter_that_is_lost_lets_nothing_through(cluster):
+    ray, limiter = import_module("ray"), RayLimiter(A_MINUTE, "lost")
+    assert limiter.reserve(ENDPOINT, 60, 0) == 0.0
+    ray.kill(ray.get_actor("lost", namespace="mixture-of-agents"))
+    with pytest.raises(LimiterUnavailable, match="cannot be reached: ActorDiedError"):
+        limiter.reserve(ENDPOINT, 1, 0)

@@ -64,7 +64,7 @@ class Fleet:
         except Exception as error:  # noqa: BLE001 - a class of the user's own may raise anything
             problem = f"{model_name(llm)} cannot be sent to the workers of a cluster ({error!r})"
             raise BatchError(problem) from None
-        self._gate: Any = None
+        self._switch: Any = None
 
     async def answers(
         self, questions: AsyncGenerator[Question, None]
@@ -91,16 +91,16 @@ class Fleet:
 
     def stop(self) -> None:
         """Ask nothing more. The questions in flight are answered."""
-        if self._gate is not None:
-            self._gate.close.remote()
+        if self._switch is not None:
+            self._switch.turn_off.remote()
 
     def _begin(self) -> None:
         """Connect to the cluster, and see whether its nodes can ask the LLM."""
         ray = self._ray
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="WARNING")
-        self._gate = (
-            ray.remote(num_cpus=0)(Gate).options(scheduling_strategy=_on_this_node(ray)).remote()
+        self._switch = (
+            ray.remote(num_cpus=0)(Switch).options(scheduling_strategy=_on_this_node(ray)).remote()
         )
         keys = [bool(secrets(one)) for one in members_of(self._llm)]
         look = ray.remote(num_cpus=0, max_retries=0)(keys_found)
@@ -146,7 +146,7 @@ class Fleet:
                 if failures >= _TRIES:
                     raise BatchError(f"the Ray cluster fails: {_cause(error)}") from None
             else:
-                break  # what is left was not asked, since the gate is closed
+                break  # what is left was not asked, since the switch is off
 
     def _ask(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Ask by way of Ray Data; run in a thread."""
@@ -168,7 +168,7 @@ class Fleet:
             batch_format="pyarrow",
             compute=pool,
             num_cpus=1,
-            fn_constructor_args=(self._packed, self._in_flight, self._gate),
+            fn_constructor_args=(self._packed, self._in_flight, self._switch),
         )
         for batch in asked.iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
@@ -183,16 +183,16 @@ class Worker:
     Args:
         content: The LLM and the settings of the asker, pickled.
         in_flight: The largest number of questions asked at once.
-        gate: Tells whether to ask.
+        switch: Tells whether to ask.
     """
 
-    def __init__(self, content: bytes, in_flight: int, gate: Any) -> None:
+    def __init__(self, content: bytes, in_flight: int, switch: Any) -> None:
         llm, settings = _unpacked(content)
-        self._asker, self._gate = Asker(llm, **settings), gate
+        self._asker, self._switch = Asker(llm, **settings), switch
         self._room = asyncio.Semaphore(in_flight)
 
     async def __call__(self, batch: Any) -> Any:
-        """Answer the questions of a block; none once the gate is closed."""
+        """Answer the questions of a block; none once the switch is off."""
         pa = import_module("pyarrow")
         questions: Iterable[bytes] = batch.column("question").to_pylist()
         found = await asyncio.gather(*(self._answer(one) for one in questions))
@@ -200,24 +200,24 @@ class Worker:
 
     async def _answer(self, question: bytes) -> bytes | None:
         async with self._room:
-            if not await self._gate.is_open.remote():
+            if not await self._switch.is_on.remote():
                 return None
             return pickle.dumps(await self._asker.ask(pickle.loads(question)))  # noqa: S301 - as above
 
 
-class Gate:
+class Switch:
     """An actor that all workers ask whether to go on."""
 
     def __init__(self) -> None:
-        self._is_open = True
+        self._is_on = True
 
-    def is_open(self) -> bool:
+    def is_on(self) -> bool:
         """Whether to go on."""
-        return self._is_open
+        return self._is_on
 
-    def close(self) -> None:
+    def turn_off(self) -> None:
         """Make all workers stop."""
-        self._is_open = False
+        self._is_on = False
 
 
 def keys_found(content: bytes) -> list[bool]:

@@ -8,6 +8,7 @@ from ._leases import Leases
 from ._limiter import Ledger, Limiter
 from ._memory import MemoryLimiter
 from ._quota import STORES, Quota, Ticket, connect, quota_of
+from ._ray import RayLimiter
 from ._redis import RedisLimiter
 from ._sqlite import SqliteLimiter
 
@@ -21,6 +22,7 @@ __all__ = [
     "Limiter",
     "MemoryLimiter",
     "Quota",
+    "RayLimiter",
     "RedisLimiter",
     "SqliteLimiter",
     "Ticket",
