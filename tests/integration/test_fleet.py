@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray refuses its own settings
 ]
-QUESTIONS = 300
+QUESTIONS = 120
 KEY = "simulated-key"
 ON_RAY = {"engine": "ray"}
 
