@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from contextlib import suppress
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_a_batch_goes_on_with_a_cluster_and_without(cluster, providers, tmp_path
 
 def test_failures_in_a_row_stop_all_workers(cluster, providers, tmp_path):
     providers.configure("*", chances=[(failure(401), 1.0)])
-    asked = [f"What is {number} + 1?" for number in range(3_000)]
+    asked = [f"What is {number} + 1?" for number in range(1_000)]
     report = run_batch(of_two(providers), asked, tmp_path / "answers.jsonl", workers=2, **ON_RAY)
     assert report.stopped.startswith("20 questions failed one after the other")
     assert report.answered == 0
@@ -141,14 +142,13 @@ def test_failures_in_a_row_stop_all_workers(cluster, providers, tmp_path):
 
 
 def test_a_bound_in_dollars_holds_for_all_workers(cluster, providers, tmp_path):
-    providers.configure("*", reply="An answer.", input_tokens=100, output_tokens=200)
+    providers.configure("*", reply="An answer.", input_tokens=10, output_tokens=200)
     llm = providers.openai("gpt-4.1", max_tokens=200)
     report = run_batch(
         llm, [f"What is {number} + 1?" for number in range(100)], tmp_path / "answers.jsonl",
         max_cost=0.04, prices={"gpt-4.1": (2.0, 8.0)}, workers=2, **ON_RAY,
     )  # fmt: skip
-    assert report.cost.at_least == report.answered * Decimal("0.0018")
-    assert Decimal("0.038") < report.cost.at_least <= Decimal("0.04")
+    assert Decimal("0.036") < report.cost.at_least <= Decimal("0.04")
     assert "is left" in report.stopped
 
 
@@ -181,6 +181,7 @@ def sends(limiter: RayLimiter, base: str, requests: int) -> None:
 
     async def all_of_them() -> None:
         gate, llm = Gate(Leases(limiter, A_MINUTE)), OpenAI("gpt-4.1", api_key=KEY, api_base=base)
+        await llm.acomplete("Why?", model="gpt-4.1-mini")  # making a client may take a second
         for _ in range(requests):
             await gate.enter(ENDPOINT, 10)
             await llm.acomplete("Why?")
@@ -213,9 +214,12 @@ def test_money_of_several_workers_adds_up(cluster):
     assert limiter.spend("batch", Decimal(0)) == 1
 
 
-def test_a_limiter_that_is_lost_lets_nothing_through(cluster):
-    ray, limiter = import_module("ray"), RayLimiter(A_MINUTE, "lost")
-    assert limiter.reserve(ENDPOINT, 60, 0) == 0.0
-    ray.kill(ray.get_actor("lost", namespace="mixture-of-agents"))
-    with pytest.raises(LimiterUnavailable, match="cannot be reached: ActorDiedError"):
-        limiter.reserve(ENDPOINT, 1, 0)
+def test_a_limiter_whose_node_is_lost_lets_nothing_through_for_a_minute(cluster):
+    ray, limiter = import_module("ray"), RayLimiter({}, "lost")
+    assert limiter.reserve(ENDPOINT, 1, 0) == 0.0
+    ray.kill(ray.get_actor("lost", namespace="mixture-of-agents"), no_restart=False)
+    wait = 0.0
+    while not wait:  # until it is dead, and started again
+        with suppress(LimiterUnavailable):
+            wait = limiter.reserve(ENDPOINT, 1, 0)
+    assert 30 < wait <= 61

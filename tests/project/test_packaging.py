@@ -110,6 +110,7 @@ def test_the_metadata_says_what_the_package_is_and_needs(metadata):
         "otel",
         "plot",
         "ray",
+        "redis",
         "server",
     }
     assert set(metadata.get_all("Provides-Extra")) == extras

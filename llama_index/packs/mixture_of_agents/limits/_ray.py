@@ -10,7 +10,7 @@ from typing import Any
 from llama_index.packs.mixture_of_agents.errors import ConfigError, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
-from ._window import Window
+from ._window import MINUTE, SLACK, Window
 
 _NAMESPACE = "mixture-of-agents"
 _TIMEOUT = 10.0
@@ -20,8 +20,8 @@ _TIMEOUT = 10.0
 class RayLimiter:
     """A ``Limiter`` and a ``Ledger`` for all processes of a Ray cluster. Needs the extra ``ray``.
 
-    The counts are in an actor that the first process starts, and that lives as long as the cluster. Its clock counts,
-    so the nodes' clocks may differ. The process must be connected to the cluster when it first uses this object. It can
+    The counts are in an actor that the first process starts, and that lives as long as the cluster. If its node is lost,
+    it starts elsewhere, and lets nothing through for a minute. Its clock counts, so the nodes' clocks may differ. The process must be connected to the cluster when it first uses this object. It can
     be pickled.
 
     Args:
@@ -69,6 +69,7 @@ class RayLimiter:
                     "namespace": _NAMESPACE,
                     "get_if_exists": True,
                     "lifetime": "detached",
+                    "max_restarts": -1,
                     "num_cpus": 0,
                 }
                 self._actor = self._ray.remote(Counts).options(**options).remote()
@@ -83,7 +84,9 @@ class Counts:
     """The actor. It does one thing at a time, so check and count are one step."""
 
     def __init__(self) -> None:
-        self._windows: defaultdict[str, Window] = defaultdict(Window)
+        is_new = not import_module("ray").get_runtime_context().was_current_actor_reconstructed
+        closed = 0.0 if is_new else time.monotonic() + MINUTE + SLACK  # what was counted is lost
+        self._windows: defaultdict[str, Window] = defaultdict(lambda: Window(closed=closed))
         self._spent: defaultdict[str, Decimal] = defaultdict(Decimal)
 
     def reserve(self, key: str, limits: EndpointLimits, requests: int, tokens: int) -> float:
