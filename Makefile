@@ -152,7 +152,7 @@ RAY := .venvs/ray
 ray: $(RAY)/.installed ## a batch on a Ray cluster of two nodes, on this machine
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && "$(HERE)/$(RAY)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
-	    --rootdir "$(HERE)" -m ray $(or $(TESTS),"$(HERE)"/tests/integration/test_fleet.py) $(ARGS)
+	    --rootdir "$(HERE)" -m ray $(or $(TESTS),"$(HERE)"/tests/integration/test_fleet.py "$(HERE)"/tests/integration/test_datasets.py) $(ARGS)
 
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers

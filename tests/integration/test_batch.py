@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import threading
 import tracemalloc
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -58,3 +61,20 @@ async def test_memory_does_not_grow_with_the_number_of_questions(tmp_path):
     finally:
         tracemalloc.stop()
     assert sizes[3000] - sizes[1000] < 50_000  # 25 bytes a question
+
+
+def test_questions_are_read_over_http(tmp_path):
+    (tmp_path / "questions.jsonl").write_text('{"question": "Why?"}\n{"question": "How?"}\n')
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/questions.jsonl?token=1"
+        report = run_batch(ScriptedLLM("fine"), address, tmp_path / "answers.jsonl")
+        with pytest.raises(FileNotFoundError, match="there is no such file"):
+            run_batch(
+                ScriptedLLM("fine"),
+                address.replace("questions", "none"),
+                tmp_path / "answers.jsonl",
+            )
+        server.shutdown()
+    assert (report.total, report.answered) == (2, 2)

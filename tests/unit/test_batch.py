@@ -9,9 +9,11 @@ import threading
 from contextlib import aclosing, closing
 from decimal import Decimal
 from importlib.util import find_spec
+from io import BytesIO
 from itertools import count, cycle
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -795,6 +797,81 @@ def test_questions_are_read_from_parquet_and_answers_written_to_it(tmp_path):
     assert json.loads(written[1]["fields"]) == {"level": 2}
     assert run_batch(ScriptedLLM(echo), path, out, prices=PRICES).skipped == 2
     assert pq.read_table(out).to_pylist() == written
+
+
+@pytest.fixture
+def memory():
+    """The file system ``memory://`` of fsspec, empty."""
+    found = fsspec.filesystem("memory")
+    yield found
+    found.store.clear()
+
+
+@pytest.mark.parametrize("name", ["questions.jsonl", "questions.csv", "questions.parquet"])
+def test_questions_are_read_from_an_address(memory, tmp_path, name):
+    write = {
+        ".jsonl": lambda: b'{"question": "Why?"}\n{"question": "How?"}\n',
+        ".csv": lambda: "question\nWhy?\nHow?\n".encode("utf-16"),
+        ".parquet": lambda: parquet_of(["Why?", "How?"]),
+    }[Path(name).suffix]
+    memory.pipe(f"/bucket/{name}", write())
+    assert [one.text for one in read_questions(f"memory://bucket/{name}")] == ["Why?", "How?"]
+    report = run_batch(ScriptedLLM("fine"), f"memory://bucket/{name}", tmp_path / "answers.jsonl")
+    assert (report.total, report.answered) == (2, 2)
+
+
+def parquet_of(questions: list[str]) -> bytes:
+    content = BytesIO()
+    pq.write_table(pa.table({"question": questions}), content)
+    return content.getvalue()
+
+
+def test_answers_are_copied_to_an_address_when_the_batch_ends(memory, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_batch(ScriptedLLM("fine"), ["Why?"], "memory://bucket/answers.jsonl")
+    assert memory.cat("/bucket/answers.jsonl") == (tmp_path / "answers.jsonl").read_bytes()
+    again = run_batch(ScriptedLLM("fine"), ["Why?", "How?"], "memory://bucket/answers.jsonl")
+    assert (again.skipped, again.answered) == (1, 1)
+    assert memory.cat("/bucket/answers.jsonl").count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        ("memory://bucket/none.jsonl", FileNotFoundError, r"memory://bucket/none\.jsonl"),
+        ("no-such://bucket/questions.jsonl", BatchError, "it cannot be read"),
+        ("memory://bucket/questions.doc", BatchError, "the end of its name says nothing"),
+        (
+            "no-such://me:pass-word@host/q.jsonl?sig=s3cret",
+            BatchError,
+            r"^no-such://host/q\.jsonl: ",
+        ),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_told_without_its_secrets(
+    memory, tmp_path, address, error, said
+):
+    with pytest.raises(error, match=said) as told:
+        run_batch(ScriptedLLM("fine"), address, tmp_path / "answers.jsonl")
+    assert "pass-word" not in str(told.value)
+    assert "s3cret" not in str(told.value)
+
+
+def test_a_mistake_in_a_file_at_an_address_is_told_with_its_line(memory, tmp_path):
+    memory.pipe("/bucket/questions.jsonl", b'{"question": "Why?"}\n{}\n')
+    with pytest.raises(BatchError, match=r"^memory://bucket/questions\.jsonl, line 2: "):
+        run_batch(ScriptedLLM("fine"), "memory://bucket/questions.jsonl", tmp_path / "a.jsonl")
+
+
+def test_messages_that_a_data_set_holds_as_columns_are_a_conversation(tmp_path):
+    llm = ScriptedLLM("fine")
+    columns = {"role": ["system", "user"], "content": ["Be short.", "Why?"]}
+    run_batch(llm, [{"messages": columns}], tmp_path / "answers.jsonl")
+    (request,) = llm.requests
+    assert [(one.role.value, one.content) for one in request.messages] == [
+        ("system", "Be short."),
+        ("user", "Why?"),
+    ]
 
 
 def test_a_cell_of_a_csv_file_may_be_long(tmp_path):

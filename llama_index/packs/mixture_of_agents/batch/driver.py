@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._concurrency.threads import iterate_blocking
+from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_blocking
 from llama_index.packs.mixture_of_agents._messages.digests import digest
 from llama_index.packs.mixture_of_agents._providers.descriptions import (
     NO_SETTINGS,
@@ -28,6 +29,7 @@ from .input_files import Questions
 from .outcomes import Answer, Report
 from .outlay import foreseer
 from .question import Question
+from .remote_file import RemoteFile, is_remote
 from .store import Store
 
 
@@ -111,7 +113,8 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
         questions: A file's path (see ``read_questions``), or the questions. A file or a sequence is checked from its
             beginning to its end before anything is asked; anything else is read as there is room for it,
             in a thread, since it may wait.
-        out: The file of the answers, ``.jsonl`` or ``.parquet``; docs/batch.md lists the files beside it.
+        out: The file of the answers, ``.jsonl`` or ``.parquet``; docs/batch.md lists the files beside it. If it is an
+            address (``s3://...``), the files are in the current folder, and the answers are copied there at the end.
         settings: What ``Settings`` takes: in_flight, limit, max_cost, max_failures, system, ...
 
     Returns:
@@ -123,11 +126,16 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
         OSError: A file cannot be read or written. What was written before is there.
     """
     how = Settings(**settings)
-    with Store(out, _answers_of(llm, how)) as store:
+    there = RemoteFile(str(out)) if is_remote(out) else None
+    with Store(there.name if there else out, _answers_of(llm, how)) as store:
         _refuse_own_answers(questions, store)
         if how.via == "direct":
-            return await _run(llm, questions, store, _course(llm, store, how), how)
-        return await _run_by_batches(llm, questions, store, how)
+            report = await _run(llm, questions, store, _course(llm, store, how), how)
+        else:
+            report = await _run_by_batches(llm, questions, store, how)
+        if there:
+            await in_thread(partial(there.receive, store.out))
+        return report
 
 
 def _course(llm: LLM, store: Store, how: Settings) -> Course:

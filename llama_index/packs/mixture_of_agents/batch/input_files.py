@@ -4,7 +4,7 @@ import codecs
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import closing, suppress
 from io import BufferedReader, TextIOWrapper
 from itertools import chain
@@ -15,9 +15,12 @@ from llama_index.packs.mixture_of_agents.errors import BatchError
 
 from ._disk import Ids
 from .question import Question, question_of
+from .remote_file import RemoteFile, is_remote
 
 Questions = str | Path | Iterable[Question | str | Mapping[str, Any]]
-"""A file, or the questions themselves. A text is one question, and a mapping is read like an object of a file."""
+"""A file or its address, or the questions themselves, a data set of Hugging Face's for example. A text is one question,
+and a mapping is read like an object of a file."""
+File = Path | RemoteFile
 STDIN = Path("-")
 _BOM = "\ufeff"
 _SAVE = 'save it as UTF-8 ("CSV UTF-8" in Excel)'
@@ -26,10 +29,10 @@ _LONGEST = 2**31 - 1
 
 
 def are_at_hand(questions: Questions) -> bool:
-    """Whether the questions can be read more than once and without blocking, as those of a file or a sequence."""
+    """Whether the questions can be read more than once, as those of a file, a sequence or a data set."""
     if isinstance(questions, (str, Path)):
         return Path(questions) != STDIN
-    return isinstance(questions, Sequence)
+    return isinstance(questions, Sized) and not isinstance(questions, Iterator)
 
 
 def each(questions: Questions) -> Iterator[Question]:
@@ -66,7 +69,7 @@ def numbered(questions: Questions) -> Iterator[tuple[int, Question]]:
         BatchError: Something is not a question; the message says which and why.
     """
     if isinstance(questions, (str, Path)):
-        yield from _in_file(Path(questions))
+        yield from _in_file(_file(questions))
         return
     for number, one in enumerate(questions, 1):
         if isinstance(one, Question):
@@ -84,17 +87,21 @@ def read_questions(path: str | Path) -> Iterator[Question]:
 
     The file's extension says what it holds: ``.jsonl`` (or ``.ndjson``) has an object with ``question`` or ``messages``
     in each line, or a line for OpenAI's Batch API; ``.txt`` has a question in each line; ``.csv`` and ``.tsv`` have a
-    column ``question``; ``.parquet`` too. "-" is standard input, as JSON lines. Empty lines are skipped.
+    column ``question``; ``.parquet`` too. The file may be at an address (``s3://...``) that fsspec reads. "-" is standard input, as JSON lines. Empty lines are skipped.
 
     Raises:
         BatchError: Something in it is not a question; the message says in which line, why, and what to do.
-        ImportError: pyarrow is not installed, and the file is Parquet.
+        ImportError: pyarrow is not installed, and the file is Parquet; or a package for such an address.
         OSError: The file cannot be read.
     """
-    return (question for _, question in _in_file(Path(path)))
+    return (question for _, question in _in_file(_file(path)))
 
 
-def _in_file(path: Path) -> Iterator[tuple[int, Question]]:
+def _file(place: str | Path) -> File:
+    return RemoteFile(str(place)) if is_remote(place) else Path(place)
+
+
+def _in_file(path: File) -> Iterator[tuple[int, Question]]:
     read = _json_lines if path == STDIN else _FORMATS.get(path.suffix.lower())
     if read is None:
         known = ", ".join(_FORMATS)
@@ -107,7 +114,7 @@ def _in_file(path: Path) -> Iterator[tuple[int, Question]]:
         yield number, question
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def _json_lines(path: File) -> Iterator[tuple[int, Any]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
@@ -118,13 +125,13 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             raise BatchError(f"{path}, line {number}: {problem}") from None
 
 
-def _text(path: Path) -> Iterator[tuple[int, Any]]:
+def _text(path: File) -> Iterator[tuple[int, Any]]:
     for number, line in _lines(path):
         if line.strip():
             yield number, {"question": line.rstrip("\r\n")}
 
 
-def _csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
+def _csv(path: File, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
     # The default is 128 KiB. Python has one limit for the whole process.
     csv.field_size_limit(_LONGEST)
     lines = (line for _, line in _lines(path))
@@ -167,17 +174,17 @@ def _row(columns: list[str], cells: list[str], place: str) -> dict[str, str]:
     return {name: cell for name, cell in zip(columns, cells, strict=False) if name}
 
 
-def _tabs(path: Path) -> Iterator[tuple[int, Any]]:
+def _tabs(path: File) -> Iterator[tuple[int, Any]]:
     return _csv(path, "\t")
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+def _parquet(path: File) -> Iterator[tuple[int, Any]]:
     from .parquet import read_rows
 
     return enumerate(read_rows(path), 1)
 
 
-_FORMATS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
+_FORMATS: dict[str, Callable[[File], Iterator[tuple[int, Any]]]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".txt": _text,
@@ -187,7 +194,7 @@ _FORMATS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
 }
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: File) -> Iterator[tuple[int, str]]:
     r"""The lines of a file, numbered from 1. Only \n ends a line, and none of Unicode's other separators."""
     # Python waits for sys.stdin when it ends, while a thread may still read it.
     with os.fdopen(0, "rb", closefd=False) if path == STDIN else path.open("rb") as file:
@@ -205,7 +212,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.removeprefix(_BOM) if number == 1 else line
 
 
-def _lines_of_utf_16(file: BufferedReader, path: Path) -> Iterator[tuple[int, str]]:
+def _lines_of_utf_16(file: BufferedReader, path: File) -> Iterator[tuple[int, str]]:
     """The lines of what Excel and Notepad call Unicode text."""
     with TextIOWrapper(file, "utf-16", newline="\n") as lines:
         try:

@@ -7,11 +7,13 @@ from typing import Any
 
 from llama_index.packs.mixture_of_agents.errors import BatchError
 
+from .remote_file import RemoteFile
+
 _AT_ONCE = 1024
 """Rows in memory."""
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path | RemoteFile) -> Iterator[dict[str, Any]]:
     """The rows of a file, read in blocks.
 
     Raises:

@@ -88,6 +88,8 @@ def question_of(record: Any, number: int) -> Question:
         raise BatchError(f"there is no question; write {_PLACES} (it has: {', '.join(record)})")  # type: ignore[reportUnknownArgumentType]
     if text is not None and messages:
         raise BatchError('"question" and "messages" are both there; leave one out')
+    if isinstance(messages, Mapping):  # how some data sets hold a list of objects
+        messages = _rows(messages)  # type: ignore[reportUnknownArgumentType]
     made = Question(
         _name(name, number), _text("question", text), messages or (), _text("system", system), rest
     )
@@ -102,6 +104,15 @@ def question_of(record: Any, number: int) -> Question:
             "it holds half a character (a lone surrogate, as \\ud83d), which no request can carry"
         ) from None
     return made
+
+
+def _rows(columns: Mapping[str, Any]) -> Any:
+    """The objects of a list that is stored as an object of lists; what is no such object stays as it is."""
+    if not columns or not all(isinstance(cells, (list, tuple)) for cells in columns.values()):
+        return [columns]
+    return [
+        dict(zip(columns, cells, strict=False)) for cells in zip(*columns.values(), strict=False)
+    ]
 
 
 def _name(name: Any, number: int) -> str:

@@ -1,6 +1,6 @@
 """``moa batch``: many questions, their answers in a file."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -16,14 +16,17 @@ OPEN = "Open batches go on at the provider: the next run waits for them and pays
 
 
 Questions = Annotated[
-    Path,
+    str,
     Argument(
-        help='The questions: .jsonl, .txt, .csv, .tsv, .parquet; "-" is standard input, as JSON lines.',
+        help='The questions: .jsonl, .txt, .csv, .tsv, .parquet, also s3://... and the like; "-" is standard input, as JSON lines.',
         show_default=False,
     ),
 ]
 Out = Annotated[
-    Path, Option("--out", "-o", help="The answers: .jsonl or .parquet.", show_default=False)
+    str,
+    Option(
+        "--out", "-o", help="The answers: .jsonl or .parquet.", metavar="<path>", show_default=False
+    ),
 ]
 InFlight = Annotated[
     int | None,
@@ -95,12 +98,15 @@ def batch(
     report = _run(recipe, questions, out, trace, settings)
     say(str(report))
     if report.failed:
-        say(f"{out.with_suffix('.failed.jsonl')} says why; run it again to ask these again.")
+        name = PurePath(out).name if "://" in out else out
+        say(
+            f"{PurePath(name).with_suffix('.failed.jsonl')} says why; run it again to ask these again."
+        )
     return _code(report)
 
 
 def _run(
-    recipe: "Recipe", questions: Path, out: Path, trace: Path | None, settings: dict[str, Any]
+    recipe: "Recipe", questions: str, out: str, trace: Path | None, settings: dict[str, Any]
 ) -> "Report":
     """Run the batch to its end. If something ends it early, say how far it came."""
     from llama_index.packs.mixture_of_agents.batch import arun_batch

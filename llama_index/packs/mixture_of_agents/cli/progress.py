@@ -4,7 +4,6 @@ import sys
 import time
 from decimal import Decimal
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from llama_index.packs.mixture_of_agents.batch import Report, read_questions
@@ -29,7 +28,7 @@ class Progress:
         last: The last report; None before the batch has begun.
     """
 
-    def __init__(self, questions: Path, recipe: Recipe, max_cost: float | None = None) -> None:
+    def __init__(self, questions: str, recipe: Recipe, max_cost: float | None = None) -> None:
         self.last: Report | None = None
         self._max_cost = max_cost
         self._questions, self._recipe = questions, recipe
