@@ -97,12 +97,7 @@ def batch(
     say(f"{recipe}\nModels from {source.origin}.")
     report = _run(recipe, questions, out, trace, settings)
     say(str(report))
-    if report.failed:
-        name = PurePath(out).name if "://" in out else out
-        say(
-            f"{PurePath(name).with_suffix('.failed.jsonl')} says why; run it again to ask these again."
-        )
-    return _code(report)
+    return _code(report, out)
 
 
 def _run(
@@ -145,8 +140,13 @@ def at_batch_prices(recipe: "Recipe") -> "Recipe":
     return replace(recipe, prices=prices_by_batch_api(MixtureOfAgents(recipe)))
 
 
-def _code(report: "Report") -> int:
-    """The exit code."""
+def _code(report: "Report", out: str) -> int:
+    """The exit code. If questions failed, say where the reasons are."""
+    if report.failed:
+        failures = PurePath(PurePath(out).name if "://" in out else out).with_suffix(
+            ".failed.jsonl"
+        )
+        say(f"{failures} says why; run it again to ask these again.")
     if report.stopped:
         return FAILED
     return DEGRADED if report.failed else 0
