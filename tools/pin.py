@@ -6,10 +6,8 @@ the oldest first
 `dev.txt` holds every package but LlamaIndex's own, with a marker where the Pythons differ.
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
 with the oldest integrations, the last that can download a llama pack (and the command that does,
-for `make doors`), and the newest. `providers.txt`
-holds all that `make providers` installs, `evaluators.txt` and `docs.txt` what those targets install.
-for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs, `ray.txt`
-all that `make ray` does, `docs.txt` all that `make docs` does.
+for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs;
+`evaluators.txt`, `ray.txt` and `docs.txt` hold what those targets install.
 """
 
 from __future__ import annotations

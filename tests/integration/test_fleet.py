@@ -14,7 +14,13 @@ from llama_index.llms.openai import OpenAI
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import run_batch
 from llama_index.packs.mixture_of_agents.errors import BatchError, LimiterUnavailable
-from llama_index.packs.mixture_of_agents.limits import EndpointLimits, Gate, Leases, RayLimiter
+from llama_index.packs.mixture_of_agents.limits import (
+    EndpointLimits,
+    Gate,
+    Leases,
+    RayLimiter,
+    connect,
+)
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -199,7 +205,7 @@ def test_four_workers_together_never_exceed_a_limit(cluster, providers):
 
 
 def test_one_workers_retry_after_stops_all(cluster, providers):
-    ray, limiter = import_module("ray"), RayLimiter({}, "retry after")
+    ray, limiter = import_module("ray"), connect("ray:retry after", {})
     ask = ray.remote(num_cpus=1)(lambda other: other.reserve(ENDPOINT, 1, 10))
     assert ray.get([ask.remote(limiter) for _ in range(4)]) == [0.0] * 4
     ray.get(ray.remote(lambda other: other.cool_down(ENDPOINT, 3_000)).remote(limiter))

@@ -121,7 +121,7 @@ class Limits:
         endpoints: the limits of model endpoints by name: "openai:gpt-4.1-mini", the model alone, or the provider alone
             for all of its models together. The first of these that is there applies.
         store: where ``endpoints`` are counted. "memory" is this process; "sqlite:PATH" a file for the processes of one
-            machine; "redis://HOST:PORT/NUMBER" a server for any number of machines; "$NAME" an environment variable
+            machine; "ray" an actor for a Ray cluster; "redis://HOST:PORT/NUMBER" a server for any number of machines; "$NAME" an environment variable
             that says one of these, for an address with a password.
     """
 

@@ -14,6 +14,7 @@ from ._gate import Gate
 from ._leases import Leases
 from ._limiter import Limiter
 from ._memory import MemoryLimiter
+from ._ray import RayLimiter
 from ._redis import RedisLimiter
 from ._sqlite import SqliteLimiter
 from ._window import MINUTE
@@ -21,6 +22,7 @@ from ._window import MINUTE
 Endpoints = Mapping[str, EndpointLimits]
 STORES: dict[str, Callable[[str, Endpoints], Limiter]] = {
     "sqlite": lambda place, endpoints: SqliteLimiter(place.partition(":")[2], endpoints),
+    "ray": lambda place, endpoints: RayLimiter(endpoints, place.partition(":")[2] or "limits"),
     "redis": RedisLimiter,
     "rediss": RedisLimiter,
     "unix": RedisLimiter,
@@ -32,7 +34,7 @@ def connect(store: str, endpoints: Endpoints) -> Limiter:
     """Make the limiter of a store.
 
     Args:
-        store: "memory", "sqlite:PATH", "redis://HOST:PORT/NUMBER", or "$NAME": the environment variable that says it.
+        store: "memory", "sqlite:PATH", "ray", "redis://HOST:PORT/NUMBER", or "$NAME": the environment variable that says it.
         endpoints: the limits of each key.
 
     Raises:
