@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -51,16 +52,19 @@ NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can rea
 Store = Annotated[
     Path | None,
     Option(
-        "--store", metavar="FILE", help="Keep conversations in this SQLite file over a restart."
+        "--store",
+        metavar="FILE",
+        help="Keep conversations and limits in this SQLite file over a restart.",
     ),
 ]
+Number = Annotated[int, Option("--workers", min=1, help="Serve in so many processes.")]
 
 
 @command
 def serve(
     models: Flags, host: Host = "127.0.0.1", port: Port = 8000, name: Name = None, members: Members = False,
     in_flight: InFlight = None, grace: Grace = 10, origins: Origins = None, no_keys: NoKeys = False,
-    store: Store = None, max_cost: MaxCost = None, open_page: Open = False, trace: Trace = None,
+    store: Store = None, workers: Number = 1, max_cost: MaxCost = None, open_page: Open = False, trace: Trace = None,
 ) -> None:  # fmt: skip
     """Serve the mixture as an OpenAI-compatible API, or all mixtures of a file.
 
@@ -68,23 +72,24 @@ def serve(
     them, everybody on this machine may.
     """
     bare = _environment_keys()
-    import gc
-
-    from llama_index.packs.mixture_of_agents import server
-    from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
-
-    from .sources import find_all
-
-    sources = find_all(models)
-    keys = _keys(bare, next(iter(sources.values())).document, host, no_keys=no_keys)
-    mixtures, singles, origin = mixtures_of(sources, name)
-    served = {**mixtures, **singles, **mixtures} if members else mixtures
-    plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
     with ExitStack() as stack:
+        file = _shared_file(store, workers, in_flight, stack)
+        import gc
+
+        from llama_index.packs.mixture_of_agents import server
+        from llama_index.packs.mixture_of_agents.server.lifecycle import is_loopback
+
+        from .sources import find_all
+
+        sources = find_all(models)
+        keys = _keys(bare, next(iter(sources.values())).document, host, no_keys=no_keys)
+        mixtures, singles, origin = mixtures_of(sources, name)
+        served = {**mixtures, **singles, **mixtures} if members else mixtures
+        plans = "\n".join(str(mixture.recipe) for mixture in mixtures.values())
         tools = _tools(Tools(mixtures, max_cost, trace, stack), max_cost)
         app = server.create_app(
             served, members=singles, keys=keys, in_flight=in_flight, origins=origins or (), mcp=tools,
-            store=_opened(store, stack) if store else "memory", usage=store,
+            store=_opened(file, stack) if file else "memory", usage=file,
             recipes=not keys and is_loopback(host),  # who asks can then read the recipe's file as well
         )  # fmt: skip
         for mixture in mixtures.values():
@@ -93,7 +98,26 @@ def serve(
         ready = partial(_announce, text, list(served), bool(keys), bool(tools), open_page)
         gc.collect()
         gc.freeze()  # what is imported stays until the process ends
-        server.serve(app, host=host, port=port, grace=grace, ready=ready)
+        server.serve(app, host=host, port=port, grace=grace, workers=workers, ready=ready)
+
+
+def _shared_file(
+    store: Path | None, workers: int, in_flight: int | None, stack: ExitStack
+) -> Path | None:
+    """The file of conversations and limits. Several workers share one, and a folder for their metrics.
+
+    Raises:
+        UsageError: So many workers cannot be had.
+    """
+    if workers == 1:
+        return store
+    if not hasattr(os, "fork"):
+        raise UsageError("--workers: this system cannot fork processes")
+    if in_flight is not None and in_flight < workers:
+        raise UsageError("--in-flight: give at least one for each of the --workers")
+    folder = stack.enter_context(TemporaryDirectory(prefix="moa-"))
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read when prometheus_client is imported
+    return store or Path(folder, "store.sqlite3")
 
 
 def _tools(tools: Tools, max_cost: float | None) -> Tools | None:

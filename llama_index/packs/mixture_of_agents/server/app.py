@@ -80,7 +80,7 @@ def create_app(
     _check(models, keys, in_flight=in_flight, largest_body=largest_body, heartbeat=heartbeat, body_timeout=body_timeout)  # fmt: skip
     app, metrics = _bare_app(), Metrics()
     _add_error_handlers(app, metrics)
-    app.state.runs = Runs(metrics, in_flight)  # the server ends them when it ends
+    app.state.runs, app.state.metrics = Runs(metrics, in_flight), metrics
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
     allowance = Allowance(Ledger(usage), metrics)

@@ -155,6 +155,11 @@ class Runs:
         self._under_way: set[UnderWay] = set()
         self.ending = self._draining = False
 
+    def share(self, place: int, workers: int) -> None:
+        """Take the share of one of several workers in the number of runs that may be under way."""
+        if self._most is not None:
+            self._most = self._most // workers + (place < self._most % workers)
+
     def drain(self) -> None:
         """Say that the server ends soon: it still answers, but a load balancer should send it nothing new."""
         self._draining = True

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from .in_flight import Runs
+from .workers import HURRY, Workers
 
 _A_MOMENT = 5.0
 """Seconds in which cancelled runs end."""
@@ -26,6 +28,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     grace: float = 10.0,
+    workers: int = 1,
     ready: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Runs in flight then have ``grace`` seconds to finish, and are cancelled after that.
@@ -35,6 +38,8 @@ def serve(
         host: the address to listen at; ``127.0.0.1`` is reached from this machine alone.
         port: 0 for any free one.
         grace: seconds for runs in flight to finish; a second Ctrl-C or SIGTERM cancels them at once.
+        workers: the number of processes. Each has its own memory: give ``create_app`` an SQLite file as ``store`` and
+            ``usage``, and set PROMETHEUS_MULTIPROC_DIR before the import, so that /metrics sums all.
         ready: called with the server's address, ``http://127.0.0.1:8000``, once it listens.
 
     Raises:
@@ -46,14 +51,35 @@ def serve(
         timeout_graceful_shutdown=math.ceil(grace + _A_MOMENT),
     )  # fmt: skip
     at = f"[{host}]" if ":" in host else host
-    ready(f"http://{at}:{listening.getsockname()[1]}")
-    before = _end_quietly()
+    announce = partial(ready, f"http://{at}:{listening.getsockname()[1]}")
     try:
-        _Server(config, app.state.runs, grace).run(sockets=[listening])
+        if workers == 1:
+            announce()
+            _serve(_Server(config, app.state.runs, grace), listening)
+        else:
+            work = partial(_work, config, app, grace, listening, workers)
+            Workers(workers, work, listening, app.state.metrics.forget).run(announce)
     finally:
         listening.close()
+
+
+def _serve(server: "_Server", listening: socket.socket) -> None:
+    before = _end_quietly()
+    try:
+        server.run(sockets=[listening])
+    finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def _work(
+    config: uvicorn.Config, app: FastAPI, grace: float, listening: socket.socket, workers: int, place: int, lifeline: int
+) -> None:  # fmt: skip
+    """Serve as one of several processes."""
+    app.state.runs.share(place, workers)
+    if app.state.mcp:
+        app.state.mcp.stateless = True
+    _serve(_Worker(config, app.state.runs, grace, lifeline), listening)
 
 
 class _Server(uvicorn.Server):
@@ -89,6 +115,29 @@ class _Server(uvicorn.Server):
         finally:
             over.cancel()
             self._runs.reopen()
+
+
+class _Worker(_Server):
+    """One of several processes. It ends when its parent says so, or has ended itself."""
+
+    def __init__(self, config: uvicorn.Config, runs: Runs, grace: float, lifeline: int) -> None:
+        super().__init__(config, runs, grace)
+        self._lifeline = lifeline
+
+    async def main_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(HURRY, self._hurry)
+        loop.add_reader(self._lifeline, self._orphaned)
+        await super().main_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # A terminal and a service manager signal every process, and the parent passes SIGTERM on too.
+        if sig != signal.SIGINT and not self.should_exit:
+            super().handle_exit(sig, frame)
+
+    def _orphaned(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,8 +1,16 @@
 """The server's counts, for Prometheus."""
 
+import os
 import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
 
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.pricing import Cost
@@ -13,9 +21,10 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """The counts of one server, in their own registry."""
+    """The counts of one server, in their own registry. Processes that share a folder for Prometheus count together."""
 
     def __init__(self) -> None:
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "moa_requests", "Requests that ended.", ["model", "status"], registry=registry
@@ -24,7 +33,10 @@ class Metrics:
             "moa_request_seconds", "From a run's start to its end.", ["model"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
-        self._in_flight = Gauge("moa_in_flight", "Runs under way.", ["model"], registry=registry)
+        self._in_flight = Gauge(
+            "moa_in_flight", "Runs under way.", ["model"], registry=registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
         self._tokens = Counter(
             "moa_tokens", "Tokens of all calls.", ["model", "kind"], registry=registry
         )
@@ -79,4 +91,13 @@ class Metrics:
 
     def text(self) -> bytes:
         """All counts in Prometheus' text format, version 0.0.4."""
-        return generate_latest(self._registry)
+        if not self._folder:
+            return generate_latest(self._registry)
+        all_processes = CollectorRegistry()
+        multiprocess.MultiProcessCollector(all_processes, self._folder)
+        return generate_latest(all_processes)
+
+    def forget(self, process: int) -> None:
+        """Count the runs under way in a process no more: it has ended."""
+        if self._folder:
+            multiprocess.mark_process_dead(process, self._folder)  # pyright: ignore[reportUnknownMemberType]
