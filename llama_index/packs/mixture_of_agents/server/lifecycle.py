@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from .in_flight import Runs
-from .workers import HURRY, Workers
+from .prefork import HURRY, Workers
 
 _A_MOMENT = 5.0
 """Seconds in which cancelled runs end."""
