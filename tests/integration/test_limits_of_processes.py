@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from limited_workers import most_in_a_minute, sent_by
+from spending_workers import spent_by
 
 from llama_index.packs.mixture_of_agents.limits import EndpointLimits, SqliteLimiter
 
@@ -43,3 +44,14 @@ def test_no_process_loses_what_another_one_spent(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert SqliteLimiter(path, {}).spend("a batch", Decimal(0)) == Decimal("0.00002")
+
+
+def test_batches_of_several_processes_keep_to_one_bound_within_what_is_in_flight(
+    tmp_path: Path,
+) -> None:
+    outcomes = spent_by(3, tmp_path, max_cost=0.01)
+    total = SqliteLimiter(tmp_path / "limits.db", {}).spend("nightly", Decimal(0))
+    assert total == sum(spent for spent, _ in outcomes)
+    one = Decimal("0.00004")  # more than an answer costs
+    assert Decimal("0.01") - one <= total <= Decimal("0.01") + 3 * 4 * one
+    assert all(stopped.startswith("the next question") for _, stopped in outcomes)

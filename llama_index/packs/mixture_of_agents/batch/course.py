@@ -9,13 +9,14 @@ from decimal import Decimal
 from functools import partial
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
-from llama_index.packs.mixture_of_agents.errors import BatchError
+from llama_index.packs.mixture_of_agents.errors import BatchError, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
 from .flow import as_they_come, in_turns
 from .input_files import Questions, are_at_hand, each, unique
 from .outcomes import Answer, OpenBatch, Report
 from .outlay import Outlay
+from .purse import Purse
 from .question import Question
 from .store import Store
 
@@ -30,6 +31,7 @@ class Course:
         max_cost: US dollars that the whole batch may cost; None for no bound.
         max_failures: Stop after this many failures in a row; 0 for never.
         watch: Called with a report after each question.
+        purse: What all batches of an account spend together, if ``max_cost`` is for all of them.
 
     Attributes:
         trouble: The exception that ``watch`` raised, or None.
@@ -45,7 +47,9 @@ class Course:
         max_cost: float | None,
         max_failures: int,
         watch: Callable[[Report], None],
+        purse: Purse | None = None,
     ) -> None:
+        self.purse = purse
         self.trouble: Exception | None = None
         self.batches: Callable[[], Sequence[OpenBatch]] = tuple
         self.give_up: Callable[[], None] = lambda: None
@@ -115,10 +119,12 @@ class Course:
         if self._most is None:
             return True
         outlay = await in_thread(partial(self._foresee, question))
-        while not self._so_far.stopped:
+        while not self._so_far.stopped and await self._asks_others():
             needed = max(outlay.least, self._dearest if outlay.most is None else outlay.most)
             learns = outlay.most is None and not self._store.rows + self._so_far.answered
-            left = self._most - self._so_far.spent.at_least - sum(self._reserved.values())
+            others = self.purse.spent if self.purse else Decimal(0)
+            spent = max(self._so_far.spent.at_least, others)
+            left = self._most - spent - sum(self._reserved.values())
             if left >= needed and left > 0 and not (learns and self._reserved):
                 self._reserved[question.id] = needed
                 return True
@@ -128,6 +134,15 @@ class Course:
             self._ended.clear()
             await self._ended.wait()  # a question in flight may cost less than its reservation
         return False
+
+    async def _asks_others(self) -> bool:
+        """Learn what all batches of the account have spent. Stop if that cannot be known."""
+        if self.purse:
+            try:
+                await self.purse.pay()
+            except LimiterUnavailable as error:
+                self._stop(str(error))
+        return not self._so_far.stopped
 
     def take(self, answer: Answer) -> None:
         """Write an answer to disk, count it, call ``watch``, and decide whether to go on.
@@ -153,6 +168,8 @@ class Course:
         now, good = self._so_far, answer.kind is None
         self._in_a_row = 0 if good else self._in_a_row + 1
         self._reserved.pop(answer.question.id, None)
+        if self.purse:
+            self.purse.owe(answer.cost.at_least)
         self._dearest = max(self._dearest, answer.cost.at_least)
         self._so_far = replace(
             now,

@@ -19,6 +19,7 @@ from llama_index.packs.mixture_of_agents._providers.descriptions import (
 from llama_index.packs.mixture_of_agents._providers.facts import model_name
 from llama_index.packs.mixture_of_agents.config import to_data
 from llama_index.packs.mixture_of_agents.errors import BatchError, ConfigError
+from llama_index.packs.mixture_of_agents.limits import Ledger
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices
 
@@ -28,6 +29,7 @@ from .flow import IN_FLIGHT, flowing, in_turns
 from .input_files import Questions
 from .outcomes import Answer, Report
 from .outlay import foreseer
+from .purse import purse_of
 from .question import Question
 from .remote_file import RemoteFile, is_remote
 from .store import Store
@@ -44,6 +46,9 @@ class Settings:
         max_cost: US dollars that the whole batch may cost, earlier parts included. A question is asked only while the
             most that it may cost fits into what is left, beside the questions in flight. If answers have no limit of
             length, the dearest question so far stands for the most, and the first question is asked alone.
+        account: The name of an account that ``max_cost`` bounds, instead of this batch alone: batches of other processes
+            and machines that use it too are counted. It is kept in the store of the mixture's limits.
+        ledger: Where the account is kept instead.
         max_failures: Stop after this many failures in a row; 0 for never.
         system: A system prompt for questions that have none.
         prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
@@ -69,6 +74,8 @@ class Settings:
     in_flight: int | None = None
     limit: int | None = None
     max_cost: float | None = None
+    account: str = ""
+    ledger: Ledger | None = None
     max_failures: int = 20
     system: str = ""
     prices: Prices | None = None
@@ -140,7 +147,8 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
 
 def _course(llm: LLM, store: Store, how: Settings) -> Course:
     foresee = foreseer(llm, how.system, how.prices)
-    return Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch)
+    purse = purse_of(llm, how.account, how.ledger)
+    return Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch, purse)
 
 
 async def _run(
@@ -157,6 +165,8 @@ async def _run(
             if course.is_over:  # waiting for another question would be in vain
                 break
     await _go_through(store.finish())
+    if course.purse:
+        await course.purse.close()
     if course.trouble:
         raise course.trouble
     return course.report()

@@ -39,6 +39,12 @@ Limit = Annotated[int | None, Option("--limit", help="Ask at most this many ques
 MaxCost = Annotated[
     float | None, Option("--max-cost", help="US dollars that the whole batch may cost.")
 ]
+Account = Annotated[
+    str,
+    Option(
+        "--account", help="Batches of this account, anywhere, share --max-cost; see limits.store."
+    ),
+]
 MaxFailures = Annotated[
     int, Option("--max-failures", help="Stop when this many in a row failed; 0 is never.")
 ]
@@ -67,6 +73,7 @@ def batch(
     in_flight: InFlight = None,
     limit: Limit = None,
     max_cost: MaxCost = None,
+    account: Account = "",
     max_failures: MaxFailures = 20,
     system: System = "",
     details: Details = False,
@@ -84,7 +91,7 @@ def batch(
     settings: dict[str, Any] = {
         "in_flight": in_flight, "limit": limit, "max_cost": max_cost, "max_failures": max_failures,
         "system": system, "details": details, "via": via, "batch_size": batch_size,
-        "engine": engine, "workers": workers,
+        "engine": engine, "workers": workers, "account": account,
     }  # fmt: skip
     if trace and engine == "ray":
         raise UsageError("--trace: the workers of a cluster write no trace; leave it out")
