@@ -12,6 +12,7 @@ from wire import BODY
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.replay import replay
+from llama_index.packs.mixture_of_agents.server.run_events import SavedRun
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -43,23 +44,25 @@ def events(lines) -> Any:
     return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
 
 
-def kinds(told) -> list[str]:
-    return [event["kind"] for event in told]
+def kinds(received) -> list[str]:
+    return [event["kind"] for event in received]
 
 
 def test_a_run_is_streamed_event_by_event_in_the_order_in_which_it_happens():
     with served({"moa": mixture()}) as at:
         answer = post(at, STREAM)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = list(events(answer.text.splitlines()))
-    first = [one for one in told if one["kind"].startswith("call_") and one["layer"] == 1]
+    received = list(events(answer.text.splitlines()))
+    first = [one for one in received if one["kind"].startswith("call_") and one["layer"] == 1]
     assert sorted(kinds(first)) == [*["call_finished"] * 2, *["call_started"] * 2]
-    assert kinds(one for one in told if one not in first) == [
+    assert kinds(one for one in received if one not in first) == [
         "run_started", "layer_started", "layer_finished", "call_started",
         *["answer_delta"] * 3, "call_finished", "run_finished",
     ]  # fmt: skip
-    assert "".join(one["text"] for one in told if one["kind"] == "answer_delta") == "It is Paris."
-    finished = [one for one in told if one["kind"] == "call_finished"]
+    assert (
+        "".join(one["text"] for one in received if one["kind"] == "answer_delta") == "It is Paris."
+    )
+    finished = [one for one in received if one["kind"] == "call_finished"]
     assert [one["proposals"][0]["text"] for one in finished] == [
         "Paris", "Paris, France", "It is Paris.",
     ]  # fmt: skip
@@ -69,12 +72,13 @@ def test_a_run_is_streamed_event_by_event_in_the_order_in_which_it_happens():
 def test_the_events_are_a_trace_file_that_can_be_replayed(tmp_path):
     llm = mixture()
     with served({"moa": llm}, recipes=True) as at:
-        told = list(events(post(at, STREAM).text.splitlines()))
+        received = list(events(post(at, STREAM).text.splitlines()))
         whole = post(at, BODY)
-    kept = [event for event in told if event["kind"] != "answer_delta"]
+    kept = [event for event in received if event["kind"] != "answer_delta"]
     file = tmp_path / "runs.jsonl"
     file.write_text(json.dumps({"format": "mixture-of-agents/1", "events": kept}) + "\n")
     streamed, asked = MixtureResult.load(file), MixtureResult.from_json(whole.text)
+    assert SavedRun.model_validate_json(whole.text).answered_by == "writer"
     for run in (streamed, asked):
         assert run.answer == "It is Paris."
         assert [one.text for one in run.proposals] == ["Paris", "Paris, France"]
@@ -100,20 +104,20 @@ def test_a_proposal_arrives_while_another_proposer_still_works(providers):
         served({"moa": simulated(providers)}) as at,
         httpx.stream("POST", at + RUNS, json=STREAM, timeout=30) as answer,
     ):
-        told = events(answer.iter_lines())
-        early = next(one for one in told if one["kind"] == "call_finished")
+        received = events(answer.iter_lines())
+        early = next(one for one in received if one["kind"] == "call_finished")
         assert early["proposals"][0]["text"] == "Early."
         providers.wait_for("gpt-4.1-mini", held=1)
         providers.release()
-        assert kinds(told)[-1] == "run_finished"
+        assert kinds(received)[-1] == "run_finished"
 
 
 def test_a_client_that_leaves_ends_every_request_of_its_run(providers):
     providers.hold("*")
     with served({"moa": simulated(providers)}) as at:
         with httpx.stream("POST", at + RUNS, json=STREAM, timeout=30) as answer:
-            told = events(answer.iter_lines())
-            assert next(told)["kind"] == "run_started"
+            received = events(answer.iter_lines())
+            assert next(received)["kind"] == "run_started"
             providers.wait_for("gpt-4.1-mini", held=1)
             providers.wait_for("mistral-small-latest", held=1)
         providers.wait_for("*", hung_up=2, open=0)

@@ -13,6 +13,7 @@ from typing import Any
 import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from programs import run_python
 from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
@@ -94,6 +95,13 @@ class Visit:
 
     def finish(self) -> None:
         expect(self.page.locator("#facts")).to_contain_text("Time")
+
+    def save(self, file: Path) -> MixtureResult:
+        """The run that the page saves as a trace file."""
+        with self.page.expect_download() as download:
+            self.page.get_by_role("link", name="Save the run").click()
+        download.value.save_as(file)
+        return MixtureResult.load(file)
 
     def faults(self) -> list[str]:
         """What axe finds wrong, for people who use a keyboard, a screen reader or strong contrast."""
@@ -224,7 +232,7 @@ def test_a_run_without_an_answer_says_why(visit, providers):
         assert seen.faults() == []
 
 
-def test_a_run_is_stopped_and_its_requests_end(visit, providers):
+def test_a_run_is_stopped_and_its_requests_end(visit, providers, tmp_path):
     providers.hold(SLOW)
     with served({"moa": mixture(providers)}) as at, visit(at) as seen:
         seen.ask("Why?")
@@ -234,6 +242,9 @@ def test_a_run_is_stopped_and_its_requests_end(visit, providers):
         expect(seen.card(SLOW)).to_contain_text("stopped")
         providers.wait_for(SLOW, hung_up=1, open=0)
         expect(seen.page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+        run = seen.save(tmp_path / "run.jsonl")
+        assert run.error == "stopped"
+        assert [call.agent for call in run.calls] == [QUICK]
 
 
 def test_the_history_survives_a_reload_and_a_saved_run_is_a_trace_file(visit, providers, tmp_path):
@@ -250,14 +261,13 @@ def test_the_history_survives_a_reload_and_a_saved_run_is_a_trace_file(visit, pr
         expect(seen.page.get_by_role("heading", name="When was")).to_be_focused()
         expect(seen.answer.locator("strong")).to_have_text("1889")
         expect(seen.card(QUICK)).to_contain_text("It was finished in 1887")
-        with seen.page.expect_download() as download:
-            seen.page.get_by_role("link", name="Save the run").click()
-        download.value.save_as(tmp_path / "run.jsonl")
-        run = MixtureResult.load(tmp_path / "run.jsonl")
+        run = seen.save(tmp_path / "run.jsonl")
         assert run.question == "When was the Eiffel Tower finished?"
         assert run.answer == ANSWER
-        assert run.run.recipe
         assert len(run.calls) == 3
+        cli = "llama_index.packs.mixture_of_agents.cli"
+        replayed = run_python("-m", cli, "replay", str(tmp_path / "run.jsonl"))
+        assert replayed.stdout.strip() == ANSWER
         seen.page.get_by_role("button", name="Delete: How tall").click()
         expect(seen.page.locator("#history-list li")).to_have_count(1)
         seen.page.get_by_role("button", name="Delete all").click()
