@@ -145,6 +145,7 @@ evaluators: $(EVALUATORS)/.installed ## alpaca-eval, FastChat, inspect-ai and lm
 .PHONY: worth
 worth: $(EVALUATORS)/.installed ## the evaluation of docs/worth.md
 	@"$(HERE)/$(EVALUATORS)/$(BIN)/python" tools/worth.py $(ARGS)
+
 # With Ray, which is large, and datasets.
 RAY := .venvs/ray
 
@@ -153,6 +154,15 @@ ray: $(RAY)/.installed ## a batch on a Ray cluster of two nodes, on this machine
 	@mkdir -p $(AWAY)
 	@cd $(AWAY) && "$(HERE)/$(RAY)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
 	    --rootdir "$(HERE)" -m ray $(or $(TESTS),"$(HERE)"/tests/integration/test_fleet.py "$(HERE)"/tests/integration/test_datasets.py) $(ARGS)
+
+# With a model that runs on this machine. Not in CI: the server is built here, which takes ten minutes, once.
+LOCAL := .venvs/local
+
+.PHONY: local
+local: $(LOCAL)/.installed ## a small model behind llama.cpp's server, both on this machine
+	@mkdir -p $(AWAY)
+	@cd $(AWAY) && "$(HERE)/$(LOCAL)/$(BIN)/python" -m pytest --config-file "$(HERE)/pyproject.toml" \
+	    --rootdir "$(HERE)" -m local $(or $(TESTS),"$(HERE)"/tests/project/test_local_server.py) $(ARGS)
 
 .PHONY: notebooks
 notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
@@ -238,6 +248,8 @@ $(EVALUATORS)/.installed: $(SOURCES)
 	 "$$python" -m venv --clear $(EVALUATORS)
 	@install="$(EVALUATORS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/evaluators.txt" && \
 	 $$install pip hatchling && $$install --no-build-isolation '.[cli,eval,server]' --group evaluators
+	@touch $@
+
 # Made once: what changes from one change to the next is the package alone.
 $(RAY)/.made: pyproject.toml constraints/ray.txt
 	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(RAY) with $$python" && \
@@ -249,6 +261,19 @@ $(RAY)/.made: pyproject.toml constraints/ray.txt
 $(RAY)/.installed: $(SOURCES) | $(RAY)/.made
 	@"$(RAY)/$(BIN)/python" -m pip -qq --disable-pip-version-check install --constraint constraints/ray.txt \
 	 --no-build-isolation '.[ray,batch]'
+	@touch $@
+
+# Built for the processor of this machine, the server dies of a general protection fault on some.
+$(LOCAL)/.made: constraints/local.txt
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making $(LOCAL) with $$python (the first time, ten minutes)" && \
+	 "$$python" -m venv --clear $(LOCAL)
+	@export CMAKE_ARGS=-DGGML_NATIVE=OFF; \
+	 install="$(LOCAL)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/local.txt" && \
+	 $$install "pip>=25.1" hatchling && $$install --no-build-isolation '.[cli,server]' && $$install --group local
+	@touch $@
+
+$(LOCAL)/.installed: $(SOURCES) $(LOCAL)/.made
+	@$(LOCAL)/$(BIN)/python -m pip -qq --disable-pip-version-check install --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/.made

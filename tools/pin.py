@@ -7,7 +7,7 @@ the oldest first
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
 with the oldest integrations, the last that can download a llama pack (and the command that does,
 for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs;
-`evaluators.txt`, `ray.txt` and `docs.txt` hold what those targets install.
+`evaluators.txt`, `ray.txt`, `local.txt` and `docs.txt` hold what those targets install.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def main(interpreters: list[str]) -> None:
     evaluators: dict[str, Pins] = {}
     ray: dict[str, Pins] = {}
     docs: dict[str, Pins] = {}
+    local: dict[str, Pins] = {}
     for interpreter in interpreters:
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
         python = subprocess.check_output([interpreter, "-c", ask], text=True).strip()
@@ -91,6 +92,7 @@ def main(interpreters: list[str]) -> None:
         evaluators[python] = resolve(interpreter, [".[cli,eval,server]", "--group", "evaluators"])
         ray[python] = resolve(interpreter, [".[batch,ray]", "--group", "ray"])
         docs[python] = resolve(interpreter, ["--group", "docs"])
+        local[python] = resolve(interpreter, [".[cli,server]", "--group", "local"])
 
     constraints = ROOT / "constraints"
     (constraints / "dev.txt").write_text(lines(rest))
@@ -98,6 +100,7 @@ def main(interpreters: list[str]) -> None:
     (constraints / "evaluators.txt").write_text(lines(evaluators))
     (constraints / "ray.txt").write_text(lines(ray))
     (constraints / "docs.txt").write_text(lines(docs))
+    (constraints / "local.txt").write_text(lines(local))
     for core, pins_of in llama_index.items():
         (constraints / f"core-{core}.txt").write_text(lines(pins_of))
 

@@ -479,3 +479,15 @@ def test_mistakes_in_the_limits_of_endpoints_are_told_with_their_line(wrong, pro
     with pytest.raises(ConfigError, match=problem) as caught:
         loads(ENDPOINTS.replace(*wrong), need_keys=False)
     assert "secret" not in str(caught.value)
+
+
+def test_an_openai_like_model_without_an_address_names_the_ways_to_give_one(monkeypatch):
+    text = 'proposers = ["openai-like:x"]\naggregator = "openai:gpt-4.1"'
+    monkeypatch.delenv("OPENAI_API_BASE", raising=False)
+    with pytest.raises(
+        ConfigError, match=r'api_base = "http://\.\.\." in a file, or the variable OPENAI_API_BASE'
+    ):
+        loads(text, need_keys=False)
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")
+    with pytest.raises(ConfigError, match="pip install llama-index-llms-openai-like"):
+        loads(text, need_keys=False)

@@ -153,3 +153,21 @@ async def test_runs_that_failed_or_were_cancelled_are_in_the_file_too(tmp_path: 
 def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         trace_to(tmp_path / "no-such-folder" / "runs.jsonl")
+
+
+SMOLLM2 = Path(__file__).parents[1] / "support" / "smollm2.jsonl"
+"""A run of a real model server, which tests/project/test_local_server.py describes."""
+
+
+@in_every_way
+async def test_a_run_of_a_real_model_is_replayed(way: str):
+    proposers = [ScriptedLLM("Never.", model="smollm2"), ScriptedLLM("Never.", model="other")]
+    aggregator = ScriptedLLM("Never.", model="smollm2")
+    recorded = MixtureResult.load(SMOLLM2)
+    replayed = await ask(replay(moa(proposers, aggregator, layers=1), SMOLLM2), way)
+    assert replayed.answer == recorded.answer != ""
+    assert [call.proposals for call in replayed.calls] == [
+        call.proposals for call in recorded.calls
+    ]
+    assert replayed.usage.requests == 0
+    assert not any(one.requests for one in (*proposers, aggregator))

@@ -138,8 +138,10 @@ def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
         arguments.setdefault(provider.base, ollama_address())
     if spec.api_base:
         arguments[provider.base] = spec.api_base
-    elif provider is PROVIDERS["openai-like"]:
-        raise ConfigError('it needs its server\'s address: api_base = "http://..."')
+    elif provider is PROVIDERS["openai-like"] and not os.environ.get("OPENAI_API_BASE"):
+        raise ConfigError(
+            'it needs its server\'s address: api_base = "http://..." in a file, or the variable OPENAI_API_BASE'
+        )
     if spec.key_variable:
         arguments["api_key"] = _environment(spec.key_variable, need_key=need_key)
     llm = _made(_load_class(provider.path, LLM), {"model": spec.name, **arguments})
