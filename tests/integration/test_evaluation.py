@@ -183,6 +183,13 @@ async def test_a_difference_within_the_noise_names_no_winner(members):
     assert "within the noise" in evaluation.conclusion
 
 
+async def test_no_difference_at_all_is_said_in_words(members):
+    one, two, _ = members
+    same = recipe(one, two, solver("writer", range(20)))
+    evaluation = await aevaluate(same, QUESTIONS, "number", equal=None)
+    assert evaluation.conclusion.endswith("times as much as one, and scores the same.")
+
+
 async def test_an_aggregator_that_loses_right_proposals_is_found_out(members):
     one, two, _ = members
     evaluation = await aevaluate(

@@ -81,6 +81,8 @@ def _times(one: "ArmScore", other: "ArmScore") -> str:
 
 def _noise(evaluation: "Evaluation", pair: "Pair") -> str:
     """Why a difference proves nothing."""
+    if not pair.difference:
+        return "scores the same"
     difference = points(evaluation, pair.difference)
     if pair.interval and not pair.interval.covers(0.0):
         return f"its {difference} may be chance among so many pairs (p = {pair.p_holm:.2f})"

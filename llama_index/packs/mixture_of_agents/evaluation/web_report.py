@@ -29,6 +29,7 @@ _BLUE, _ORANGE, _GREY = (
     "#D55E00",
     "#808080",
 )  # Okabe and Ito's: https://jfly.uni-koeln.de/color/
+_SHORT = 12  # letters of a name that fit below a column on a desktop
 _WORSE_TO_BETTER = [
     (0.0, "rgba(213,94,0,0.6)"),
     (0.5, "rgba(128,128,128,0)"),  # no difference has the page's own colour, light or dark
@@ -38,7 +39,8 @@ _STYLE = """
 :root{color-scheme:light dark;--ink:#1f1f1f;--soft:#606060;--line:#d0d0d0;--back:#ffffff;--panel:#f5f5f5}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--soft:#a8a8a8;--line:#4a4a4a;--back:#1e1e1e;--panel:#2a2a2a}}
 @media print{:root{--ink:#000;--soft:#444;--line:#aaa;--back:#fff;--panel:#fff}.figure,details{break-inside:avoid}
-.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 6px}}
+.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 6px}
+th,td:first-child{white-space:normal!important}}
 html{overflow-y:scroll} /* figures measure the width that is left beside a scroll bar */
 body{margin:16px auto;max-width:64em;padding:0 12px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);
 background:var(--back)}
@@ -67,7 +69,7 @@ def page(evaluation: "Evaluation") -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Is the mixture worth its money?</title>\n<style>{_STYLE}</style>\n"
-        f"<script>{_plotly_js()}</script>\n</head>\n<body>\n{parts}\n</body>\n</html>\n"
+        f"<script>{_plotly_js()}</script>\n</head>\n<body>\n<main>\n{parts}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -81,14 +83,14 @@ def _parts(evaluation: "Evaluation") -> Iterator[str]:
     yield f"<h1>{escape(evaluation.conclusion)}</h1>"
     scored = f"{evaluation.questions:,} questions, scored by {evaluation.scorer}."
     yield f'<p class="soft">{escape(scored)}</p>'
-    yield _table(ARM_TITLES, [arm_row(evaluation, arm) for arm in evaluation.arms])
+    yield _table("Arms", ARM_TITLES, [arm_row(evaluation, arm) for arm in evaluation.arms])
     for title, value in (("US dollars a question", _usd), ("seconds a question", _seconds)):
-        yield _figure(quality(evaluation, title, value))
+        yield _figure(f"Score against {title}", quality(evaluation, title, value))
     pairs = main_pairs(evaluation)
     if pairs:
         yield "<h2>Pairs</h2>"
-        yield _table(PAIR_TITLES, [pair_row(evaluation, pair) for pair in pairs])
-        yield _figure(matrix(evaluation))
+        yield _table("Pairs", PAIR_TITLES, [pair_row(evaluation, pair) for pair in pairs])
+        yield _figure("Each arm's difference to each other arm", matrix(evaluation))
     if evaluation.ceiling and len(evaluation.ceiling.members) > 1:
         yield "<h2>Why it is so</h2>"
         yield from (f"<p>{escape(x)}</p>" for x in ceiling_lines(evaluation, evaluation.ceiling))
@@ -100,21 +102,22 @@ def _parts(evaluation: "Evaluation") -> Iterator[str]:
     yield from _won_and_lost(evaluation)
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+def _table(name: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
+    return f"{scroll}<table><tr>{head}</tr>{body}</table></div>"
 
 
-def _figure(figure: Any) -> str:
+def _figure(name: str, figure: Any) -> str:
     drawn: str = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
         config={"displaylogo": False, "responsive": True, "displayModeBar": False},
     )
-    return f'<div class="figure">{drawn}</div>'
+    return f'<div class="figure" role="img" aria-label="{name}">{drawn}</div>'
 
 
 def _usd(arm: "ArmScore") -> float | None:
@@ -153,7 +156,7 @@ def quality(
     lows = [scale * (arm.score - arm.interval.low) if arm.interval else 0 for arm in arms]
     figure.add_scatter(
         x=[x for x, _ in places], y=[y for _, y in places], mode="markers+text", name="arms",
-        text=[escape(arm.name) for arm in arms], textposition=label_sides([x for x, _ in places]),
+        text=[_label(arm.name) for arm in arms], textposition=label_sides([x for x, _ in places]),
         cliponaxis=False,
         marker={"size": 10, "color": [_ORANGE if arm.kind == "mixture" else _BLUE for arm in arms]},
         error_y={"array": highs, "arrayminus": lows, "color": _GREY},
@@ -164,6 +167,11 @@ def quality(
             annotation_text="oracle of the members",
         )  # fmt: skip
     return figure
+
+
+def _label(name: str) -> str:
+    """A name in two lines, where it says how often a member is asked."""
+    return escape(name).replace(", ", ",<br>")
 
 
 def label_sides(places: Sequence[float]) -> list[str]:
@@ -186,13 +194,14 @@ def matrix(evaluation: "Evaluation") -> Any:
     words = [[_cell(evaluation, pairs.get((a, b))) for b in names] for a in names]
     largest = max((abs(value) for row in values for value in row if value), default=1)
     figure: Any = go.Figure(layout=_layout("less this arm", ""))
-    shown = [escape(name).replace(", ", ",<br>") for name in names]
+    shown = [_label(name) for name in names]
+    slant = -45 if max(map(len, names), default=0) > _SHORT else 0
     figure.add_heatmap(
         x=shown, y=shown, z=values, text=words, texttemplate="%{text}", colorscale=_WORSE_TO_BETTER,
         zmin=-largest, zmax=largest, showscale=False, hoverinfo="skip", xgap=2, ygap=2,
     )  # fmt: skip
     figure.update_layout(
-        height=120 + 44 * len(names), xaxis={"showgrid": False},
+        height=120 + 44 * len(names), xaxis={"showgrid": False, "tickangle": slant},
         yaxis={"autorange": "reversed", "showgrid": False},
     )  # fmt: skip
     return figure
