@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from asking import ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis_server import running_redis
 
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents.errors import ConfigError, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.limits import (
     EndpointLimits,
@@ -20,6 +22,8 @@ from llama_index.packs.mixture_of_agents.limits import (
     RedisLimiter,
 )
 from llama_index.packs.mixture_of_agents.limits._window import MINUTE, QUANTUM, SLACK
+from llama_index.packs.mixture_of_agents.policies import Limits
+from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 pytestmark = pytest.mark.redis
 KEY = "openai:gpt-4.1-mini"
@@ -144,3 +148,16 @@ def test_a_url_that_makes_no_sense_is_an_error_at_once() -> None:
 def test_the_limiter_in_redis_is_a_limiter_and_a_ledger(redis: str) -> None:
     assert isinstance(RedisLimiter(redis, {}), Limiter)
     assert isinstance(RedisLimiter(redis, {}), Ledger)
+
+
+async def test_a_mixture_keeps_to_a_limit_in_redis(
+    redis: str, providers: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMITS_OF_THE_TEST", redis)
+    limits = Limits(endpoints={"openai": EndpointLimits(3)}, store="$LIMITS_OF_THE_TEST")
+    proposers = [Proposer(providers.openai("gpt-4.1"), name=f"p{i}") for i in range(5)]
+    recipe = moa(proposers, None, layers=1, limits=limits, quorum=3, grace=0.0)
+    result = await ask(MixtureOfAgents(recipe))
+    assert len(result.failures) == 2
+    assert len(providers.log()) == 3
+    assert RedisLimiter(redis, limits.endpoints).reserve("openai", 1, 0) > 0

@@ -8,7 +8,7 @@ from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.batch import arun_batch, run_batch
 from llama_index.packs.mixture_of_agents.errors import BatchError, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.limits import MemoryLimiter, SqliteLimiter
-from llama_index.packs.mixture_of_agents.policies import Limits
+from llama_index.packs.mixture_of_agents.policies import EndpointLimits, Limits
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 PRICES = {"scripted": (1.0, 2.0)}
@@ -86,3 +86,16 @@ async def test_a_ledger_out_of_reach_stops_the_batch_and_says_so(tmp_path):
                 llm, TEXTS, tmp_path / f"{times}.jsonl", max_cost=1, **settings(ledger)
             )
         assert len(llm.asked) <= most
+
+
+async def test_a_batch_whose_limits_are_out_of_reach_stops_at_once_and_says_so(tmp_path):
+    llm = ScriptedLLM(echo)
+    endpoints = {"scripted": EndpointLimits(requests_per_minute=100)}
+    limits = Limits(endpoints=endpoints, store=f"sqlite:{tmp_path / 'no folder' / 'limits.db'}")
+    mixture = MixtureOfAgents(moa([llm], None, layers=1, limits=limits))
+    out = tmp_path / "answers.jsonl"
+    report = await arun_batch(mixture, TEXTS, out, in_flight=3, max_failures=0)
+    assert "no folder" in report.stopped
+    assert not report.answered
+    assert not llm.asked
+    assert report.failed <= 4

@@ -115,6 +115,7 @@ def test_a_clock_that_is_set_back_frees_nothing_and_blocks_for_a_minute_at_most(
     assert one.reserve(KEY, 1, 0) == 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(1, 20),
@@ -132,6 +133,7 @@ def test_no_minute_sees_more_requests_than_the_limit(limit, steps):
         assert sum(end - MINUTE < one <= end for one in sent) <= limit
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
@@ -161,8 +163,8 @@ def test_no_minute_uses_more_tokens_than_the_limit_though_unused_ones_come_back(
 def test_a_busy_minute_takes_little_room():
     clock = Clock()
     some = limiter(clock, requests=10**6, tokens=10**9)
-    for _ in range(100_000):
-        clock.now += 0.01
+    for _ in range(20_000):
+        clock.now += 0.05
         some.reserve(KEY, 1, 100)
     assert len(some._windows[KEY].grants) <= (MINUTE + SLACK) / QUANTUM + 2
 
@@ -203,6 +205,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -341,6 +344,7 @@ def test_a_cool_down_drops_what_is_reserved_ahead():
     assert mine.reserve(KEY, 1, 0) == pytest.approx(20.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(1, 80),
@@ -449,6 +453,19 @@ async def test_a_gate_passes_on_cool_downs_and_corrections_to_the_store():
     assert (shared.settled, shared.cooled) == ([-4], [30.0])
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_a_store_that_fails_at_a_correction_lets_the_next_requests_through():
+    class Broken(MemoryLimiter):
+        def settle(self, key: str, tokens: int) -> None:
+            raise RuntimeError(f"no such correction: {key}, {tokens}")
+
+    limits = EndpointLimits(100)
+    gate = gate_to(Broken({KEY: limits}), limits)
+    await gate.enter(KEY, 10)
+    gate.settle(KEY, -4)
+    for _ in range(10):
+        await asyncio.wait_for(gate.enter(KEY, 10), 10)
 
 
 async def test_no_thread_is_left_when_nothing_waits():

@@ -5,6 +5,7 @@ from hidden_limit import Fixed, served
 
 from llama_index.packs.mixture_of_agents.limits import Adaptive
 
+pytestmark = pytest.mark.slow
 MINUTE = 60.0
 AT_ONCE = [3, 10, 40, 150]
 

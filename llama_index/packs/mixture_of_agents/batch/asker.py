@@ -17,7 +17,7 @@ from llama_index.packs.mixture_of_agents._providers.usage import (
     was_sent,
 )
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
-from llama_index.packs.mixture_of_agents.errors import FailureKind, RunError
+from llama_index.packs.mixture_of_agents.errors import FailureKind, LimiterUnavailable, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices, cost_of
@@ -109,7 +109,9 @@ class Asker:
         billed = fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error)
         usage = unanswered_usage(messages, []) if billed else Usage()
         cost = self._respondent.cost(usage)
-        return Answer(question, usage=usage, cost=cost, kind=fault.kind, error=fault.message)
+        fatal = isinstance(error, LimiterUnavailable)
+        failed = Answer(question, usage=usage, cost=cost, kind=fault.kind, error=fault.message)
+        return replace(failed, fatal=fatal)
 
     def _of_run(self, result: MixtureResult) -> dict[str, Any]:
         """What an answer says of the run that it comes from."""

@@ -180,6 +180,9 @@ class Course:
             cost=now.cost + answer.cost,
             spent=now.spent + answer.cost,
         )
+        if answer.fatal:
+            self._stop(answer.error)
+            self.give_up()
         if self._in_a_row == self._max_failures > 0:
             self._stop(f"{self._in_a_row} questions failed one after the other: {answer.error}")
             self.give_up()

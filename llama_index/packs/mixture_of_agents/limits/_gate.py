@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable
-
 from ._leases import Leases
 from ._memory import MemoryLimiter
 
@@ -159,8 +157,8 @@ class Gate:
         return None
 
     def _run_errand(self, errand: _Errand) -> None:
-        # Whoever wants to send next hears that the store is out of reach.
-        with contextlib.suppress(LimiterUnavailable):
+        # If the store cannot be used, the next request that asks it gets the error.
+        with contextlib.suppress(Exception):
             errand()
 
     def _serve(self, key: str) -> None:
