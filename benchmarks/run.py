@@ -26,6 +26,7 @@ SUITES = (
     "growth",
     "features",
     "rooms",
+    "streams",
     "startup",
     "evaluation",
 )

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,20 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.llms.openai import OpenAI
 from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
 
+TURN = "An earlier message of the conversation, of about a hundred bytes, as people and models write them."
+
 
 def make(setup: Any) -> dict[str, Any]:
     """A gather and the mixture, and the mixture's other doors."""
     llms = llms_of(setup)
     *proposers, aggregator = llms
     mixture = mixture_of(setup, llms)
+    turns = range(setup.options.get("turns", 0))
+    earlier = [ChatMessage(role=("user", "assistant")[n % 2], content=TURN) for n in turns]
     sampling: dict[str, Any] = {"temperature": 0.7, "max_tokens": 2048}
 
     async def gather(question: str) -> str:
-        asked = [ChatMessage(role="user", content=question)]
-        messages = asked
+        messages = asked = [*earlier, ChatMessage(role="user", content=question)]
         for _ in range(setup.layers):
             answers = await asyncio.gather(*(llm.achat(messages, **sampling) for llm in proposers))
             text = prompt([answer.message.content or "" for answer in answers])
@@ -32,9 +36,8 @@ def make(setup: Any) -> dict[str, Any]:
         return (await aggregator.achat(messages, **sampling)).message.content or ""
 
     async def arun(question: str) -> str:
-        return (
-            await mixture.achat([ChatMessage(role="user", content=question)])
-        ).message.content or ""
+        asked = [*earlier, ChatMessage(role="user", content=question)]
+        return (await mixture.achat(asked)).message.content or ""
 
     def run(question: str) -> str:
         return mixture.chat([ChatMessage(role="user", content=question)]).message.content or ""
@@ -47,7 +50,13 @@ def make(setup: Any) -> dict[str, Any]:
                 first = time.perf_counter() - begun
         return first
 
+    async def read(llm: Any, question: str) -> str:
+        chunks = await llm.astream_chat([ChatMessage(role="user", content=question)])
+        return "".join([chunk.delta or "" async for chunk in chunks])
+
     return {
+        "stream of the aggregator": partial(read, aggregator),
+        "stream": partial(read, mixture),
         "gather": gather,
         "mixture": arun,
         "unseen": _unseen(arun),

@@ -40,9 +40,12 @@ def _groups() -> dict[str, dict[int, tuple[Setup, float]]]:
     """What grows, by its size: the setup, and kB an answer."""
     setup = Setup(client="ours", proposers=(MODEL,) * 6, aggregator=MODEL)
     return {
-        "proposers": {n: (replace(setup, proposers=(MODEL,) * n), 0.5) for n in (2, 6, 20, 60)},
+        "proposers": {
+            n: (replace(setup, proposers=(MODEL,) * n), 0.5) for n in (2, 6, 20, 60, 200)
+        },
         "layers": {n: (replace(setup, layers=n), 0.5) for n in (1, 2, 4, 8)},
         "kB an answer": {n: (setup, n) for n in (1, 10, 100)},
+        "earlier messages": {n: (replace(setup, options={"turns": n}), 0.5) for n in (2, 20, 200)},
     }
 
 

@@ -1,9 +1,10 @@
-"""What it takes to begin: imports, a command's help, the LLM objects and the first answer.
+"""What it takes to begin: imports, a command's help, the LLM objects, the first request and the first answer.
 
 Processes begin in a folder in which there is no package, so that they import the installed one, as users do.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ COMMANDS = {
     "moa --help": ["-m", "llama_index.packs.mixture_of_agents.cli", "--help"],
 }
 
+ASK = "moa ask, until its first request"
+
 
 def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     """Processes, begun in turn."""
@@ -33,11 +36,14 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
             begun = time.perf_counter()
             spent[name].append(_cpu([sys.executable, *arguments]))
             walls[name].append(time.perf_counter() - begun)
+        cpu_then, wall_then = _first_request()
+        spent.setdefault(ASK, []).append(cpu_then)
+        walls.setdefault(ASK, []).append(wall_then)
     cpu = {name: middle(values) for name, values in spent.items()}
     report.table(
         "Startup",
         ("", "CPU, s", "wall, s"),
-        [(name, cpu[name], middle(walls[name])) for name in COMMANDS],
+        [(name, cpu[name], middle(walls[name])) for name in spent],
         f"Medians of {rounds}, interleaved.",
     )
     if not quick:
@@ -67,6 +73,30 @@ def _cpu(command: list[str]) -> float:
     process.returncode = os.waitstatus_to_exitcode(status)
     assert not process.returncode, command
     return used.ru_utime + used.ru_stime
+
+
+def _first_request() -> tuple[float, float]:
+    """Seconds of CPU and of wall time that ``moa ask`` takes until its first byte arrives at a provider."""
+    with socket.create_server(("127.0.0.1", 0)) as provider:
+        where = {"OPENAI_API_BASE": "http://{}:{}/v1".format(*provider.getsockname())}
+        models = ["-p", "openai:gpt-4o", "-p", "openai:gpt-4o-mini", "-a", "openai:gpt-4o"]
+        command = [*COMMANDS["moa --help"][:2], "ask", *models, "Why?"]
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**os.environ, "OPENAI_API_KEY": "simulated-key", **where},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=HERE,
+        )
+        connection, _ = provider.accept()
+        connection.recv(1)
+        wall = time.perf_counter() - begun
+        process.kill()
+        connection.close()
+        used = os.wait4(process.pid, 0)[2]
+        process.returncode = -9
+        return used.ru_utime + used.ru_stime, wall
 
 
 def _first(rig: Rig, client: str, rounds: int) -> tuple[float, float]:
