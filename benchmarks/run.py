@@ -28,6 +28,7 @@ SUITES = (
     "rooms",
     "streams",
     "startup",
+    "batches",
     "evaluation",
 )
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

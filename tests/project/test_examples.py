@@ -5,7 +5,10 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
 from programs import run_python
+
+from llama_index.packs.mixture_of_agents.config import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
@@ -51,6 +54,21 @@ def test_an_example_asks_for_keys_before_it_asks_real_models(name: str) -> None:
 def test_every_example_is_run_by_a_test() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
     assert scripts == set(SAYS)
+
+
+def test_the_job_for_kuberay_has_a_recipe_that_loads_and_an_image_for_all_pods(tmp_path) -> None:
+    documents = list(yaml.safe_load_all((EXAMPLES / "kuberay" / "batch.yaml").read_text()))
+    volume, recipe, job = documents
+    (tmp_path / "moa.toml").write_text(recipe["data"]["moa.toml"])
+    assert load(tmp_path / "moa.toml", need_keys=False).layers
+    cluster = job["spec"]["rayClusterSpec"]
+    pods = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    containers = [one for pod in pods for one in pod["template"]["spec"]["containers"]]
+    assert len({container["image"] for container in containers}) == 1
+    assert all(container["envFrom"] for container in containers)
+    claimed = pods[0]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]
+    assert claimed == volume["metadata"]["name"]
+    assert "--engine ray" in job["spec"]["entrypoint"]
 
 
 @pytest.mark.filterwarnings("default")  # Jupyter's own
