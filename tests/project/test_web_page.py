@@ -18,6 +18,7 @@ from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
+from llama_index.packs.mixture_of_agents.presets import vote
 from llama_index.packs.mixture_of_agents.simulation import Reply, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -221,6 +222,22 @@ def test_who_failed_and_why_is_in_its_card_and_before_the_answer(visit, provider
         )
         expect(seen.page.locator("#warnings")).to_contain_text("Degraded: layer 1 has 1 of 2")
         assert seen.faults() == []
+
+
+def test_a_vote_shows_its_finding_and_has_no_aggregator(visit):
+    voters = [ScriptedLLM(one, model=f"model-{n}") for n, one in enumerate(("4", "5", "4"), 1)]
+    with served({"moa": MixtureOfAgents(vote(voters))}) as at, visit(at) as seen:
+        seen.ask("What is two and two?")
+        seen.finish()
+        expect(seen.answer).to_have_text("4")
+        expect(seen.page.get_by_role("heading", name="Answer by model-1")).to_be_visible()
+        expect(seen.page.locator("#layers section")).to_have_count(1)
+        seen.page.get_by_text("Finding: vote").click()
+        expect(seen.page.get_by_role("definition")).to_contain_text(
+            ["model-1, model-3 | model-2", "model-1", "majority"]
+        )
+        assert seen.faults() == []
+        seen.page.screenshot(path=PICTURES / "page-vote.png", full_page=True)
 
 
 def test_a_run_without_an_answer_says_why(visit, providers):

@@ -71,8 +71,11 @@ export class Cards {
 
   notes(shown, notes) {
     for (const note of notes.slice(shown.notes.childElementCount)) {
-      const data = element("pre", { tabindex: "0" }, JSON.stringify(note.data, null, 2));
-      shown.notes.append(element("details", {}, element("summary", {}, `Finding: ${note.topic}`), data));
+      const found = Object.entries(note.data).map(([name, value]) =>
+        element("div", {}, element("dt", {}, name.replaceAll("_", " ")), element("dd", { class: "plain-text" }, inWords(value))),
+      );
+      const summary = element("summary", {}, `Finding: ${note.topic}`);
+      shown.notes.append(element("details", {}, summary, element("dl", { class: "found" }, ...found)));
     }
   }
 
@@ -158,6 +161,13 @@ function kindOf(failure) {
 
 function retried({ failure, wait }) {
   return `${kindOf(failure)}; it is asked again after ${seconds(wait)}.`;
+}
+
+/** Data of a finding in words: lists in a list are parted by bars. */
+function inWords(value) {
+  if (Array.isArray(value)) return value.map(inWords).join(value.some(Array.isArray) ? " | " : ", ");
+  if (value === null || typeof value !== "object") return String(value);
+  return Object.entries(value).map(([name, one]) => `${name}: ${inWords(one)}`).join("; ");
 }
 
 function thinking(proposal) {

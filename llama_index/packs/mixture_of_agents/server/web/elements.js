@@ -42,10 +42,11 @@ export function oncePerFrame(action) {
   };
 }
 
-const FEW = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
+const fixed = (digits) => new Intl.NumberFormat("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
+const [SHORT, LONG] = [fixed(2), fixed(1)];
 const WHOLE = new Intl.NumberFormat("en");
 
-export const seconds = (number) => `${FEW.format(Math.max(0, number))} s`;
+export const seconds = (number) => `${(number < 1 ? SHORT : LONG).format(Math.max(0, number))} s`;
 
 export const count = (number, what) => `${WHOLE.format(number)} ${what}${number === 1 ? "" : "s"}`;
 
