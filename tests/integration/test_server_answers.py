@@ -5,7 +5,9 @@ import json
 from itertools import product
 from typing import Any
 
+import anthropic
 import httpx
+import openai
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
@@ -169,6 +171,79 @@ def test_tool_calls_are_streamed_in_pieces_with_their_providers_ids(providers, m
         assert json.loads(told) == arguments
     assert {call["index"] for call in found} == ({0, 1} if several else {0})
     assert '"finish_reason":"tool_calls"' in answer.text
+
+
+EDGES = ("content_block_start", "content_block_stop")
+
+
+def anthropic_sdk(at: str) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=at, api_key="k", max_retries=0, timeout=30)
+
+
+def openai_sdk(at: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{at}/v1", api_key="k", max_retries=0, timeout=30)
+
+
+def calling(providers) -> dict[str, Any]:
+    wanted = [{"at": "one two three four"}, {"at": "five six"}]
+    calls = call_tools(*(ToolCall("look", arguments) for arguments in wanted), text="I look.")
+    providers.configure("gpt-4.1", reply=calls)
+    providers.configure("gpt-4.1-mini", reply="Look.")
+    gpt = providers.openai("gpt-4.1")
+    return {"gpt": gpt, "moa": mixture(gpt, providers.openai("gpt-4.1-mini"))}
+
+
+@pytest.mark.parametrize("model", ["gpt", "moa"])
+def test_the_messages_api_streams_tool_calls_in_pieces_with_their_providers_ids(providers, model):
+    tool: Any = {"name": "look", "input_schema": {"type": "object"}}
+    asked: Any = {"model": model, "max_tokens": 100, "messages": MESSAGES, "tools": [tool]}
+    with served(calling(providers)) as at, anthropic_sdk(at) as sdk:
+        with sdk.messages.stream(**asked) as stream:
+            events: list[Any] = list(stream)
+            message = stream.get_final_message()
+        whole = sdk.messages.create(**asked)
+    text, *calls = message.content
+    assert [text.type, *[call.type for call in calls]] == ["text", "tool_use", "tool_use"]
+    inputs = [block.input for block in calls if block.type == "tool_use"]
+    assert inputs == [{"at": "one two three four"}, {"at": "five six"}]
+    assert inputs == [block.input for block in whole.content[1:] if block.type == "tool_use"]
+    assert all(block.id.startswith("call") for block in calls if block.type == "tool_use")
+    assert message.stop_reason == "tool_use"
+    raw = [event for event in events if event.type == "content_block_delta"]
+    assert sum(event.delta.type == "input_json_delta" for event in raw) > 4
+    places = [(one.type.split("_")[-1], one.index) for one in events if one.type in EDGES]
+    assert places == [(edge, index) for index in range(3) for edge in ("start", "stop")]
+
+
+@pytest.mark.parametrize("model", ["gpt", "moa"])
+def test_the_responses_api_streams_tool_calls_in_pieces_with_their_providers_ids(providers, model):
+    tool: Any = {
+        "type": "function",
+        "name": "look",
+        "parameters": {"type": "object"},
+        "strict": False,
+    }
+    asked: Any = {"model": model, "input": "Look.", "tools": [tool]}
+    with served(calling(providers)) as at, openai_sdk(at) as sdk:
+        with sdk.responses.stream(**asked) as stream:
+            events: list[Any] = list(stream)
+            response = stream.get_final_response()
+        raw: list[Any] = list(sdk.responses.create(stream=True, **asked))
+    message, *calls = response.output
+    assert message.type == "message"
+    found = [json.loads(call.arguments) for call in calls if call.type == "function_call"]
+    assert found == [{"at": "one two three four"}, {"at": "five six"}]
+    assert all(call.call_id.startswith("call") for call in calls if call.type == "function_call")
+    deltas = [one for one in raw if one.type == "response.function_call_arguments.delta"]
+    assert len(deltas) > 4
+    assert [event.sequence_number for event in raw] == list(range(len(raw)))
+    edges = [
+        (one.type.split(".")[-1], one.output_index) for one in raw if "output_item." in one.type
+    ]
+    assert edges == [(edge, index) for index in range(3) for edge in ("added", "done")]
+    done = {one.output_index: one.item for one in raw if one.type == "response.output_item.done"}
+    assert [done[index] for index in range(3)] == raw[-1].response.output
+    assert events[-1].type == "response.completed"
 
 
 def test_tools_and_a_schema_together_reach_openais_class_as_they_were_written(providers):

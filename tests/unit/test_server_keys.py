@@ -7,7 +7,7 @@ import pytest
 from llama_index.packs.mixture_of_agents import ConfigError
 from llama_index.packs.mixture_of_agents.config import read_text, server_keys
 from llama_index.packs.mixture_of_agents.server import ApiKey, create_app
-from llama_index.packs.mixture_of_agents.server.ledger import Ledger
+from llama_index.packs.mixture_of_agents.server.key_usage import Ledger
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 NOON = 86_400 * 20_000 + 43_200.0

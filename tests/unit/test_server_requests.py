@@ -240,6 +240,22 @@ async def test_unknown_fields_are_ignored_and_named_in_a_header():
     assert "x-ignored-fields" not in (await post(app, json.dumps(BODY).encode())).headers
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "nobody"}, {"mixture": {"recipe": "moa"}}, {"model": "broken"}],
+    ids=["no such model", "no such mixture", "a run that fails"],
+)
+async def test_an_error_names_the_ignored_fields_too(change):
+    async def fail(_):
+        raise ValueError("no")
+
+    app = create_app({"one": ScriptedLLM("hi"), "broken": ScriptedLLM(fail)})
+    body = {**BODY, "speed": 2, **change}
+    answer = await post(app, json.dumps(body).encode())
+    assert answer.status_code >= 400
+    assert answer.headers["x-ignored-fields"] == "speed"
+
+
 async def test_whatever_a_field_is_called_the_header_stays_short_and_harmless():
     strange = {"a\r\nSet-Cookie: x": 1, "schl\xfcssel": 1, "x" * 1000: 1}
     strange |= {f"strange{number}": 1 for number in range(1000)}

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
 from .error_bodies import IN_VAIN, Problem, Refused
-from .ledger import Ledger
+from .key_usage import Ledger
 from .metrics import Metrics
 
 Charge: TypeAlias = Callable[[Cost], None]

@@ -31,7 +31,7 @@ from .error_bodies import (
 from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
-from .ledger import Ledger
+from .key_usage import Ledger
 from .mcp_door import PATH as MCP_PATH
 from .mcp_door import MakeMcp, McpDoor
 from .metrics import Metrics
@@ -203,9 +203,8 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     def response(request: Request, problem: Problem) -> JSONResponse:
         if not hasattr(request.state, "run"):
             metrics.refused(problem.status)
-        return JSONResponse(
-            body_at(request.url.path, problem), problem.status, dict(problem.headers)
-        )
+        headers = {**getattr(request.state, "headers", {}), **problem.headers}
+        return JSONResponse(body_at(request.url.path, problem), problem.status, headers)
 
     async def of_run(request: Request, error: Exception) -> Response:
         return response(request, problem_of(error))

@@ -97,6 +97,8 @@ class Doors:
         """
         ignored = printable(body.model_extra or ())
         self._ignored.log(ignored, time.monotonic())
+        named = {HEADER: ", ".join(ignored)} if ignored else {}
+        request.state.headers = named  # of an error, too
         model, question = self.question(chat)
         if watch:
             question = replace(question, show=watch(model))
@@ -109,7 +111,7 @@ class Doors:
             writer,
             stream=stream,
             heartbeat=self._heartbeat,
-            headers={HEADER: ", ".join(ignored)} if ignored else {},
+            headers=named,
             keep=keep,
         )
 

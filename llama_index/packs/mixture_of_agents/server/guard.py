@@ -52,9 +52,8 @@ class Guard:
             return
         if "run" not in scope.get("state", {}):  # a run counts itself
             self._metrics.refused(problem.status)
-        response = JSONResponse(
-            body_at(scope["path"], problem), problem.status, dict(problem.headers)
-        )
+        headers = {**scope["state"].get("headers", {}), **problem.headers}
+        response = JSONResponse(body_at(scope["path"], problem), problem.status, headers)
         await response(scope, receive, answer)
 
     async def _let_through(

@@ -33,7 +33,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import ended_by
 from llama_index.packs.mixture_of_agents.events import Usage
 
 from .answer_forms import arguments_of
-from .call_pieces import CallPiece
+from .call_pieces import CallPiece, CallsInTurn
 from .chat_response import mixture_of, written
 from .error_bodies import Problem, body_at
 from .served_model import Answer
@@ -59,8 +59,10 @@ class MessagesWriter:
     model: str
     proposals: bool = False
     id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
-    _open: Literal["", "thinking", "text"] = ""
+    _open: Literal["", "thinking", "text", "call"] = ""
     _index: int = 0
+    _calls: CallsInTurn = field(default_factory=CallsInTurn)
+    _blocks: dict[int, int] = field(default_factory=dict[int, int])
 
     def whole(self, answer: Answer) -> bytes:
         """A whole answer, as JSON."""
@@ -93,12 +95,12 @@ class MessagesWriter:
         delta = ThinkingDelta(type="thinking_delta", thinking=text)
         return self._opened("thinking", _thinking("")) + _delta(self._index, delta)
 
-    def call(self, piece: CallPiece) -> bytes:  # noqa: ARG002 - part of the protocol
-        """Nothing: a call is written whole, at the end."""
-        return b""
+    def call(self, piece: CallPiece) -> bytes:
+        """A piece of a tool call, which is a block of its own."""
+        return b"".join(self._call(one) for one in self._calls.take(piece))
 
     def end(self, answer: Answer) -> bytes:
-        """The last events of a stream: the tool calls, why it stopped, what was used."""
+        """The last events of a stream: what is left of tool calls, why it stopped, what was used."""
         return b"".join(self._end(answer))
 
     def failed(self, problem: Problem) -> bytes:
@@ -129,16 +131,33 @@ class MessagesWriter:
         self._open, self._index = "", self._index + 1
         return _stopped(self._index - 1)
 
+    def _call(self, piece: CallPiece) -> bytes:
+        begin = b""
+        if piece.name:
+            begin, self._open = self._closed(), "call"
+            self._blocks[piece.index] = self._index
+            name = piece.id or f"toolu_{uuid.uuid4().hex}"
+            begin += _started(
+                self._index, ToolUseBlock(type="tool_use", id=name, name=piece.name, input={})
+            )
+        delta = InputJSONDelta(type="input_json_delta", partial_json=piece.arguments)
+        return begin + _delta(self._blocks[piece.index], delta)
+
+    def _call_end(self, index: int, call: ToolCallBlock) -> bytes:
+        """What is left of a call; the whole call if it has not begun."""
+        left = self._calls.left(index, arguments_of(call))
+        if left is not None:
+            return self._call(CallPiece(index, "", "", left)) if left else b""
+        block = _tool_use(call)
+        arguments = json.dumps(block.input, ensure_ascii=False)
+        return self._call(CallPiece(index, block.id, block.name, arguments))
+
     def _end(self, answer: Answer) -> Iterator[bytes]:
         if self._open != "text" and not answer.calls:
             yield self.piece("")
+        for index, call in enumerate(answer.calls):
+            yield self._call_end(index, call)
         yield self._closed()
-        for index, call in enumerate(answer.calls, self._index):
-            block = _tool_use(call)
-            yield _started(index, block.model_copy(update={"input": {}}))
-            arguments = json.dumps(block.input, ensure_ascii=False)
-            yield _delta(index, InputJSONDelta(type="input_json_delta", partial_json=arguments))
-            yield _stopped(index)
         delta = Delta(stop_reason=_reason(answer), stop_sequence=None)
         usage = MessageDeltaUsage(**_usage(answer.usage))
         last = RawMessageDeltaEvent(type="message_delta", delta=delta, usage=usage)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from llama_index.core.base.llms.types import ToolCallBlock
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -40,7 +41,7 @@ from llama_index.packs.mixture_of_agents._providers.responses import ended_by
 from llama_index.packs.mixture_of_agents.events import Usage
 
 from .answer_forms import arguments_of
-from .call_pieces import CallPiece
+from .call_pieces import CallPiece, CallsInTurn
 from .chat_response import mixture_of, written
 from .error_bodies import Problem
 from .responses_request import ResponsesRequest, assistant_message
@@ -73,6 +74,12 @@ class ResponsesWriter:
     _items: list[Any] = field(default_factory=list[Any])
     _thoughts: list[str] = field(default_factory=list[str])
     _thinking_ended: bool = False
+    _turn: CallsInTurn = field(default_factory=CallsInTurn)
+    _calls: dict[int, ResponseFunctionToolCall] = field(
+        default_factory=dict[int, ResponseFunctionToolCall]
+    )
+    _message_at: int | None = None
+    _done: set[str] = field(default_factory=set[str])
 
     def whole(self, answer: Answer) -> bytes:
         """A whole answer, as JSON."""
@@ -118,9 +125,9 @@ class ResponsesWriter:
             **self._thinking, delta=text,
         )  # fmt: skip
 
-    def call(self, piece: CallPiece) -> bytes:  # noqa: ARG002 - part of the protocol
-        """Nothing: a call is written whole, at the end."""
-        return b""
+    def call(self, piece: CallPiece) -> bytes:
+        """A piece of a tool call, which is an item of its own."""
+        return b"".join(event for one in self._turn.take(piece) for event in self._called(one))
 
     def end(self, answer: Answer) -> bytes:
         """The last events of a stream: the items that are done, then the whole response."""
@@ -141,7 +148,7 @@ class ResponsesWriter:
     def _place(self) -> dict[str, Any]:
         return {
             "item_id": self._item,
-            "output_index": int(bool(self._thoughts)),
+            "output_index": self._message_at or 0,
             "content_index": 0,
         }
 
@@ -177,7 +184,8 @@ class ResponsesWriter:
         )  # fmt: skip
 
     def _open(self) -> Iterator[bytes]:
-        yield self._added(int(bool(self._thoughts)), self._message("in_progress", []))
+        self._message_at = int(bool(self._thoughts)) + len(self._calls)
+        yield self._added(self._message_at, self._message("in_progress", []))
         yield self._event(
             ResponseContentPartAddedEvent, "response.content_part.added", **self._place, part=_part("")
         )  # fmt: skip
@@ -187,37 +195,78 @@ class ResponsesWriter:
             yield self.piece("")
         yield self._thought_through()
         text = "".join(self._text)
+        yield from self._message_done("incomplete" if _is_cut(answer) else "completed")
+        for index, call in enumerate(answer.calls):
+            yield from self._call_done(index, call)
         output = self._output(answer, text)
-        for index, item in enumerate(output):
-            if isinstance(item, ResponseReasoningItem):
-                continue
-            if isinstance(item, ResponseOutputMessage):
-                yield self._event(
-                    ResponseTextDoneEvent, "response.output_text.done", **self._place, text=text, logprobs=[]
-                )  # fmt: skip
-                yield self._event(
-                    ResponseContentPartDoneEvent, "response.content_part.done", **self._place, part=_part(text)
-                )  # fmt: skip
-            else:
-                yield from self._called(index, item)
-            yield self._event(
-                ResponseOutputItemDoneEvent, "response.output_item.done", output_index=index, item=item
-            )  # fmt: skip
         response = self._ended(answer, output)
         kind = ResponseCompletedEvent if response.status == "completed" else ResponseIncompleteEvent
         yield self._event(kind, f"response.{response.status}", response=response)
 
-    def _called(self, index: int, call: ResponseFunctionToolCall) -> Iterator[bytes]:
-        yield self._added(index, call.model_copy(update={"arguments": "", "status": "in_progress"}))
-        place = {"item_id": call.id, "output_index": index}
+    def _message_done(self, status: str) -> Iterator[bytes]:
+        """The events that end the message, if there is one and it has not ended."""
+        if not self._text or self._item in self._done:
+            return
+        self._done.add(self._item)
+        text = "".join(self._text)
+        yield self._event(
+            ResponseTextDoneEvent, "response.output_text.done", **self._place, text=text, logprobs=[]
+        )  # fmt: skip
+        yield self._event(
+            ResponseContentPartDoneEvent, "response.content_part.done", **self._place, part=_part(text)
+        )  # fmt: skip
+        yield self._event(
+            ResponseOutputItemDoneEvent, "response.output_item.done",
+            output_index=self._message_at, item=self._message(status, [_part(text)]),
+        )  # fmt: skip
+
+    def _called(self, piece: CallPiece) -> Iterator[bytes]:
+        """The events of a piece of a call. A first one ends what came before it."""
+        if piece.name:
+            yield self._thought_through()
+            yield from self._message_done("completed")
+            if before := self._calls.get(piece.index - 1):
+                yield from self._call_ended(piece.index - 1, before)
+            item = _call_item(piece.name, piece.id, "", "in_progress")
+            self._calls[piece.index] = item
+            yield self._added(self._call_at(piece.index), item.model_copy())
+        item = self._calls[piece.index]
+        item.arguments += piece.arguments
         yield self._event(
             ResponseFunctionCallArgumentsDeltaEvent, "response.function_call_arguments.delta",
-            **place, delta=call.arguments,
+            item_id=item.id, output_index=self._call_at(piece.index), delta=piece.arguments,
         )  # fmt: skip
+
+    def _call_done(self, index: int, call: ToolCallBlock) -> Iterator[bytes]:
+        """The events that are left of a call."""
+        arguments = arguments_of(call)
+        left = self._turn.left(index, arguments)
+        if left is None:
+            yield from self._called(
+                CallPiece(index, call.tool_call_id or "", call.tool_name, arguments)
+            )
+        elif left:
+            yield from self._called(CallPiece(index, "", "", left))
+        yield from self._call_ended(index, self._calls[index])
+
+    def _call_ended(self, index: int, item: ResponseFunctionToolCall) -> Iterator[bytes]:
+        if item.id in self._done:
+            return
+        self._done.add(item.id or "")
+        item.status = "completed"
+        at = self._call_at(index)
         yield self._event(
             ResponseFunctionCallArgumentsDoneEvent, "response.function_call_arguments.done",
-            **place, name=call.name, arguments=call.arguments,
+            item_id=item.id, output_index=at, name=item.name, arguments=item.arguments,
         )  # fmt: skip
+        yield self._event(
+            ResponseOutputItemDoneEvent, "response.output_item.done", output_index=at, item=item
+        )  # fmt: skip
+
+    def _call_at(self, index: int) -> int:
+        """The place of a call in the output: after the reasoning, and after a message that began before it."""
+        first = int(bool(self._thoughts))
+        return first + index + (self._message_at is not None and self._message_at <= first + index)
 
     def _added(self, index: int, item: Any) -> bytes:
         return self._event(
@@ -230,22 +279,16 @@ class ResponsesWriter:
         return f"event: {name}\ndata: ".encode() + written(event) + b"\n\n"
 
     def _output(self, answer: Answer, text: str) -> list[Any]:
-        cut = ended_by(answer.finish_reason) in _INCOMPLETE
         calls = [
-            ResponseFunctionToolCall(
-                type="function_call",
-                id=f"fc_{uuid.uuid4().hex}",
-                call_id=call.tool_call_id or f"call_{uuid.uuid4().hex}",
-                name=call.tool_name,
-                arguments=arguments_of(call),
-                status="completed",
-            )
-            for call in answer.calls
-        ]
-        told = text or not calls
-        message = self._message("incomplete" if cut else "completed", [_part(text)])
+            self._calls.get(index) or _call_item(call.tool_name, call.tool_call_id, arguments_of(call), "completed")
+            for index, call in enumerate(answer.calls)
+        ]  # fmt: skip
+        message = self._message("incomplete" if _is_cut(answer) else "completed", [_part(text)])
         reasoning = [self._reasoning("completed", [answer.reasoning])] if answer.reasoning else []
-        self._items = [*reasoning, *([message] if told else []), *calls]
+        self._items = [*reasoning, *calls]
+        if text or not calls:
+            at = len(reasoning) if self._message_at is None else self._message_at
+            self._items.insert(at, message)
         return self._items
 
     def _message(self, status: Any, content: list[Any]) -> ResponseOutputMessage:
@@ -304,6 +347,17 @@ class ResponsesWriter:
             **more,
         }
         return Response(**fields)
+
+
+def _is_cut(answer: Answer) -> bool:
+    return ended_by(answer.finish_reason) in _INCOMPLETE
+
+
+def _call_item(name: str, call_id: str | None, arguments: str, status: Any) -> ResponseFunctionToolCall:  # fmt: skip
+    return ResponseFunctionToolCall(
+        type="function_call", id=f"fc_{uuid.uuid4().hex}", call_id=call_id or f"call_{uuid.uuid4().hex}",
+        name=name, arguments=arguments, status=status,
+    )  # fmt: skip
 
 
 def _part(text: str) -> ResponseOutputText:
