@@ -11,6 +11,7 @@ of a string. A response does not know how long it took.
 
 import json
 import logging
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
 from importlib import import_module
@@ -19,8 +20,11 @@ from typing import Any, cast
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from .wire import ACCEPTED, LONGEST_ANSWER, AnswerTooLong, checked_async, provider_to_blame
+
 _PATH = "/chat/completions"
 _SECURITY = {"bearer_auth": True}  # an organisation's admin key is not used
+_JSON = "application/json"
 _LOG = logging.getLogger("openai")
 _OPTIONS = {"extra_headers", "extra_query", "extra_body", "timeout"}
 """Parameters of ``create`` that do not go into the request's body."""
@@ -121,7 +125,10 @@ class _Direct(_Plain):
         """Like the SDK's method."""
         if not self._goes_directly() or not _OPTIONS.isdisjoint(parameters):
             return await super().create(stream=stream, **parameters)
-        response = await self._send(self._request(_body(parameters, stream=stream)), stream=stream)
+        content = _json(_body(parameters, stream=stream))
+        completion, response = await self._outcome(content, stream=stream)
+        if completion is not None:
+            return completion
         if response.is_redirect:  # there is no answer yet; the SDK follows redirections
             await response.aclose()
             return await super().create(stream=stream, **parameters)
@@ -139,37 +146,93 @@ class _Direct(_Plain):
     def _http(self) -> Any:
         return self._client._client  # noqa: SLF001
 
-    async def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+    async def _outcome(self, content: bytes, *, stream: bool) -> tuple[Any, Any]:
+        """Make a request, and raise its errors as the SDK does.
+
+        Returns:
+            The completion of an ordinary whole answer, and None; or None, and any other response.
+        """
         from openai import APIConnectionError, APITimeoutError
 
         try:
-            response: httpx.Response = await self._http.connections.handle_async_request(request)
-            response.request = request
-            if not stream or response.is_error:
-                await _read(response)
+            if stream or len(content) > self._http.connections.most_at_once:
+                return None, await self._send(self._request(content), stream=stream)
+            return await self._exchange(content)
         except httpx.TimeoutException as error:
-            raise APITimeoutError(request=request) from error
+            raise APITimeoutError(request=self._request(content)) from error
         except Exception as error:
-            raise APIConnectionError(request=request) from error
+            raise APIConnectionError(request=self._request(content)) from error
+
+    async def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        response: httpx.Response = await self._http.connections.handle_async_request(request)
+        return await self._finished(response, request, stream=stream)
+
+    async def _exchange(self, content: bytes) -> tuple[Any, Any]:
+        """Make a request for a whole answer, without httpx's objects as long as nothing is unusual."""
+        url, headers, timeout = self._envelope
+        if self._http.cookies:
+            headers = {**headers, **self._cookies}
+        with provider_to_blame():
+            raw, stream = await self._http.connections.post(url, headers, content, timeout)
+            if raw.status == 200 and raw.headers.get("Content-Type", "").startswith(_JSON):
+                packed = await _whole(stream)
+                completion = _ordinary(packed, raw.headers)
+                if completion:
+                    return completion, None
+                stream = httpx.ByteStream(packed)
+        request = self._request(content)
+        reason = {"reason_phrase": (raw.reason or "").encode()}
+        response = httpx.Response(
+            raw.status, headers=raw.raw_headers, stream=stream, extensions=reason
+        )
+        response = await checked_async(response, request)
+        return None, await self._finished(response, request, stream=False)
+
+    async def _finished(
+        self, response: httpx.Response, request: httpx.Request, *, stream: bool
+    ) -> httpx.Response:
+        """Read a response unless it is a stream, and keep its cookies."""
+        response.request = request
+        if not stream or response.is_error:
+            await _read(response)
         if "set-cookie" in response.headers:
             self._http.cookies.extract_cookies(response)
         return response
 
-    def _request(self, body: Mapping[str, Any]) -> httpx.Request:
+    def _request(self, content: bytes) -> httpx.Request:
         like = self._example
-        content = json.dumps(
-            body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
-        )
         request = httpx.Request(
             like.method,
             like.url,
             headers=like.headers,
-            content=content.encode(),
+            content=content,
             extensions=like.extensions,
         )
         if self._http.cookies:
             self._http.cookies.set_cookie_header(request)
         return request
+
+    @property
+    def _cookies(self) -> dict[str, str]:
+        """The header with the cookies for the next request; nothing if none are for its address."""
+        request = httpx.Request("POST", self._example.url)
+        self._http.cookies.set_cookie_header(request)
+        cookies = request.headers.get("cookie")
+        return {"cookie": cookies} if cookies else {}
+
+    @cached_property
+    def _envelope(self) -> tuple[str, dict[str, str], Any]:
+        """The address, headers and aiohttp's timeout of a request."""
+        from aiohttp import ClientTimeout
+
+        like = self._example
+        seconds: dict[str, float | None] = like.extensions.get("timeout", {})
+        timeout = ClientTimeout(
+            sock_connect=seconds.get("connect"),
+            sock_read=seconds.get("read"),
+            connect=seconds.get("pool"),
+        )
+        return str(like.url), {**like.headers, "accept-encoding": ACCEPTED}, timeout
 
     @cached_property
     def _example(self) -> httpx.Request:
@@ -202,6 +265,54 @@ class _Chunk:
             return ChatCompletionChunk.construct(**cast("dict[str, Any]", data))
 
 
+async def _whole(stream: Any) -> bytes:
+    """Read a body up to the size that an answer may have."""
+    pieces, size = list[bytes](), 0
+    try:
+        async for piece in stream:
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST_ANSWER:
+                break
+        else:
+            return b"".join(pieces)
+    except BaseException:
+        await stream.aclose()
+        raise
+    await stream.aclose()
+    raise AnswerTooLong(f"the provider sent more than {LONGEST_ANSWER // 2**20} MB")
+
+
+def _ordinary(packed: bytes, headers: Mapping[str, str]) -> Any:
+    """The completion in a body; None if anything about it is unusual, so that it must be checked (see ``wire``)."""
+    from openai.types.chat import ChatCompletion
+
+    content = _unpacked(packed, headers.get("Content-Encoding", ""))
+    if content is None or "Set-Cookie" in headers:
+        return None
+    try:
+        completion = ChatCompletion.model_validate_json(content)
+    except ValidationError:
+        return None
+    if not completion.choices or any(choice.message.refusal for choice in completion.choices):
+        return None
+    return _with_id(completion, headers.get("x-request-id"))
+
+
+def _unpacked(packed: bytes, encoding: str) -> bytes | None:
+    """A body as it was before it was packed; None if it is too long or cannot be unpacked."""
+    if encoding in ("", "identity"):
+        return packed
+    if encoding not in ("gzip", "deflate"):
+        return None
+    unpacking = zlib.decompressobj(32 + zlib.MAX_WBITS)  # it recognises gzip and zlib
+    try:
+        content = unpacking.decompress(packed, LONGEST_ANSWER)
+    except zlib.error:
+        return None
+    return content if unpacking.eof else None
+
+
 async def _read(response: httpx.Response) -> None:
     try:
         await response.aread()
@@ -221,8 +332,19 @@ def _completion(response: httpx.Response) -> Any:
             completion = ChatCompletion.construct(**response.json())
         except (TypeError, ValueError) as error:
             raise APIResponseValidationError(response, None) from error
-    setattr(completion, "_request_id", response.headers.get("x-request-id"))  # noqa: B010 - the SDK's, for users
+    return _with_id(completion, response.headers.get("x-request-id"))
+
+
+def _with_id(completion: Any, request_id: str | None) -> Any:
+    setattr(completion, "_request_id", request_id)  # noqa: B010 - the SDK's, for users
     return completion
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    text = json.dumps(
+        body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+    )
+    return text.encode()
 
 
 def _plain(thing: Any) -> Any:

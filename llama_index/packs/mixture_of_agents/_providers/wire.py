@@ -28,7 +28,7 @@ LONGEST_STREAM = 64 * 2**20
 """The largest size of a stream, in bytes. 100,000 tokens, one in each chunk, take about 35 MB."""
 _PIECE = 2**16
 """The number of bytes that are unpacked at a time."""
-_ACCEPTED = "gzip, deflate"
+ACCEPTED = "gzip, deflate"
 
 
 class AnswerTooLong(Exception):
@@ -87,20 +87,20 @@ class CheckedTransport:
         return getattr(self._transport, name)
 
     def handle_request(self, request: Any) -> Any:
-        request.headers["accept-encoding"] = _ACCEPTED
-        with _provider_to_blame():
+        request.headers["accept-encoding"] = ACCEPTED
+        with provider_to_blame():
             response = self._transport.handle_request(request)
         return checked(response, request)
 
     async def handle_async_request(self, request: Any) -> Any:
-        request.headers["accept-encoding"] = _ACCEPTED
-        with _provider_to_blame():
+        request.headers["accept-encoding"] = ACCEPTED
+        with provider_to_blame():
             response = await self._transport.handle_async_request(request)
         return await checked_async(response, request)
 
 
 @contextmanager
-def _provider_to_blame() -> Generator[None, None, None]:
+def provider_to_blame() -> Generator[None, None, None]:
     """Explain errors of the HTTP libraries that show what the provider sent. They look like broken connections."""
     try:
         yield
@@ -192,7 +192,7 @@ class _Body:
 
     def pieces(self, stream: Any) -> Iterator[bytes]:
         """Yield the body of a blocking response, unpacked and counted."""
-        with _provider_to_blame():
+        with provider_to_blame():
             for packed in stream:
                 yield from self._plain(packed)
                 if self._is_read:
@@ -201,7 +201,7 @@ class _Body:
 
     async def async_pieces(self, stream: Any) -> AsyncGenerator[bytes, None]:
         """Yield the body of an async response, unpacked and counted."""
-        with _provider_to_blame():
+        with provider_to_blame():
             async for packed in stream:
                 for piece in self._plain(packed):
                     yield piece
