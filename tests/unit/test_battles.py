@@ -6,6 +6,7 @@ import pytest
 
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 from llama_index.packs.mixture_of_agents.evaluation import read_judgments, win_rates_of
+from llama_index.packs.mixture_of_agents.evaluation.battles import is_judgments, report_of
 
 
 @pytest.fixture
@@ -103,3 +104,25 @@ def test_two_turns_of_a_question_count_as_one_cluster(file):
 def test_what_is_no_judgment_is_refused(file):
     with pytest.raises(EvaluationError, match="no judgments of AlpacaEval"):
         read_judgments(file([{"question_id": 1}]))
+
+
+def test_a_report_on_judgments_counts_what_could_not_be_read(file):
+    records = [annotation(1 + n % 2, "x" * (5 + n % 7)) for n in range(40)] + [annotation(None)]
+    path = file(records, "annotations.json")
+    assert is_judgments(path)
+    first, last = report_of(read_judgments(path)).split("\n")
+    assert first.startswith("moa against baseline: win rate 50.0 % (")
+    assert first.endswith("; 40 judgments.")
+    assert last == "1 of 41 judgments could not be read."
+    ratings = [
+        {"question_id": n, "model": "moa", "judge": ["j", "v"], "score": n, "turn": 1}
+        for n in (6, 9)
+    ]
+    path = file(ratings)
+    assert is_judgments(path)
+    assert "moa: mean rating 7.50; 2 judgments." in report_of(read_judgments(path))
+
+
+def test_questions_are_no_judgments(file):
+    assert not is_judgments(file([{"question": "Why?", "answer": "So."}]))
+    assert not is_judgments("questions.csv")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Questions = Annotated[
     Path,
     Argument(
-        help="The questions with their right answers: .jsonl, .csv, .tsv, .parquet.",
+        help="The questions with their right answers: .jsonl, .csv, .tsv, .parquet; or a public scorer's judgments.",
         show_default=False,
     ),
 ]
@@ -25,7 +25,7 @@ Score = Annotated[
     str,
     Option(
         "--score",
-        help="exact, normalised, number, choice, regex, json, contains, module:function; or, with a judge, rubric, pairwise.",
+        help="exact, normalised, number, choice, regex, json, contains, module:function; or, with a judge, rubric, pairwise; or none.",
     ),
 ]
 Column = Annotated[
@@ -63,6 +63,14 @@ Judges = Annotated[
     Option("--judge", metavar="MODEL", help="An LLM that judges, for rubric and pairwise."),
 ]
 Rubric = Annotated[str, Option("--rubric", help="What a good answer is like, for judges.")]
+Written = Annotated[
+    str,
+    Option(
+        "--write",
+        metavar="SCORER",
+        help="Write the answers for a public scorer too: alpaca-eval, mt-bench, arena-hard, flask.",
+    ),
+]
 Page = Annotated[Path | None, Option("--html", help="Write the report to this file, as a page.")]
 AsJson = Annotated[bool, Option("--json", help="Print everything as JSON.")]
 
@@ -85,6 +93,7 @@ def evaluate(
     system: System = "",
     judge: Judges = None,
     rubric: Rubric = "",
+    write: Written = "",
     html: Page = None,
     as_json: AsJson = False,
 ) -> int:
@@ -93,21 +102,42 @@ def evaluate(
     The mixture, its members alone, and its best member asked several times for the same money answer the same
     questions. Calls that they share are made once.
     """
+    if _judged(questions):
+        return 0
     out = folder or questions.with_suffix(".eval")
     settings: dict[str, Any] = {
         "cluster": cluster, "equal": equal, "max_cost": max_cost, "failures": failures,
         "ceiling": ceiling, "folder": out, "in_flight": in_flight, "system": system,
-        "judges": judge or (), "rubric": rubric,
+        "judges": judge or (), "rubric": rubric, "write": write,
     }  # fmt: skip
+    recipe = _recipe(models)
+    evaluation = _run(_arms(recipe, arm or []), questions, (score, column, tolerance), settings)
+    _show(evaluation, html, as_json)
+    say(f"The answers are in {out}; run it again to go on, or to score them differently.")
+    return FAILED if evaluation.stopped else 0
+
+
+def _recipe(models: Flags) -> "Recipe":
     from .sources import find
 
     source = find(models)
     recipe = source.recipe()
     say(f"{recipe}\nModels from {source.origin}.")
-    evaluation = _run(_arms(recipe, arm or []), questions, (score, column, tolerance), settings)
-    _show(evaluation, html, as_json)
-    say(f"The answers are in {out}; run it again to go on, or to score them differently.")
-    return FAILED if evaluation.stopped else 0
+    return recipe
+
+
+def _judged(path: Path) -> bool:
+    """Report on a public scorer's judgments, if it is these that a file holds."""
+    from llama_index.packs.mixture_of_agents.evaluation.battles import (
+        is_judgments,
+        read_judgments,
+        report_of,
+    )
+
+    if not is_judgments(path):
+        return False
+    print(report_of(read_judgments(path)))
+    return True
 
 
 def _show(evaluation: "Evaluation", html: Path | None, as_json: bool) -> None:

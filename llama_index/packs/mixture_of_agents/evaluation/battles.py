@@ -12,9 +12,11 @@ import numpy as np
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 
 from .ballots import verdict_of
+from .formats import first_record
 from .jury import win_rate
 from .scorecard import WinRate
 from .statistics import Array
+from .tables import win_rate_words
 
 _STRONG = 3
 """Arena-Hard counts a clear win ("A>>B") as three."""
@@ -73,6 +75,28 @@ def read_judgments(path: str | Path) -> list[Judgment]:
     except (ValueError, KeyError, TypeError, IndexError) as error:
         problem = f"these are no judgments of AlpacaEval, MT-Bench or Arena-Hard ({error!r})"
         raise EvaluationError(f"{path}: {problem}") from None
+
+
+def is_judgments(path: str | Path) -> bool:
+    """Whether a file holds judgments of a public scorer rather than questions, by its first record."""
+    first = first_record(path)
+    return bool(
+        {"preference", "games", "g1_winner"} & first.keys() or {"judge", "score"} <= first.keys()
+    )
+
+
+def report_of(judgments: Iterable[Judgment]) -> str:
+    """The win rate of each pair of models, and the mean of each model's ratings, in lines."""
+    found = list(judgments)
+    lines = [f"{win_rate_words(one)}; {one.questions:,} judgments." for one in win_rates_of(found)]
+    ratings: dict[str, list[float]] = defaultdict(list)
+    for one in found:
+        if one.rating is not None:
+            ratings[one.first].append(one.rating)
+    for model, given in ratings.items():
+        lines.append(f"{model}: mean rating {np.mean(given):.2f}; {len(given):,} judgments.")
+    unread = sum(one.outcome is None and one.rating is None for one in found)
+    return "\n".join([*lines, f"{unread:,} of {len(found):,} judgments could not be read."])
 
 
 def win_rates_of(judgments: Iterable[Judgment], seed: int = 0) -> tuple[WinRate, ...]:

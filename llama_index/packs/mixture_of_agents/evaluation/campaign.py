@@ -45,14 +45,16 @@ from .comparison import (
     question_text,
     scores_of,
 )
-from .formats import format_of, read_public
+from .expenses import lost_in, spent_in
+from .formats import FORMATS, Format, format_of, read_public, second_turns, write_public
 from .jury import Jury
-from .ledger import lost_in, spent_in
 from .scorecard import Evaluation
 from .scoring import Scorer, make_scorer
 
 BY_JUDGES = ("rubric", "pairwise")
 """Scorers that ask judges."""
+UNSCORED = "none"
+"""The scorer that scores nothing: answers are only asked for, and written."""
 _SAMPLE = 10
 """Questions that the cost is estimated from."""
 
@@ -75,6 +77,7 @@ class EvaluationSettings:
         seed: Makes the bootstrap repeatable.
         judges: The LLMs that judge, for the scorers "rubric" and "pairwise".
         rubric: What a good answer is like, for judges; "" for a general one.
+        write: The public scorer that each arm's answers are also written for, in the folder; "" for none.
         say: Receives lines of text: what it will cost, which arm is asked.
         watch: Receives an arm's name and how far it is.
 
@@ -94,6 +97,7 @@ class EvaluationSettings:
     seed: int = 0
     judges: Sequence[LLM | Recipe] = ()
     rubric: str = ""
+    write: Format | Literal[""] = ""
     say: Callable[[str], None] = lambda _: None
     watch: Callable[[str, Report], None] = lambda _, __: None
 
@@ -101,10 +105,13 @@ class EvaluationSettings:
         choices: dict[str, tuple[Any, ...]] = {
             "equal": ("cost", "calls", None),
             "failures": ("left_out", "wrong"),
+            "write": ("", *FORMATS),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise EvaluationError(f"{name} = {getattr(self, name)!r}: must be one of {known}")
+        if self.write and not self.folder:
+            raise EvaluationError(f"write = {self.write!r}: name the folder to write to")
 
 
 async def aevaluate(
@@ -122,7 +129,7 @@ async def aevaluate(
             several times for the same cost; or arms by name.
         questions: What a batch reads: a file, or questions.
         scorer: What ``make_scorer`` takes; or "rubric" for ratings by judges, or "pairwise" for comparisons of each arm
-            with the mixture (or else the first arm) by judges.
+            with the mixture (or else the first arm) by judges; or "none".
         settings: What ``EvaluationSettings`` takes: folder, max_cost, cluster, ...
 
     Returns:
@@ -139,7 +146,8 @@ async def aevaluate(
         raise EvaluationError(
             'judges score by "rubric" or "pairwise", and these need judges: give both'
         )
-    campaign = _Campaign(known, _questions(questions), None if judged else make_scorer(scorer), how)
+    made = None if judged or scorer == UNSCORED else make_scorer(scorer)
+    campaign = _Campaign(known, _questions(questions), made, how)
     campaign.judged_by = str(judged)
     return await campaign.run()
 
@@ -201,6 +209,8 @@ class _Campaign:
             self.lost = lost_in(folder, self.store, (*self.arms, *self.judges))
             self.spent = Cost(self.lost)
             await self._ask_all()
+            if self.how.write:
+                await self._write(self.how.write)
         evaluation = self._compared()
         if self.how.folder:
             (folder / "evaluation.json").write_text(evaluation.to_json(indent=1), "utf-8")
@@ -210,7 +220,8 @@ class _Campaign:
         column = self.how.cluster
         groups = {one.id: str(one.fields[column]) for one in self.questions} if column else {}
         scored = [arm for arm in self.asked if arm.name in self.scores]
-        names = f"{self.judged_by} by {', '.join(judge.name for judge in self.judges)}"
+        judges = f"{self.judged_by} by {', '.join(judge.name for judge in self.judges)}"
+        names = judges if self.judged_by else "nobody"
         material = Material(
             arms=scored, answers={arm.name: self.answers[arm.name] for arm in scored},
             scores=self.scores, questions=self.questions, groups=groups, scorer=self.scorer,
@@ -238,7 +249,12 @@ class _Campaign:
                 self.scorer.prepare(question)
             if cluster and cluster not in question.fields:
                 raise EvaluationError(f"question {question.id}: there is no column {cluster!r}")
-        equal = self.how.equal == "cost" and any(arm.kind == "mixture" for arm in self.arms)
+        compared = self.scorer or self.judged_by
+        equal = (
+            compared
+            and self.how.equal == "cost"
+            and any(arm.kind == "mixture" for arm in self.arms)
+        )
         if not equal and self.how.max_cost is None:
             return
         arms = (*self.arms, *(self.judges if self.how.max_cost is not None else ()))
@@ -301,6 +317,8 @@ class _Campaign:
         answers, questions = self.answers[arm.name], self.asked_questions
         if self.scorer:
             return scores_of(questions, answers, self.scorer, self.how.failures == "wrong")
+        if not self.judged_by:
+            return {}
         texts = {name: question_text(question) for name, question in questions.items()}
         if self.judged_by == "rubric":
             return await self.jury.rate(arm.name, texts, answers)
@@ -309,6 +327,18 @@ class _Campaign:
             return {name: 0.5 for name, answer in answers.items() if answer.kind is None}
         return await self.jury.compare(arm.name, reference.name, texts, self.answers)
 
+    async def _write(self, form: Format) -> None:
+        """Write each arm's answers for a public scorer; MT-Bench's second turns are asked for first."""
+        self._path("", "second-turns").parent.mkdir(exist_ok=True)
+        for arm in self.asked:
+            turns = [_texts(self.answers[arm.name])]
+            if form == "mt-bench":
+                second = second_turns(self.questions, turns[0])
+                turns.append(_texts(await self._ask(arm, second, arm.name, "second-turns")))
+            name = self._path(arm.name, "arms").stem
+            place = f"{name}.json" if form == "alpaca-eval" else f"model_answer/{name}.jsonl"
+            write_public(form, self.folder / form / place, name, self.questions, *turns)
+
     def _path(self, name: str, kind: str) -> Path:
         plain = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:60]
         return self.folder / kind / f"{plain}-{digest(name)[:6]}.jsonl"
@@ -316,7 +346,8 @@ class _Campaign:
     def _baselines(self) -> list[Arm]:
         """The best member, asked several times for what the mixture takes."""
         mixture = mixture_of(self.arms)
-        if mixture is None or self.how.equal is None or self.stopped:
+        scored = self.scorer or self.judged_by
+        if mixture is None or self.how.equal is None or self.stopped or not scored:
             return []
         means = {arm.name: means_of(self.answers[arm.name].values()) for arm in self.asked}
         best = self._best_member(means)
@@ -350,6 +381,10 @@ class _Campaign:
 
 def _judge_name(judge: LLM | Recipe) -> str:
     return judge.name if isinstance(judge, Recipe) else model_name(judge)
+
+
+def _texts(answers: Mapping[str, Answer]) -> dict[str, str]:
+    return {name: answer.text for name, answer in answers.items() if answer.kind is None}
 
 
 def _read(path: Path, questions: Sequence[Question]) -> dict[str, Answer]:

@@ -14,7 +14,7 @@ def conclusion(evaluation: "Evaluation") -> str:
     arms = [arm for arm in evaluation.arms if arm.kind != "oracle" and arm.questions]
     mixture = next((arm for arm in arms if arm.kind == "mixture"), None)
     if not arms:
-        return "No arm has an answer, so nothing can be said."
+        return "No answer was scored, so nothing can be said."
     if mixture is None or len(arms) == 1:
         if evaluation.ceiling and all(arm.kind == "member" for arm in arms):
             return _of_ceiling(evaluation, evaluation.ceiling)

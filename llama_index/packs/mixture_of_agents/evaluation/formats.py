@@ -32,12 +32,7 @@ def format_of(path: str | Path) -> Format | None:
     Raises:
         OSError: The file cannot be read.
     """
-    if Path(path).suffix not in (".json", ".jsonl"):
-        return None
-    record = next(iter(_records(Path(path), most=1)), None)
-    if not isinstance(record, Mapping):
-        return None
-    keys = set(map(str, record))  # type: ignore[reportUnknownArgumentType]
+    keys = set(first_record(path))
     if keys & {"question", "messages"}:
         return None
     marks: dict[Format, set[str]] = {
@@ -47,6 +42,18 @@ def format_of(path: str | Path) -> Format | None:
         "alpaca-eval": {"instruction"},
     }
     return next((name for name, mark in marks.items() if mark <= keys), None)
+
+
+def first_record(path: str | Path) -> Mapping[str, Any]:
+    """The first object of a file of JSON; an empty one where there is none.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if Path(path).suffix not in (".json", ".jsonl"):
+        return {}
+    record = next(iter(_records(Path(path), most=1)), None)
+    return record if isinstance(record, Mapping) else {}  # type: ignore[reportUnknownVariableType]
 
 
 def read_public(path: str | Path) -> list[Question]:

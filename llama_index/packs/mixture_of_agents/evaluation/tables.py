@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .ceiling import Ceiling
-    from .scorecard import ArmScore, Evaluation, Interval, Judging, Pair
+    from .scorecard import ArmScore, Evaluation, Interval, Judging, Pair, WinRate
 
 
 def report(evaluation: "Evaluation") -> str:
@@ -50,7 +50,7 @@ def arm_row(evaluation: "Evaluation", arm: "ArmScore") -> list[str]:
     """An arm as cells."""
     scored = [
         arm.name,
-        share_words(evaluation, arm.score),
+        share_words(evaluation, arm.score) if arm.questions else "",
         interval_words(evaluation, arm.interval),
     ]
     if arm.kind == "oracle":
@@ -116,10 +116,7 @@ def ceiling_lines(evaluation: "Evaluation", ceiling: "Ceiling") -> list[str]:
 def judging_lines(evaluation: "Evaluation", judging: "Judging") -> list[str]:
     """How the judges judged, and each arm's win rate, in sentences."""
     lines = [
-        f"{one.first} against {one.second}: win rate {100 * one.rate:.1f} %"
-        f"{_between(one.interval)}, length-controlled "
-        + ("unknown" if one.controlled is None else f"{100 * one.controlled:.1f} %")
-        + f"{_between(one.controlled_interval)}; {one.length:,.0f} characters against {one.other_length:,.0f}."
+        f"{win_rate_words(one)}; {one.length:,.0f} characters against {one.other_length:,.0f}."
         for one in evaluation.win_rates
     ]
     lines.append(f"{judging.unread} of {judging.judgments:,} judgments could not be read.")
@@ -139,6 +136,15 @@ def judging_lines(evaluation: "Evaluation", judging: "Judging") -> list[str]:
             f"(Krippendorff's alpha {alpha})."
         )
     return lines
+
+
+def win_rate_words(rate: "WinRate") -> str:
+    """A win rate with its intervals."""
+    controlled = "unknown" if rate.controlled is None else f"{100 * rate.controlled:.1f} %"
+    return (
+        f"{rate.first} against {rate.second}: win rate {100 * rate.rate:.1f} %{_between(rate.interval)}, "
+        f"length-controlled {controlled}{_between(rate.controlled_interval)}"
+    )
 
 
 def _between(interval: "Interval | None") -> str:
