@@ -158,6 +158,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     ".venv/bin/python": check_files,
     "alpaca_eval": held_elsewhere,
     "cd": held_elsewhere,
+    "docker": held_elsewhere,
     "git": held_elsewhere,
     "inspect": held_elsewhere,
     "llamaindex-cli": held_elsewhere,
