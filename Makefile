@@ -171,7 +171,7 @@ notebooks: $(VENV)/.developing ## the notebooks, against the simulated providers
 	 $(PYTEST) --nbmake "$(HERE)"/examples/*.ipynb $(ARGS)
 
 .PHONY: browser
-browser: $(VENV)/.developing ## results, the notebook and the server's page in headless Chromium; pictures in build/browser
+browser: docs ## results, the notebook, the server's page and the site in headless Chromium; pictures in build/browser
 	@mkdir -p $(AWAY)
 	@$(PYTEST) -m browser "$(HERE)/tests" $(ARGS)
 

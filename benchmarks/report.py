@@ -139,7 +139,7 @@ def _yes(met: bool) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = ["| " + " | ".join(table.columns) + " |"]
+    lines = ["| " + " | ".join(name or "case" for name in table.columns) + " |"]
     lines.append(
         "| " + " | ".join("---" if i == 0 else "---:" for i in range(len(table.columns))) + " |"
     )

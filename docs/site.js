@@ -1,5 +1,5 @@
 // The theme gives several landmarks of a page the same name, or none. A screen reader needs to tell them apart.
-function name() {
+function mend() {
   document.querySelectorAll("nav.md-code__nav").forEach((nav, n) => {
     if (!nav.ariaLabel) nav.ariaLabel = `Code block ${n + 1}`;
   });
@@ -8,6 +8,8 @@ function name() {
     if (!nav.ariaLabel) nav.ariaLabel = `${label ? label.innerText.trim() : "Pages"}, list ${n + 1}`;
     nav.removeAttribute("aria-labelledby");
   });
+  // What scrolls can be scrolled with the keyboard.
+  document.querySelectorAll(".md-typeset__scrollwrap").forEach((one) => (one.tabIndex = 0));
 }
-name();
-new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+mend();
+new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
