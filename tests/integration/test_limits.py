@@ -4,8 +4,12 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from asking import ask, in_every_way, sync_and_async
+from programs import run_python
+from served import served
+from wire import BODY, CHAT
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents.errors import (
@@ -138,3 +142,30 @@ def test_a_store_that_does_not_exist_is_an_error_that_lists_those_that_do(
     monkeypatch.setenv("LIMITS_ARE_HERE", f"sqlite:{tmp_path / 'limits.db'}")
     assert connect("$LIMITS_ARE_HERE", {}).reserve("any", 1, 1) == 0.0
     assert (tmp_path / "limits.db").exists()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_whose_limits_are_out_of_reach_says_so_and_sends_nothing(
+    providers: SimulatedProviders, tmp_path: Path, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    mixture = limited(providers, tmp_path / "no folder" / "limits.db", requests_per_minute=5)
+    with served({"moa": mixture}) as at:
+        body = {**BODY, "model": "moa", "stream": stream}
+        response = httpx.post(f"{at}{CHAT}", json=body, timeout=30)
+    assert response.status_code == 503
+    assert "no folder" in caplog.text
+    assert "limits_unavailable" in response.text
+    assert "no folder" not in response.text, "the client need not know where"
+    assert providers.log() == []
+
+
+def test_a_run_without_limits_of_endpoints_does_not_import_them() -> None:
+    program = """
+import sys
+from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+MixtureOfAgents(moa([ScriptedLLM("one")], ScriptedLLM("two"), layers=1)).complete("Why?")
+print([name for name in sys.modules if "mixture_of_agents.limits" in name])
+"""
+    done = run_python("-c", program, cwd=Path(__file__).parents[2])
+    assert done.stdout == "[]\n", done.stderr

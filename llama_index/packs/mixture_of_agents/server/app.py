@@ -15,11 +15,12 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from llama_index.packs.mixture_of_agents.errors import RunError
+from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable, RunError
 
 from .api_keys import Allowance, ApiKey, named
 from .doors import Doors, add_chat, add_messages, add_responses, add_runs
 from .error_bodies import (
+    UNCOUNTED,
     ErrorBody,
     LLMFailed,
     Problem,
@@ -27,6 +28,7 @@ from .error_bodies import (
     body_at,
     from_validation,
     problem_of,
+    record,
 )
 from .guard import Guard
 from .ignored_fields import HEADER
@@ -207,7 +209,10 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
         return JSONResponse(body_at(request.url.path, problem), problem.status, headers)
 
     async def of_run(request: Request, error: Exception) -> Response:
-        return response(request, problem_of(error))
+        problem = problem_of(error)
+        if problem is UNCOUNTED:
+            record("a request failed")
+        return response(request, problem)
 
     async def of_http(request: Request, error: Any) -> Response:
         problem = f"{request.method} {request.url.path}: {error.detail}"
@@ -222,7 +227,7 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     handlers: dict[Any, Callable[[Request, Any], Any]] = {
         HTTPException: of_http,
         RequestValidationError: of_body,
-        **dict.fromkeys((Refused, LLMFailed, RunError), of_run),
+        **dict.fromkeys((Refused, LLMFailed, LimiterUnavailable, RunError), of_run),
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -20,6 +20,7 @@ from llama_index.packs.mixture_of_agents.errors import (
     BudgetExceeded,
     DeadlineExceeded,
     FailureKind,
+    LimiterUnavailable,
     RunError,
 )
 
@@ -150,6 +151,12 @@ class LLMFailed(Exception):
 
 OURS = Problem(500, "The server failed. Its log says why.", "internal_error")
 """An unexpected error of the server itself. Its details are in the log alone."""
+UNCOUNTED = Problem(
+    503,
+    "The server cannot count its requests to providers now, so it sends none.",
+    "limits_unavailable",
+)
+"""The store of the limits cannot be reached. The log says which."""
 ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_ending")
 
 
@@ -162,6 +169,8 @@ def problem_of(error: BaseException) -> Problem:
     """The problem that an error means for the client."""
     if isinstance(error, Refused):
         return error.problem
+    if isinstance(error, LimiterUnavailable):
+        return UNCOUNTED
     if isinstance(error, LLMFailed):
         return _of_kinds([error.fault.kind], error.fault.message)
     if isinstance(error, DeadlineExceeded):
