@@ -197,7 +197,7 @@ bench-quick: $(VENV)/.developing ## the same, in under a minute
 	@"$(PY)" benchmarks/run.py --quick $(ARGS)
 
 .PHONY: pictures
-pictures: $(VENV)/.developing ## draw the pictures of README and site anew; needs Chromium
+pictures: browser ## draw the pictures of README and site anew; needs Chromium
 	@"$(PY)" tools/pictures.py
 
 .PHONY: dist

@@ -1,4 +1,4 @@
-"""Draws the pictures of README.md and of the site: a run in a terminal, its result as a page, and its timeline.
+"""Draws the pictures of README.md and of the site: a run in a terminal, its result, its timeline, the server's page.
 
 Needs Chromium for the pictures in PNG. The models are simulated: the mixture is that of `moa demo`.
 """
@@ -22,6 +22,7 @@ from llama_index.packs.mixture_of_agents.events import AnswerDelta, Event, RunSt
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
+BROWSER = Path(__file__).parent.parent / "build" / "browser"  # the pictures of make browser
 FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # a viewer should not fetch fonts
 THEMES = {"light": DEFAULT_TERMINAL_THEME, "dark": SVG_EXPORT_THEME}
 QUIET = (
@@ -89,6 +90,7 @@ def main() -> None:
     for theme, colours in THEMES.items():
         draw_terminal(happened, colours, FOLDER / f"run-{theme}.svg")
         photograph(document(result), theme, "900,860", FOLDER / f"result-{theme}.png")
+        shutil.copy(BROWSER / f"page-proposals-desktop-{theme}.png", FOLDER / f"page-{theme}.png")
     figure = timeline(result).to_html(include_plotlyjs=True, config={"displayModeBar": False})
     photograph(figure, "light", "900,420", FOLDER / "timeline.png")
 
