@@ -197,6 +197,7 @@ async def test_an_aggregator_that_loses_right_proposals_is_found_out(members):
     )
     made = evaluation.ceiling.aggregation
     assert (made.had_right, made.lost, made.had_none, made.gained) == (30, 20, 10, 0)
+    assert "of the answers: 50.0 % > 25.0 % (-25.0 points)." in str(evaluation)
 
 
 async def test_questions_of_one_group_widen_the_interval():

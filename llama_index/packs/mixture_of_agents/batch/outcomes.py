@@ -49,10 +49,10 @@ class Answer:
         seconds: How long it took.
         kind: The kind of failure; None for an answer.
         error: The failure in words, without secrets; "" for an answer.
-        fatal: Whether other questions would fail too: the store of the limits cannot be reached, so nothing may be sent.
         proposals: With ``details``, a mixture's proposals: ``layer``, ``agent``, ``text``.
         calls: With ``details``, a mixture's calls: ``layer``, ``agent``, ``role``, ``model``, tokens, ``cost_usd``,
             ``seconds``, ``cached``. A call that the cache answered has the numbers of the original call.
+        fatal: Whether other questions would fail too: the store of the limits cannot be reached, so nothing may be sent.
     """
 
     question: Question
@@ -65,9 +65,9 @@ class Answer:
     seconds: float = 0.0
     kind: FailureKind | None = None
     error: str = ""
-    fatal: bool = False
     proposals: Sequence[Mapping[str, Any]] = ()
     calls: Sequence[Mapping[str, Any]] = ()
+    fatal: bool = False
 
     def row(self) -> dict[str, Any]:
         """The outcome as plain JSON data, as a file of answers holds it."""

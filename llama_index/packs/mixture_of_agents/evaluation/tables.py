@@ -1,6 +1,7 @@
 """The report as plain text."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def ceiling_lines(evaluation: "Evaluation", ceiling: "Ceiling") -> list[str]:
             f"and right {made.gained} of {made.had_none} times without one."
         )
         steps = " > ".join(share_words(evaluation, mean) for mean in made.layers)
-        lines.append(f"Mean score layer by layer, then of the answers: {steps}.")
+        gains = ", ".join(points(evaluation, b - a) for a, b in pairwise(made.layers))
+        lines.append(f"Mean score layer by layer, then of the answers: {steps} ({gains}).")
     return lines
 
 
