@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 _A_MOMENT = 0.02
@@ -42,7 +42,7 @@ def _is_cancelled(task: asyncio.Future[Any]) -> bool:
     return bool(cancelling and cancelling())
 
 
-__all__ = ["expired", "expires_after", "hedged", "outcome_of", "put_off", "stop"]
+__all__ = ["expired", "expires_after", "hedged", "put_off", "stop"]
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as expires_after
@@ -71,46 +71,6 @@ def put_off(scope: Any, seconds: float) -> None:
 
 
 T = TypeVar("T")
-
-
-async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    """Await something, and catch whatever it raises by itself, a ``CancelledError`` of its own included.
-
-    Args:
-        asked: what to await.
-
-    Returns:
-        What it returned, and None; or None, and what it raised.
-
-    Raises:
-        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has ended.
-    """
-    if sys.version_info < (3, 11):  # a task does not tell that it was cancelled
-        return await _outcome_of_task(asked)
-    task = asyncio.current_task()
-    assert task
-    before = task.cancelling()
-    outcome = await _caught(asked)
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
-    return outcome
-
-
-async def _caught(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    try:
-        return await asked, None
-    except BaseException as error:  # noqa: BLE001 - the caller decides what it means
-        return None, error
-
-
-async def _outcome_of_task(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    task = asyncio.ensure_future(_caught(asked))
-    try:
-        await asyncio.wait([task])
-    finally:
-        if not task.done():
-            await stop([task])
-    return task.result()
 
 
 async def hedged(

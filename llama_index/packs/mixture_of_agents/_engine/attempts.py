@@ -1,10 +1,12 @@
 """Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
@@ -12,8 +14,8 @@ from llama_index.packs.mixture_of_agents._concurrency.tasks import (
     expired,
     expires_after,
     hedged,
-    outcome_of,
     put_off,
+    stop,
 )
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
@@ -45,6 +47,7 @@ from .request import Request, RunState, earliest
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.limits import Ticket
 
+T = TypeVar("T")
 _AGES = 1e6
 """Seconds."""
 _HAS_TOO_MANY = (429, 503, 529)
@@ -318,3 +321,43 @@ class Attempts:
         if fault.window:
             transport.learn_window(fault.window)
         return fault
+
+
+async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    """Await something, and catch whatever it raises by itself, a ``CancelledError`` of its own included.
+
+    Args:
+        asked: what to await.
+
+    Returns:
+        What it returned, and None; or None, and what it raised.
+
+    Raises:
+        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has ended.
+    """
+    if sys.version_info < (3, 11):  # a task does not tell that it was cancelled
+        return await _outcome_of_task(asked)
+    task = asyncio.current_task()
+    assert task
+    before = task.cancelling()
+    outcome = await _caught(asked)
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return outcome
+
+
+async def _caught(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return await asked, None
+    except BaseException as error:  # noqa: BLE001 - the caller decides what it means
+        return None, error
+
+
+async def _outcome_of_task(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    task = asyncio.ensure_future(_caught(asked))
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            await stop([task])
+    return task.result()
