@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from contextlib import suppress
 from decimal import Decimal
 from importlib import import_module
@@ -53,6 +54,7 @@ def cluster():
     )
     made.add_node(**_node())
     made.add_node(**_node())
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no tests
     ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
     yield made
     ray.shutdown()

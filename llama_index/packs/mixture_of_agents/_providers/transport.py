@@ -25,7 +25,7 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, 
 from llama_index.packs.mixture_of_agents._messages.prompts import inject, merged_turns, text_of
 
 from .characters import mended_response
-from .detour import DETOUR
+from .detour import DETOUR, chat_by_detour
 from .facts import (
     context_window,
     derives_from,
@@ -40,6 +40,7 @@ from .facts import (
     secrets,
 )
 from .faults import REPEATED_ROLES, SYSTEM_ROLE, causes
+from .function_calling import FormingLLM
 from .sdk_clients import with_checks, without_retries, works_on_every_loop
 from .streams import OnChunk, Streamed, read_stream
 
@@ -242,14 +243,14 @@ class Transport:
         Returns:
             The response.
         """
-        detour = DETOUR.get()
+        detour = None if isinstance(self.llm, FormingLLM) else DETOUR.get()
         if detour is None:
             return await self._chat(messages, parameters, threaded=threaded, again=again)
         async with detour.asking(self.llm) as stand_in:
             if stand_in is None:
                 return await self._chat(messages, parameters, threaded=threaded, again=again)
             sent = _accepted(messages, self.refused)
-            return mended_response(await stand_in.achat(sent, **parameters))
+            return mended_response(await chat_by_detour(stand_in, sent, parameters))
 
     async def _chat(
         self,

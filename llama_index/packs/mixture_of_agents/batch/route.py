@@ -13,9 +13,8 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._providers.batch_api import batch_api_of
 from llama_index.packs.mixture_of_agents._providers.batch_wire import BatchAPI, Received, Sent, Wire
-from llama_index.packs.mixture_of_agents._providers.detour import DETOUR
+from llama_index.packs.mixture_of_agents._providers.detour import DETOUR, answer_to, known_answer
 from llama_index.packs.mixture_of_agents._providers.facts import endpoint_key, model_name
-from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
 from llama_index.packs.mixture_of_agents.errors import BatchError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices, batch_prices
@@ -143,10 +142,9 @@ class BatchRoute:
 
     @asynccontextmanager
     async def asking(self, llm: LLM) -> AsyncGenerator[LLM | None, None]:
-        """See ``Detour``. A mixture is asked directly: its members take the detour."""
-        is_mixture = isinstance(llm, FormingLLM)
-        stand_in = None if is_mixture else self._stand_in(llm)
-        if is_mixture or stand_in is not None:
+        """See ``Detour``."""
+        stand_in = self._stand_in(llm)
+        if stand_in is not None:
             yield stand_in
             return
         async with self._room:
@@ -160,9 +158,14 @@ class BatchRoute:
     def _stand_in(self, llm: LLM) -> LLM | None:
         if id(llm) not in self._stand_ins:
             api = None if endpoint_key(llm)[2] in self._servers_without else batch_api_of(llm)
-            made = api.stand_in(llm, partial(self._put, api)) if api else None
+            made = api.stand_in(llm, partial(self._exchange, api)) if api else None
             self._stand_ins[id(llm)] = llm, made
         return self._stand_ins[id(llm)][1]
+
+    async def _exchange(self, api: BatchAPI, sent: Sent) -> Received:
+        """The answer to a request that is made again; a new one goes to its collector."""
+        known: Received | None = known_answer()
+        return known or answer_to(self._put(api, sent))
 
     def _put(self, api: BatchAPI, sent: Sent) -> Awaitable[Received]:
         """Hand a request to its collector. No local variable outlives this: thousands wait at once."""
