@@ -7,6 +7,9 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.llm import LLMChatStartEvent
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import arun_batch, run_batch
@@ -76,6 +79,28 @@ async def test_layers_judges_and_selections_work_as_ever(providers, tmp_path):
     assert all(record.batch for record in chats(providers))
     made = Counter(batch["model"] for batch in providers.batches())
     assert made == {"gpt-4.1-mini": 2, "mistral-small-latest": 2, "gpt-4o": 1, "gpt-4.1": 1}
+
+
+class Started(BaseEventHandler):
+    """Counts the calls that LlamaIndex reports."""
+
+    calls: int = 0
+
+    def handle(self, event, **_):
+        self.calls += isinstance(event, LLMChatStartEvent)
+
+
+def test_tracers_see_each_call_once(providers, tmp_path):
+    seen = {}
+    for via in ("direct", "batch-api"):
+        handler = Started()
+        get_dispatcher().add_event_handler(handler)
+        try:
+            run_batch(of_two(providers), QUESTIONS[:2], tmp_path / f"{via}.jsonl", via=via)
+        finally:
+            get_dispatcher().event_handlers.remove(handler)
+        seen[via] = handler.calls
+    assert seen["batch-api"] == seen["direct"] > 0
 
 
 def test_a_full_batch_is_sent_off_before_the_rest_is_there(providers, tmp_path):
