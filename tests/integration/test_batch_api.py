@@ -7,9 +7,9 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.llm import LLMChatStartEvent
+from llama_index_instrumentation import get_dispatcher
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.batch import arun_batch, run_batch

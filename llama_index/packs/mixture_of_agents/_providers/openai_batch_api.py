@@ -103,6 +103,8 @@ class OpenAIBatches:
 class _Handover(httpx.AsyncBaseTransport):
     """A transport that sends nothing. It hands each request to the exchange."""
 
+    most_at_once = 0  # each request comes to ``handle_async_request``, whatever its length
+
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 

@@ -59,8 +59,7 @@ class Transport:
 
     Args:
         llm: the LLM.
-        alone: whether to use the LLM unchanged. Otherwise a copy without its own retries and rate limits is used: the
-            engine handles both.
+        alone: whether to use the LLM unchanged. Otherwise the engine retries and limits, not the copy that is used.
         shared: whether to give the copy the process's shared HTTP clients, if its class can use them.
 
     Attributes:
