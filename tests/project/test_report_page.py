@@ -4,14 +4,12 @@ Pictures of it are in build/browser.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from browsing import PICTURES, chromium, violations
+from playwright.sync_api import Browser, Page
 
 from llama_index.packs.mixture_of_agents import moa
 from llama_index.packs.mixture_of_agents.evaluation import evaluate
@@ -19,8 +17,6 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-PICTURES = Path(__file__).parents[2] / "build" / "browser"
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 SIZES: dict[str, Any] = {
     "desktop": {"width": 1280, "height": 900},
     "phone": {"width": 390, "height": 844},
@@ -30,15 +26,8 @@ PAPER: Any = {"width": 718, "height": 1000}  # A4 less its margins
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "no Chromium found: apt-get install chromium"
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 def adder(model: str, wrong: range) -> ScriptedLLM:
@@ -88,9 +77,7 @@ def test_it_asks_for_nothing_complains_of_nothing_and_axe_finds_nothing(
     assert noise == []
     root = "document.documentElement"
     assert page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth"), "it is wider than the screen"
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+    assert violations(page) == []
     page.close()
 
 

@@ -4,15 +4,14 @@ Pictures of it are in build/browser.
 """
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from browsing import PICTURES, chromium, violations
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from programs import run_python
 from served import served
 
@@ -24,9 +23,6 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / "build" / "browser"
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 KEY = "a-key-of-this-server"
 expect.set_options(timeout=20_000)  # the first run imports the SDKs
@@ -53,16 +49,9 @@ More is at [the encyclopedia](https://example.org/tower)."""
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "no Chromium found: apt-get install chromium"
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
 
 
 class Visit:
@@ -106,23 +95,17 @@ class Visit:
 
     def faults(self) -> list[str]:
         """What axe finds wrong, for people who use a keyboard, a screen reader or strong contrast."""
-        self.page.evaluate(AXE)
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
-            for one in found["violations"]
-            for node in one["nodes"]
-        ]
+        return violations(self.page)
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Callable[..., Any]:
+def visit(browser: Browser) -> Callable[..., Any]:
     """Open the page at an address; afterwards, see that it asked nobody else and complained of nothing."""
 
     @contextmanager
     def opened(address: str, complaints: int = 0, **options: Any) -> Iterator[Visit]:
         settings = {"viewport": DESKTOP, "reduced_motion": "reduce", **options}
-        with chromium.new_context(**settings) as context:
+        with browser.new_context(**settings) as context:
             visit = Visit(context)
             visit.page.goto(address)
             yield visit

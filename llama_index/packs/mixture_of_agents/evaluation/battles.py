@@ -157,11 +157,11 @@ def _of_pair(record: Mapping[str, Any]) -> Judgment:
 
 def _of_arena_hard(record: Mapping[str, Any]) -> Judgment:
     """The baseline stands first in the first game, the model in the second."""
-    said = [_arena(game) for game in record["games"][:2]]
+    winners = [_arena(game) for game in record["games"][:2]]
     name, first, second = str(record["uid"]), record["model"], record["baseline"]
-    if None in said:
+    if None in winners:
         return Judgment(name, first, second)
-    (lost, heavy), (won, weight) = (one for one in said if one)
+    (lost, heavy), (won, weight) = (one for one in winners if one)
     outcome = ((1 - lost) * heavy + won * weight) / (heavy + weight)
     return Judgment(name, first, second, outcome, flipped=lost == won != 0.5)
 

@@ -228,18 +228,18 @@ def mixture_of(arms: Iterable[Arm]) -> Arm | None:
 
 
 def _remarks(count: int, arms: Collection[ArmScore], wrong: bool) -> list[str]:
-    said: list[str] = []
+    found: list[str] = []
     if count < FEW:
-        said.append(
+        found.append(
             f"{count} questions are few: only large differences can show, and the intervals are rough"
         )
     for arm in arms:
         if arm.failures:
             what = "count as wrong" if wrong else "are left out of its score and its pairs"
-            said.append(f"{arm.name} has no answer to {arm.failures} questions; these {what}")
+            found.append(f"{arm.name} has no answer to {arm.failures} questions; these {what}")
     if any(arm.usd is None for arm in arms if arm.questions):
-        said.append("some costs are not known, since some models have no price")
-    return said
+        found.append("some costs are not known, since some models have no price")
+    return found
 
 
 def question_text(question: Question) -> str:

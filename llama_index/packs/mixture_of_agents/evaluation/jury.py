@@ -64,8 +64,8 @@ class Jury:
         ]
         votes: list[dict[str, float]] = []
         for judge in self._judges:
-            said = await self._ask(judge, ballots, f"{judge.name} rates {arm}")
-            read = {ballot.id: rating_in(_text(said, ballot.id)) for ballot in ballots}
+            replies = await self._ask(judge, ballots, f"{judge.name} rates {arm}")
+            read = {ballot.id: rating_in(_text(replies, ballot.id)) for ballot in ballots}
             vote = {name: rating for name, rating in read.items() if rating is not None}
             self._count(judge, arm, vote, len(ballots), len(ballots) - len(vote))
             votes.append(vote)
@@ -95,8 +95,8 @@ class Jury:
         ballots = [ballot for pair in pairs.values() for ballot in pair]
         votes: list[dict[str, float]] = []
         for judge in self._judges:
-            said = await self._ask(judge, ballots, f"{judge.name} compares {arm} with {other}")
-            verdicts = {name: _verdict(said, pair) for name, pair in pairs.items()}
+            replies = await self._ask(judge, ballots, f"{judge.name} compares {arm} with {other}")
+            verdicts = {name: _verdict(replies, pair) for name, pair in pairs.items()}
             votes.append(self._heard(judge, arm, verdicts))
         outcomes = equal | panel_means(votes)
         self._wins.append((arm, other, outcomes))
@@ -167,10 +167,10 @@ def _lengths(answers: Answers, names: Mapping[str, float]) -> Array:
     return np.array([len(answers[name].text) for name in names], float)
 
 
-def _text(said: Answers, name: str) -> str:
-    return said[name].text if name in said else ""
+def _text(replies: Answers, name: str) -> str:
+    return replies[name].text if name in replies else ""
 
 
-def _verdict(said: Answers, pair: Sequence[Question]) -> Verdict:
-    forward, backward = (choice_of_judge(_text(said, ballot.id)) for ballot in pair)
+def _verdict(replies: Answers, pair: Sequence[Question]) -> Verdict:
+    forward, backward = (choice_of_judge(_text(replies, ballot.id)) for ballot in pair)
     return verdict_of(forward, backward)

@@ -101,7 +101,7 @@ def make_scorer(
     if how == "number":
         name = f"number within {tolerance:g}" if tolerance else "number"
         return Scorer(
-            name, _any(lambda said, right: _close(said, right, tolerance)), column, _number
+            name, _any(lambda text, right: _close(text, right, tolerance)), column, _number
         )
     if how not in _COMPARISONS:
         known = ", ".join([*_COMPARISONS, "number"])
@@ -111,7 +111,7 @@ def make_scorer(
 
 
 def _of_function(name: str, function: Callable[[Question, str], float]) -> Scorer:
-    return Scorer(name, lambda said, question: function(question, said), "")
+    return Scorer(name, lambda text, question: function(question, text), "")
 
 
 def _imported(place: str) -> Callable[[Question, str], float]:
@@ -131,7 +131,7 @@ def _imported(place: str) -> Callable[[Question, str], float]:
 
 def _any(compare: Callable[[str, Any], bool]) -> Callable[[str, Any], float]:
     """A comparison with each of several right answers."""
-    return lambda said, right: float(any(compare(said, one) for one in _several(right)))
+    return lambda text, right: float(any(compare(text, one) for one in _several(right)))
 
 
 def _several(right: Any) -> Sequence[Any]:
@@ -168,8 +168,8 @@ def _number(right: Any) -> float:
     return found
 
 
-def _close(said: str, right: Any, tolerance: float) -> bool:
-    number, wanted = number_in(said), _number(right)
+def _close(text: str, right: Any, tolerance: float) -> bool:
+    number, wanted = number_in(text), _number(right)
     return number is not None and math.isclose(
         number, wanted, rel_tol=tolerance, abs_tol=1e-9 * max(1.0, abs(wanted))
     )
@@ -205,9 +205,9 @@ def _letter(right: Any) -> str:
     return letter
 
 
-def _fields(said: str, right: Any) -> float:
+def _fields(text: str, right: Any) -> float:
     """The share of the right answer's fields that are right."""
-    wanted, found = _object(right), _first_object(said)
+    wanted, found = _object(right), _first_object(text)
     if not wanted:
         return float(found == {})
     return sum(name in found and found[name] == wanted[name] for name in wanted) / len(wanted)
@@ -220,18 +220,18 @@ def _object(right: Any) -> Mapping[str, Any]:
     return data  # type: ignore[reportUnknownVariableType]
 
 
-def _first_object(said: str) -> Mapping[str, Any]:
-    for place in (match.start() for match in re.finditer(r"\{", said)):
+def _first_object(text: str) -> Mapping[str, Any]:
+    for place in (match.start() for match in re.finditer(r"\{", text)):
         try:
-            found: Any = json.JSONDecoder().raw_decode(said, place)[0]
+            found: Any = json.JSONDecoder().raw_decode(text, place)[0]
         except ValueError:
             continue
         return found
     return {}
 
 
-def _contains(said: str, right: Any) -> float:
-    folded = said.casefold()
+def _contains(text: str, right: Any) -> float:
+    folded = text.casefold()
     return float(all(str(part).casefold() in folded for part in _several(right)))
 
 
@@ -240,13 +240,13 @@ def _pattern(right: Any) -> object:
 
 
 _COMPARISONS: dict[str, tuple[Callable[[str, Any], float], Callable[[Any], object]]] = {
-    "exact": (_any(lambda said, right: said.strip() == str(right).strip()), str),
-    "normalised": (_any(lambda said, right: normalised(said) == normalised(str(right))), str),
+    "exact": (_any(lambda text, right: text.strip() == str(right).strip()), str),
+    "normalised": (_any(lambda text, right: normalised(text) == normalised(str(right))), str),
     "choice": (
-        _any(lambda said, right: choice_in(said) == _letter(right)),
+        _any(lambda text, right: choice_in(text) == _letter(right)),
         lambda right: [_letter(one) for one in _several(right)],
     ),
-    "regex": (_any(lambda said, right: bool(re.search(str(right), said))), _pattern),
+    "regex": (_any(lambda text, right: bool(re.search(str(right), text))), _pattern),
     "json": (_fields, _object),
     "contains": (_contains, str),
 }

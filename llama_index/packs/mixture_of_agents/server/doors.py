@@ -196,7 +196,7 @@ def add_responses(app: FastAPI, doors: Doors) -> None:
 
         async def keep(_: Answer) -> None:
             if doors.store and stored:
-                await doors.store.put(writer.id, [*conversation, writer.said()])
+                await doors.store.put(writer.id, [*conversation, writer.as_turn()])
 
         return await doors.answer(request, body, chat, writer, keep)
 

@@ -149,7 +149,7 @@ class LLMFailed(Exception):
         self.fault = fault
 
 
-OURS = Problem(500, "The server failed. Its log says why.", "internal_error")
+SERVER_FAULT = Problem(500, "The server failed. Its log says why.", "internal_error")
 """An unexpected error of the server itself. Its details are in the log alone."""
 UNCOUNTED = Problem(
     503,
@@ -182,7 +182,7 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(503, redact(str(error)), "upstream_unavailable", headers=wait)
     if isinstance(error, RunError):
         return _of_kinds((failure.kind for failure in error.failures), str(error))
-    return OURS
+    return SERVER_FAULT
 
 
 _LONGEST_TRACE = 100_000

@@ -9,7 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from .call_pieces import CallPiece
-from .error_bodies import OURS, UNCOUNTED, Problem, problem_of, record
+from .error_bodies import SERVER_FAULT, UNCOUNTED, Problem, problem_of, record
 from .in_flight import Piece, Run, Thought
 from .served_model import Answer
 
@@ -117,7 +117,7 @@ async def _events(run: Run, writer: AnswerWriter, keep: Keep | None) -> AsyncIte
         yield last
     except Exception as error:  # noqa: BLE001 - the status has been sent, so the stream tells it
         problem = problem_of(error)
-        if problem in (OURS, UNCOUNTED):
+        if problem in (SERVER_FAULT, UNCOUNTED):
             record("a stream failed")
         yield writer.failed(problem)
 

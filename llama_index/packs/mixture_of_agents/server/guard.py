@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api_keys import ApiKey
-from .error_bodies import ENDING, OURS, Problem, body_at, record
+from .error_bodies import ENDING, SERVER_FAULT, Problem, body_at, record
 from .metrics import Metrics
 from .web_page import PATHS
 
@@ -70,7 +70,7 @@ class Guard:
             if answer.begun:
                 raise  # what has been sent cannot be taken back
             record("a request failed")
-            return OURS
+            return SERVER_FAULT
         return None
 
     def _problem(self, scope: Scope, headers: Headers) -> Problem | None:

@@ -51,8 +51,8 @@ class Run:
         self._pieces: Buffer[Piece | None] = Buffer()
         self._cut: Problem | None = None
         self._began = metrics.began(model.name)
-        hear, show = (self._hear, self._show) if stream else (None, None)
-        asked = model.answer(question, hear, show, charge)
+        on_piece, show = (self._put, self._show) if stream else (None, None)
+        asked = model.answer(question, on_piece, show, charge)
         self.task = asyncio.ensure_future(asked)
         self.task.add_done_callback(self._end)
 
@@ -118,7 +118,7 @@ class Run:
     def _show(self, text: str) -> None:
         self._pieces.put(Thought(text))
 
-    async def _hear(self, piece: str | CallPiece) -> None:
+    async def _put(self, piece: str | CallPiece) -> None:
         self._pieces.put(piece)
         await self._pieces.room()
 

@@ -218,8 +218,8 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
     }
 
 
-def _with_mixture(said: Any, answer: Answer, proposals: bool) -> Any:
+def _with_mixture(body: Any, answer: Answer, proposals: bool) -> Any:
     """The same with a field of ours, which SDKs keep and ignore."""
     if answer.result:
-        said.mixture = mixture_of(answer.result, answer.cost, proposals)
-    return said
+        body.mixture = mixture_of(answer.result, answer.cost, proposals)
+    return body

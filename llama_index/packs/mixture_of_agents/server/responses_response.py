@@ -85,7 +85,7 @@ class ResponsesWriter:
         """A whole answer, as JSON."""
         return written(self._ended(answer, self._output(answer, answer.text)))
 
-    def said(self) -> dict[str, Any]:
+    def as_turn(self) -> dict[str, Any]:
         """The answer that was written, as the message that a later request continues from."""
         messages: list[Any] = [
             item for item in self._items if isinstance(item, ResponseOutputMessage)
@@ -135,10 +135,10 @@ class ResponsesWriter:
 
     def failed(self, problem: Problem) -> bytes:
         """The events that end a stream without an answer."""
-        told = problem.body["error"]
+        shown = problem.body["error"]
         error = {
             "code": _ERROR_CODES.get(problem.status, "server_error"),
-            "message": told["message"],
+            "message": shown["message"],
         }
         response = self._response("failed", [], error=error)
         event = self._event(ResponseFailedEvent, "response.failed", response=response)

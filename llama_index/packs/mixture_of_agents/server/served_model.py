@@ -24,7 +24,7 @@ from .error_bodies import LLMFailed, Problem, Refused, invalid
 
 SHOWN = ":shown"
 """Ends the name of a model whose layers a client wants to see at work."""
-Hear: TypeAlias = Callable[[str | CallPiece], Awaitable[None]]
+OnPiece: TypeAlias = Callable[[str | CallPiece], Awaitable[None]]
 """Takes a piece of an answer, of its text or of a tool call, and returns when there is room for more."""
 Show: TypeAlias = Callable[[RunStarted, Event], str]
 """Writes an event of a mixture's run for the client; "" for an event that it need not see."""
@@ -126,7 +126,7 @@ class Model:
     async def answer(
         self,
         question: Question,
-        hear: Hear | None = None,
+        on_piece: OnPiece | None = None,
         show: Callable[[str], None] | None = None,
         charge: Charge | None = None,
     ) -> Answer:
@@ -134,7 +134,7 @@ class Model:
 
         Args:
             question: what to ask.
-            hear: awaited with each piece of a streamed answer; None asks for a whole one.
+            on_piece: awaited with each piece of a streamed answer; None asks for a whole one.
             show: called with what the layers of a mixture do, as the question's ``show`` writes it.
             charge: takes what each call of a mixture has cost, and what another LLM's answer has.
 
@@ -143,11 +143,12 @@ class Model:
             LLMFailed: Another LLM has none.
         """
         calls = CallPieces(question.streamed_calls)
-        voice = Voice(hear, calls, holds=question.may_fill_in) if hear else None
-        on_piece, shown = voice.say if voice else None, list[str]()
+        voice = Voice(on_piece, calls, holds=question.may_fill_in) if on_piece else None
+        on_chunk = voice.write if voice else None
+        shown: list[str] = []
         try:
             respondent = self._watched(question.show, (shown.append, show), charge)
-            reply = await respondent.ask(question.messages, question.kwargs, on_piece)
+            reply = await respondent.ask(question.messages, question.kwargs, on_chunk)
         except RunError:
             raise
         except Exception as error:
@@ -173,14 +174,14 @@ class Model:
             return self._respondent
         watched = self.llm.model_copy()
 
-        def tell(run: RunStarted, event: Event) -> None:
+        def on_event(run: RunStarted, event: Event) -> None:
             if charge and isinstance(event, CallFinished):
                 charge(cost_of_call(event, run))
             if write and (text := write(run, event)):
                 for read in filter(None, readers):
                     read(text)
 
-        watched.listen(tell)
+        watched.listen(on_event)
         return Respondent(watched)
 
     def _answer(self, question: Question, reply: Reply, text: str, reasoning: str) -> Answer:
@@ -207,7 +208,7 @@ class Voice:
     """Passes the pieces of a streamed answer on to the client.
 
     Args:
-        hear: awaited with each piece.
+        on_piece: awaited with each piece.
         calls: cuts tool calls into pieces.
         holds: hold back text that is no JSON until the end. A tool may still be called to fill in a schema, and its
             arguments are the answer then.
@@ -216,21 +217,21 @@ class Voice:
         held: the text that is held back.
     """
 
-    def __init__(self, hear: Hear, calls: CallPieces, *, holds: bool) -> None:
-        self._hear, self._calls, self._holds = hear, calls, holds
-        self.held, self._heard = "", False
+    def __init__(self, on_piece: OnPiece, calls: CallPieces, *, holds: bool) -> None:
+        self._on_piece, self._calls, self._holds = on_piece, calls, holds
+        self.held, self._begun = "", False
 
-    async def say(self, text: str, chunk: ChatResponse) -> None:
+    async def write(self, text: str, chunk: ChatResponse) -> None:
         """A further piece of the answer's text, and the LLM's chunk that it came in."""
         self.held += text
         self._holds = self._holds and not self.held.lstrip().startswith(("{", "["))
         if self.held and not self._holds:
-            ready, self.held, self._heard = self.held, "", True
-            await self._hear(ready)
+            ready, self.held, self._begun = self.held, "", True
+            await self._on_piece(ready)
         for piece in self._calls.further(chunk.message.blocks):
-            await self._hear(piece)
+            await self._on_piece(piece)
 
     async def end(self, text: str) -> None:
         """Send the whole text to a client that has received nothing of it."""
-        if text and not self._heard:
-            await self._hear(text)
+        if text and not self._begun:
+            await self._on_piece(text)
