@@ -88,7 +88,7 @@ def test_a_batch_that_is_stopped_goes_on_and_asks_nothing_again_but_what_was_in_
     if way == signal.SIGINT:
         said = (folder.path / "streams" / "stderr").read_text()
         assert "7 answered, 0 failed" in said
-        assert "Run it again to go on" in said
+        assert "Run it again to continue" in said
         assert "Traceback" not in said
         providers.wait_for(open=0)
     done = folder.run("--in-flight", "3")

@@ -1,10 +1,11 @@
 """Records of failed calls, and the exceptions that this library raises.
 
 MixtureError
-RecipeError (a ValueError)       a recipe, or a setting, makes no sense
-ConfigError (a ValueError)       a configuration file makes no sense
+RecipeError (a ValueError)       a recipe, or a setting, is not valid
+ConfigError (a ValueError)       a configuration file is not valid
 LimiterUnavailable               the store of the limits cannot be reached
-BatchError (a ValueError)        a batch cannot begin or go on
+BatchError (a ValueError)        a batch cannot begin or continue
+EvaluationError (a ValueError)   an evaluation cannot begin
 RunError                         a run ended without an answer
 QuorumNotMet, AggregatorFailed, DeadlineExceeded, BudgetExceeded, ReplayMiss
 """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.batch import Report
     from llama_index.packs.mixture_of_agents.recipe import Recipe
 
-GO_ON = "Run it again to go on: answered questions are not asked again."
+CONTINUE = "Run it again to continue: answered questions are not asked again."
 OPEN = "Open batches go on at the provider: the next run waits for them and pays for nothing twice."
 
 
@@ -83,7 +83,7 @@ def batch(
     workers: Workers = None,
     trace: Trace = None,
 ) -> int:
-    """Answer many questions; run it again to go on where it stopped.
+    """Answer many questions; run it again to continue where it stopped.
 
     Each answer is written to the file at once. Questions that failed are in a
     file beside it, and are asked again the next time.
@@ -131,7 +131,7 @@ def _run(
         except BaseException:  # Ctrl-C, a full disk, a bad line of standard input
             progress.close()
             if progress.last:
-                say(f"{progress.last}\n{GO_ON}")
+                say(f"{progress.last}\n{CONTINUE}")
                 if progress.last.batches:
                     say(OPEN)
             raise

@@ -54,7 +54,7 @@ Alone = Annotated[
     bool, Option("--ceiling", help="Ask the members alone: can a mixture of them pay at all?")
 ]
 Folder = Annotated[
-    Path | None, Option("--out", "-o", help="A folder for the answers; run it again to go on.")
+    Path | None, Option("--out", "-o", help="A folder for the answers; run it again to continue.")
 ]
 InFlight = Annotated[int, Option("--in-flight", help="Questions asked at once.")]
 System = Annotated[str, Option("--system", "-s", help="A system prompt for questions without one.")]
@@ -113,7 +113,7 @@ def evaluate(
     recipe = _recipe(models)
     evaluation = _run(_arms(recipe, arm or []), questions, (score, column, tolerance), settings)
     _show(evaluation, html, as_json)
-    say(f"The answers are in {out}; run it again to go on, or to score them differently.")
+    say(f"The answers are in {out}; run it again to continue, or to score them differently.")
     return FAILED if evaluation.stopped else 0
 
 

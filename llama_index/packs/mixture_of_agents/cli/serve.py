@@ -57,7 +57,7 @@ Store = Annotated[
         help="Keep conversations and limits in this SQLite file over a restart.",
     ),
 ]
-Number = Annotated[int, Option("--workers", min=1, help="Serve in so many processes.")]
+Number = Annotated[int, Option("--workers", min=1, help="The number of processes.")]
 
 
 @command
