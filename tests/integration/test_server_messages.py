@@ -8,6 +8,7 @@ import anthropic
 import httpx
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from pydantic import BaseModel
 from served import served
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -129,6 +130,36 @@ def test_a_tool_goes_round(streamed):
     assert last.messages[-1].role == "tool"
     assert last.messages[-1].content == "25 degrees"
     assert last.messages[-1].additional_kwargs["tool_call_id"] == block.id
+
+
+class Capital(BaseModel):
+    """What a model is asked to fill in."""
+
+    city: str
+
+
+WANTED: Any = {"type": "json_schema", "schema": Capital.model_json_schema()}
+
+
+@pytest.mark.parametrize(
+    "field", [{"output_config": {"format": WANTED}}, {"output_format": WANTED}]
+)
+def test_an_answer_is_in_the_schema_that_a_request_gives(providers, field):
+    with served({"gpt": providers.openai("gpt-4.1")}) as at, client(at) as sdk:
+        settings: Any = {"model": "gpt", "max_tokens": 100, "messages": HELLO}
+        parsed = sdk.messages.parse(output_format=Capital, **settings)
+        assert parsed.parsed_output == Capital(city="simulated city")
+        with sdk.messages.stream(extra_body=field, **settings) as stream:
+            text = stream.get_final_text()
+        assert Capital.model_validate_json(text) == parsed.parsed_output
+    for record in providers.log():
+        schema = record.body["response_format"]["json_schema"]["schema"]
+        assert schema["properties"]["city"]["type"] == "string"
+
+
+def test_an_unknown_format_of_an_answer_is_refused_by_name(at):
+    with pytest.raises(anthropic.BadRequestError, match="output_config"):
+        ask(at, extra_body={"output_config": {"format": {"type": "xml"}}})
 
 
 def test_an_image_in_the_request_reaches_the_model():

@@ -117,6 +117,20 @@ class ToolChoice(_Open):
     disable_parallel_tool_use: bool = False
 
 
+class SchemaFormat(_Open):
+    """The schema that the answer follows."""
+
+    type: Literal["json_schema"]
+    # A field named "schema" would hide a method of pydantic's.
+    definition: Annotated[JsonSchema, Field(alias="schema")]
+
+
+class OutputConfig(_Open):
+    """What the answer looks like."""
+
+    format: SchemaFormat | None = None
+
+
 class TokensRequest(_Open):
     """The body of ``/v1/messages/count_tokens``. ``model_extra`` holds the fields that it does not name."""
 
@@ -140,6 +154,8 @@ class MessagesRequest(TokensRequest):
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     stop_sequences: Many[str] | None = None
+    output_config: OutputConfig | None = None
+    output_format: SchemaFormat | None = None  # its name in the SDKs' beta
     mixture: dict[str, Any] | None = None
 
 
@@ -161,12 +177,14 @@ def chat_of(request: TokensRequest) -> ChatRequest:
             if choice.disable_parallel_tool_use:
                 body["parallel_tool_calls"] = False
     if isinstance(request, MessagesRequest):
+        wanted = request.output_format or (request.output_config and request.output_config.format)
         settings = {
             "max_tokens": request.max_tokens,
             "stream": request.stream,
             "temperature": request.temperature,
             "top_p": request.top_p,
             "stop": request.stop_sequences,
+            "response_format": _format(wanted) if wanted else None,
             "mixture": request.mixture,
         }
         body |= {name: value for name, value in settings.items() if value is not None}
@@ -242,3 +260,8 @@ def _tool(tool: Tool) -> dict[str, Any]:
     described = {"description": tool.description} if tool.description else {}
     function = {"name": tool.name, **described, "parameters": tool.input_schema}
     return {"type": "function", "function": function}
+
+
+def _format(wanted: SchemaFormat) -> dict[str, Any]:
+    described = {"name": "answer", "schema": wanted.definition}
+    return {"type": "json_schema", "json_schema": described}
