@@ -146,6 +146,15 @@ evaluators: $(EVALUATORS)/.installed ## alpaca-eval, FastChat, inspect-ai and lm
 worth: $(EVALUATORS)/.installed ## the evaluation of docs/worth.md
 	@"$(HERE)/$(EVALUATORS)/$(BIN)/python" tools/worth.py $(ARGS)
 
+# Real clients: two environments, since some need OpenAI's SDK in version 2 and others in version 3, and Node's packages.
+CLIENTS := .venvs/clients/.made .venvs/clients-openai2/.made
+NODE_CLIENTS := build/clients
+
+.PHONY: clients
+clients: $(VENV)/.developing $(CLIENTS) $(NODE_CLIENTS)/.made ## SDKs and frameworks against moa serve; needs Node 20 or newer
+	@mkdir -p $(AWAY)
+	@$(PYTEST) -m clients "$(HERE)/tests/project/test_clients.py" $(ARGS)
+
 # With Ray, which is large, and datasets.
 RAY := .venvs/ray
 
@@ -248,6 +257,18 @@ $(EVALUATORS)/.installed: $(SOURCES)
 	 "$$python" -m venv --clear $(EVALUATORS)
 	@install="$(EVALUATORS)/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/evaluators.txt" && \
 	 $$install pip hatchling && $$install --no-build-isolation '.[cli,eval,server]' --group evaluators
+	@touch $@
+
+$(CLIENTS): .venvs/%/.made: pyproject.toml constraints/%.txt
+	@python=$$(tools/find_python.sh $(PYTHON_VERSION)) && echo "Making .venvs/$* with $$python" && \
+	 "$$python" -m venv --clear .venvs/$*
+	@install=".venvs/$*/$(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints/$*.txt" && \
+	 $$install "pip>=25.1" && $$install --group $*
+	@touch $@
+
+$(NODE_CLIENTS)/.made: tests/support/clients/package.json
+	@rm -rf $(NODE_CLIENTS) && mkdir -p $(NODE_CLIENTS) && cp $< $(NODE_CLIENTS)
+	@cd $(NODE_CLIENTS) && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
 	@touch $@
 
 # Made once: what changes from one change to the next is the package alone.

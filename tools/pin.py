@@ -6,8 +6,8 @@ the oldest first
 `dev.txt` holds every package but LlamaIndex's own, with a marker where the Pythons differ.
 `core-*.txt` hold LlamaIndex's own, one file for each core that `make test-matrix` tests: the oldest
 with the oldest integrations, the last that can download a llama pack (and the command that does,
-for `make doors`), and the newest. `providers.txt` holds all that `make providers` installs;
-`evaluators.txt`, `ray.txt`, `local.txt` and `docs.txt` hold what those targets install.
+for `make doors`), and the newest. Every other file holds what is installed into the environment of
+its name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ CORES = {
     ],
     "0.14.20": ["llama-index-core==0.14.20", "llama-index-cli==0.5.6"],
     "newest": ["llama-index-core"],
+}
+ENVIRONMENTS = {
+    "providers": [".", "--group", "providers"],
+    "evaluators": [".[cli,eval,server]", "--group", "evaluators"],
+    "ray": [".[batch,ray]", "--group", "ray"],
+    "docs": ["--group", "docs"],
+    "local": [".[cli,server]", "--group", "local"],
+    "clients": ["--group", "clients"],
+    "clients-openai2": ["--group", "clients-openai2"],
 }
 
 Pins = dict[str, str]
@@ -74,11 +83,7 @@ def main(interpreters: list[str]) -> None:
     """Resolve every core with every interpreter; write one file for the rest, one for each core."""
     rest: dict[str, Pins] = {}
     llama_index: dict[str, dict[str, Pins]] = {core: {} for core in CORES}
-    providers: dict[str, Pins] = {}
-    evaluators: dict[str, Pins] = {}
-    ray: dict[str, Pins] = {}
-    docs: dict[str, Pins] = {}
-    local: dict[str, Pins] = {}
+    environments: dict[str, dict[str, Pins]] = {name: {} for name in ENVIRONMENTS}
     for interpreter in interpreters:
         ask = "import sys; print('%d.%d' % sys.version_info[:2])"
         python = subprocess.check_output([interpreter, "-c", ask], text=True).strip()
@@ -88,19 +93,13 @@ def main(interpreters: list[str]) -> None:
             ours = {name: pin for name, pin in pins.items() if name.startswith("llama-index")}
             llama_index[core][python] = ours
             rest[python] |= {name: pin for name, pin in pins.items() if name not in ours}
-        providers[python] = resolve(interpreter, [".", "--group", "providers"])
-        evaluators[python] = resolve(interpreter, [".[cli,eval,server]", "--group", "evaluators"])
-        ray[python] = resolve(interpreter, [".[batch,ray]", "--group", "ray"])
-        docs[python] = resolve(interpreter, ["--group", "docs"])
-        local[python] = resolve(interpreter, [".[cli,server]", "--group", "local"])
+        for name, requirements in ENVIRONMENTS.items():
+            environments[name][python] = resolve(interpreter, requirements)
 
     constraints = ROOT / "constraints"
     (constraints / "dev.txt").write_text(lines(rest))
-    (constraints / "providers.txt").write_text(lines(providers))
-    (constraints / "evaluators.txt").write_text(lines(evaluators))
-    (constraints / "ray.txt").write_text(lines(ray))
-    (constraints / "docs.txt").write_text(lines(docs))
-    (constraints / "local.txt").write_text(lines(local))
+    for name, pins_of in environments.items():
+        (constraints / f"{name}.txt").write_text(lines(pins_of))
     for core, pins_of in llama_index.items():
         (constraints / f"core-{core}.txt").write_text(lines(pins_of))
 
