@@ -184,6 +184,11 @@ browser: docs ## results, the notebook, the server's page and the site in headle
 	@mkdir -p $(AWAY)
 	@$(PYTEST) -m browser "$(HERE)/tests" $(ARGS)
 
+.PHONY: load
+load: $(VENV)/.developing ## 500 clients stream from one server for a minute
+	@mkdir -p $(AWAY)
+	@$(PYTEST) -m load "$(HERE)/tests/project/test_load.py" $(ARGS)
+
 .PHONY: chaos
 chaos: $(VENV)/.developing ## 2,000 runs against providers that fail
 	@mkdir -p $(AWAY)

@@ -35,7 +35,13 @@ def make(setup: Any) -> dict[str, Any]:
         "directly, streamed": stream,
         "bare server": _served(lambda: _bare(ask), "answer", {}),
         "server": _served(lambda: _ours(mixture), "chat/completions", {}),
+        "responses": _served(lambda: _ours(mixture), "responses", {}),
+        "messages": _served(lambda: _ours(mixture), "messages", {"max_tokens": 1000}),
         "server, streamed": _served(lambda: _ours(mixture), "chat/completions", {"stream": True}),
+        "responses, streamed": _served(lambda: _ours(mixture), "responses", {"stream": True}),
+        "messages, streamed": _served(
+            lambda: _ours(mixture), "messages", {"stream": True, "max_tokens": 1000}
+        ),
         "bare batch": partial(_bare_batch, ask),
         "batch": partial(_batch, mixture),
     }
@@ -69,7 +75,12 @@ def _served(app: Callable[[], FastAPI], path: str, more: dict[str, Any]) -> Any:
             started["task"] = asyncio.create_task(uvicorn.Server(config).serve([listening]))
             started["url"] = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/{path}"
             started["client"] = aiohttp.ClientSession()
-        body = {"model": "moa", "messages": [{"role": "user", "content": question}], **more}
+        asked = (
+            {"input": question}
+            if path == "responses"
+            else {"messages": [{"role": "user", "content": question}]}
+        )
+        body = {"model": "moa", **asked, **more}
         async with started["client"].post(started["url"], json=body) as response:
             response.raise_for_status()
             return await response.text()

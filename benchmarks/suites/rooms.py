@@ -6,15 +6,21 @@ from rig import Entry, Rig, Setup, middle
 
 LATENCY = 0.1
 REPLY = "An answer of some words, as models give them. " * 12
-SERVED = ("directly", "bare server", "server")
-STREAMED = ("directly, streamed", "server, streamed")
+DOORS = ("server", "responses", "messages")
+SERVED = ("directly", "bare server", *DOORS)
+STREAMED = ("directly, streamed", *(f"{door}, streamed" for door in DOORS))
+MOST_OVER_CHAT = 1.2
 BATCHES = ("bare batch", "batch")
 NAMES = {
     "directly": "a question, asked directly",
     "bare server": "over a FastAPI route of one line",
     "server": "over our server",
+    "responses": "over our server, Responses API",
+    "messages": "over our server, Messages API",
     "directly, streamed": "a question, asked directly, streamed",
     "server, streamed": "over our server, streamed",
+    "responses, streamed": "over our server, Responses API, streamed",
+    "messages, streamed": "over our server, Messages API, streamed",
     "bare batch": "gather with a semaphore",
     "batch": "our batch, its answers in a file",
 }
@@ -63,4 +69,8 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
             f"6 proposers x 2 layers + aggregator over shared clients; CPU at 0 ms a call, wall time at {LATENCY * 1e3:.0f} "
             f"ms; interleaved. {note}",
         )
+    for door in DOORS[1:]:
+        for kind in ("", ", streamed"):
+            over = cpu[door + kind] / cpu[f"server{kind}"]
+            report.target(f"{NAMES[door + kind]}: CPU over chat completions", over, MOST_OVER_CHAT)
     return report
