@@ -71,7 +71,7 @@ async def test_tokens_that_a_request_did_not_use_are_there_for_the_next(
     providers: SimulatedProviders, tmp_path: Path
 ) -> None:
     providers.configure(MODEL, input_tokens=10, output_tokens=5)
-    mixture = limited(providers, tmp_path / "limits.db", tokens_per_minute=120)
+    mixture = limited(providers, tmp_path / "limits.db", tokens_per_minute=160)
     for _ in range(6):  # each reserves more than 50
         assert not (await ask(mixture)).failures
 
@@ -135,7 +135,7 @@ def test_a_name_that_is_no_endpoint_of_the_recipe_is_refused(providers: Simulate
 def test_a_store_that_does_not_exist_is_an_error_that_lists_those_that_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"'postgres' is no store.*memory, sqlite, redis"):
+    with pytest.raises(ConfigError, match=r"'postgres' is no store.*memory, sqlite, ray, redis"):
         connect("postgres://127.0.0.1", {})
     with pytest.raises(ConfigError, match="LIMITS_ARE_HERE is not set"):
         connect("$LIMITS_ARE_HERE", {})
