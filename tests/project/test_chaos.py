@@ -26,6 +26,7 @@ from llama_index.packs.mixture_of_agents import (
     RunError,
     moa,
 )
+from llama_index.packs.mixture_of_agents._concurrency.private_loops import close_idle_loops
 from llama_index.packs.mixture_of_agents._messages.prompts import AGGREGATE_AND_SYNTHESIZE
 from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
 from llama_index.packs.mixture_of_agents.errors import FailureKind
@@ -233,6 +234,7 @@ def _shared_connections() -> Any:
 async def leftovers_at_most(before: Leftovers) -> Leftovers:
     """What is left over when the LLMs' own clients had time to close, and idle shared connections are closed."""
     await _shared_connections().aclose()
+    await asyncio.to_thread(close_idle_loops)
     for _ in range(100):
         gc.collect()
         await asyncio.sleep(0.05)

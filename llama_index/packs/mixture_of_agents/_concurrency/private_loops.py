@@ -52,35 +52,44 @@ class _IdleLoops:
         for loop in old:
             _close(loop)
 
-    def close_all(self) -> None:
+    def end(self) -> None:
         """Close all loops, and every loop that is to be kept from now on."""
         with self._lock:
             self._ended = True
-            self._close_them()
+            self._close_all()
+
+    def close_all(self) -> None:
+        with self._lock:
+            self._close_all()
 
     def before_fork(self) -> None:
         """Close all loops: parent and child would share their sockets. Until the fork is over, none is kept."""
         self._lock.acquire()
-        closing = threading.Thread(target=self._close_them)  # this thread may run another loop
+        closing = threading.Thread(target=self._close_all)  # this thread may run another loop
         closing.start()
         closing.join()
 
     def after_fork(self) -> None:
         self._lock.release()
 
-    def _close_them(self) -> None:
+    def _close_all(self) -> None:
         while self._loops:
             _close(self._loops.pop()[1])
 
 
 _idle = _IdleLoops()
-atexit.register(_idle.close_all)
+atexit.register(_idle.end)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(
         before=_idle.before_fork,
         after_in_parent=_idle.after_fork,
         after_in_child=_idle.after_fork,
     )
+
+
+def close_idle_loops() -> None:
+    """Close the loops that wait for their next caller, and their connections."""
+    _idle.close_all()
 
 
 def run_on_private_loop(work: Coroutine[Any, Any, T]) -> T:

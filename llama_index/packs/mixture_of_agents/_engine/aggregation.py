@@ -5,6 +5,7 @@ from functools import partial
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.llms.llm import LLM
+from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents._checks import is_a
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
@@ -183,7 +184,8 @@ class Answering:
     def _read(self, llm: LLM, response: ChatResponse) -> ChatResponse:
         """The response with its tool calls as blocks. Raises here, within the call, if it is no chat message."""
         response = with_tool_calls(llm, response) if self._form else response
-        if not is_a(ChatMessage, response.message):  # an LLM's class may return anything
+        message = response.message  # an LLM's class may return anything
+        if not (is_a(ChatMessage, message) and all(is_a(BaseModel, x) for x in message.blocks)):
             answer_message(response, (), streamed=False)
         return response
 

@@ -18,15 +18,17 @@ class Purse:
     Args:
         ledger: Adds up what they spend.
         account: The name of the account.
-
-    Attributes:
-        spent: US dollars, when the ledger was last asked.
     """
 
     def __init__(self, ledger: Ledger, account: str) -> None:
         self._ledger, self._account = ledger, account
-        self.spent, self._owed = Decimal(0), Decimal(0)
+        self._reported, self._owed = Decimal(0), Decimal(0)
         self._turn = asyncio.Lock()
+
+    @property
+    def spent(self) -> Decimal:
+        """US dollars: what the ledger said last, and what is owed since then."""
+        return self._reported + self._owed
 
     def owe(self, usd: Decimal) -> None:
         """Count what an answer cost. ``pay`` reports it."""
@@ -40,7 +42,7 @@ class Purse:
         """
         async with self._turn:
             owed = self._owed
-            self.spent = await in_thread(partial(self._ledger.spend, self._account, owed))
+            self._reported = await in_thread(partial(self._ledger.spend, self._account, owed))
             self._owed -= owed
 
     async def close(self) -> None:
