@@ -86,9 +86,9 @@ async def everybody(address: str, process: psutil.Process) -> tuple[Seen, list[f
     seen, until = Seen(), time.monotonic() + SECONDS
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(address, connector=connector) as session:
-        clients = [client(session, number, until, seen) for number in range(CLIENTS)]
-        held, *_ = await asyncio.gather(memory(process, until), *clients)
-    return seen, held
+        held = asyncio.create_task(memory(process, until))
+        await asyncio.gather(*(client(session, n, until, seen) for n in range(CLIENTS)))
+        return seen, await held
 
 
 def test_500_streaming_clients_get_their_own_answers_and_memory_stays_flat(providers, capsys):
