@@ -246,6 +246,15 @@ def test_fields_that_mean_nothing_here_are_ignored_and_named(at):
     assert answer.headers["x-ignored-fields"] == "top_k, service_tier"
 
 
+def test_servers_whose_tools_a_model_should_call_are_refused_and_none_at_all_are_not(at):
+    body = {"model": "moa", "max_tokens": 9, "messages": HELLO}
+    servers = [{"type": "url", "url": "https://tools.example", "name": "tools"}]
+    refused = httpx.post(f"{at}/v1/messages", json={**body, "mcp_servers": servers})
+    assert refused.status_code == 400
+    assert "mcp_servers: is not supported; leave it out" in refused.json()["error"]["message"]
+    assert httpx.post(f"{at}/v1/messages", json={**body, "mcp_servers": []}).status_code == 200
+
+
 def test_what_the_layers_do_is_shown_as_thinking_before_the_answer(at):
     whole = ask(at, "moa:shown")
     thinking, text = whole.content

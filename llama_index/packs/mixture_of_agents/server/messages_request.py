@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .chat_schema import ChatRequest, JsonSchema, Many, Text
+from .chat_schema import ChatRequest, JsonSchema, Many, Text, Unsupported
 
 
 class _Open(BaseModel):
@@ -156,6 +156,7 @@ class MessagesRequest(TokensRequest):
     stop_sequences: Many[str] | None = None
     output_config: OutputConfig | None = None
     output_format: SchemaFormat | None = None  # its name in the SDKs' beta
+    mcp_servers: Unsupported = None
     mixture: dict[str, Any] | None = None
 
 
