@@ -57,7 +57,7 @@ def _no_logprobs(value: Any) -> Any:
 
 
 def _unsupported(value: Any) -> None:
-    if value:
+    if value is not None:
         raise ValueError("is not supported; leave it out")
 
 

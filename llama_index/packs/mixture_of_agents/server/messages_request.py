@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .chat_schema import ChatRequest, JsonSchema, Many, Text, Unsupported
 
@@ -156,7 +156,8 @@ class MessagesRequest(TokensRequest):
     stop_sequences: Many[str] | None = None
     output_config: OutputConfig | None = None
     output_format: SchemaFormat | None = None  # its name in the SDKs' beta
-    mcp_servers: Unsupported = None
+    # SDKs send an empty list, which means none.
+    mcp_servers: Annotated[Unsupported, BeforeValidator(lambda servers: servers or None)] = None
     mixture: dict[str, Any] | None = None
 
 
