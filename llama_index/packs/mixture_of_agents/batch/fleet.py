@@ -113,6 +113,8 @@ class Fleet:
             name = f"the node {node['NodeManagerHostname']} of the cluster"
             try:
                 there = ray.get(ref, timeout=_START)
+            except ray.exceptions.TaskUnschedulableError:
+                continue  # it has left the cluster, so nothing is asked there
             except Exception as error:  # noqa: BLE001 - loading an LLM may raise anything
                 raise BatchError(f"{name} cannot ask the LLM: {_cause(error)}") from None
             self._compare(name, keys, there)

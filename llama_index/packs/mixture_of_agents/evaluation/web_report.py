@@ -38,9 +38,7 @@ _WORSE_TO_BETTER = [
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1f1f1f;--soft:#606060;--line:#d0d0d0;--back:#ffffff;--panel:#f5f5f5}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e6e6;--soft:#a8a8a8;--line:#4a4a4a;--back:#1e1e1e;--panel:#2a2a2a}}
-@media print{:root{--ink:#000;--soft:#444;--line:#aaa;--back:#fff;--panel:#fff}.figure,details{break-inside:avoid}
-.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 6px}
-th,td:first-child{white-space:normal!important}}
+@media print{:root{--ink:#000;--soft:#444;--line:#aaa;--back:#fff;--panel:#fff}.figure,details{break-inside:avoid}}
 html{overflow-y:scroll} /* figures measure the width that is left beside a scroll bar */
 body{margin:16px auto;max-width:64em;padding:0 12px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);
 background:var(--back)}
@@ -55,6 +53,7 @@ details{border:1px solid var(--line);border-radius:4px;background:var(--panel);m
 summary{cursor:pointer;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 system-ui,sans-serif;margin:4px 0 8px}
 .js-plotly-plot text{fill:var(--ink)!important}
+@media print{.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 6px}th,td:first-child{white-space:normal}}
 """
 
 

@@ -88,12 +88,14 @@ class Workers:
             process.join()
             del self._processes[place]
             self._ended(process.pid)
+            if self._ending:
+                continue
             self._early = self._early + 1 if time.monotonic() - began < _EARLY else 0
-            if self._early > self._number and not self._ending:
+            if self._early > self._number:
                 self._end()
-            if not self._ending:
-                _log.warning("a worker ended (%s) and is replaced", process.exitcode)
-                self._start(place)
+                continue
+            _log.warning("a worker ended (%s) and is replaced", process.exitcode)
+            self._start(place)
 
     def _end(self, *_: object) -> None:
         tell = HURRY if self._ending else signal.SIGTERM
