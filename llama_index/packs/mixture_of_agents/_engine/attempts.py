@@ -335,7 +335,9 @@ async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | Non
     Raises:
         asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has ended.
     """
-    if sys.version_info < (3, 11):  # a task does not tell that it was cancelled
+    # Before Python 3.11, a task does not tell that it was cancelled. From 3.12 on, the frames of an error hold those of
+    # all its callers, and with them the error itself: a task of its own has no callers.
+    if sys.version_info < (3, 11) or sys.version_info >= (3, 12):
         return await _outcome_of_task(asked)
     task = asyncio.current_task()
     assert task
