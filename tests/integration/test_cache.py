@@ -12,6 +12,7 @@ import pytest
 from asking import ALL_WAYS, QUESTION, ask
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.storage.kvstore import SimpleKVStore
+from programs import run_python
 
 from llama_index.packs.mixture_of_agents import (
     Proposer,
@@ -189,3 +190,38 @@ def test_several_processes_share_an_sqlite_file(tmp_path: Path, start: Any):
     assert [wait() for wait in others] == [0, 0, 0]
     assert len(ours.get_all()) == 401
     ours.close()
+
+
+CLOSE_WHILE_READ = """
+import sqlite3, sys, threading
+from llama_index.packs.mixture_of_agents.cache import SqliteKVStore
+ended = []
+def read(store, begun):
+    try:
+        while True:
+            store.get_all()
+            begun.set()
+    except sqlite3.ProgrammingError:
+        ended.append(store)
+for number in range(30):
+    store = SqliteKVStore(f"{sys.argv[1]}/{number}.sqlite")
+    for key in range(50):
+        store.put(str(key), {"text": "x" * 500})
+    begun = [threading.Event() for _ in range(4)]
+    readers = [threading.Thread(target=read, args=(store, one)) for one in begun]
+    for reader in readers:
+        reader.start()
+    for one in begun:
+        one.wait()
+    store.close()
+    for reader in readers:
+        reader.join()
+print(len(ended))
+"""
+
+
+def test_a_store_that_is_closed_while_threads_read_it_ends_their_reading_and_not_the_process(
+    tmp_path: Path,
+) -> None:
+    done = run_python("-c", CLOSE_WHILE_READ, str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "120\n"), done.stderr

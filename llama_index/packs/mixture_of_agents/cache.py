@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import sqlite3
 import threading
 import weakref
 from collections import Counter
@@ -19,6 +18,7 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 from pydantic import TypeAdapter
 
+from llama_index.packs.mixture_of_agents._concurrency.shared_file import open_shared
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._engine.calls import Caller, Outcome, parameters_of
 from llama_index.packs.mixture_of_agents._engine.playback import answer_again
@@ -236,22 +236,20 @@ class SqliteKVStore(BaseKVStore):
         """Open the file, once in each process: a connection must not be carried over a fork."""
         if self._process == os.getpid():
             return
-        connection = sqlite3.connect(self.path, timeout=self._timeout, check_same_thread=False)
+        connection = open_shared(self.path, self._timeout)
         self._close = weakref.finalize(self, connection.close)
         self._lock, self._connection, self._process = threading.Lock(), connection, os.getpid()
-        with self._lock, connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_TABLE)
+        connection.execute(_TABLE)
 
     def close(self) -> None:
-        """Close the file. The store cannot be used any more."""
-        self._close()
+        """Close the file. The store cannot be used any more: a thread that still does gets a ``ProgrammingError``."""
+        with self._lock:  # SQLite ends the process if a connection is closed while a thread uses it
+            self._close()
 
     def _do(self, statement: str, *values: str) -> tuple[list[Any], int]:
         """Run a statement, and return its rows and the number of rows changed. Threads take turns."""
         self._connect()
-        with self._lock, self._connection:
+        with self._lock:
             done = self._connection.execute(statement, values)
             return done.fetchall(), done.rowcount
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+from llama_index.packs.mixture_of_agents._concurrency.shared_file import open_shared
 from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable
 from llama_index.packs.mixture_of_agents.policies import EndpointLimits
 
@@ -95,12 +96,8 @@ class SqliteLimiter:
     def _connected(self) -> sqlite3.Connection:
         """Open the file, once in each process: a connection must not be carried over a fork."""
         if self._process != os.getpid():
-            connection = sqlite3.connect(
-                self._path, self._timeout, isolation_level=None, check_same_thread=False
-            )
+            connection = open_shared(self._path, self._timeout)
             self._close = weakref.finalize(self, connection.close)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
             for table in _TABLES:
                 connection.execute(table)
             self._connection, self._process = connection, os.getpid()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
+
+from llama_index.packs.mixture_of_agents._concurrency.shared_file import open_shared
 
 _MINUTE, _DAY = 60.0, 86_400.0
 """Seconds."""
@@ -37,7 +38,7 @@ class UsedUp:
     seconds: float
 
 
-class Ledger:
+class KeyUsage:
     """Counts requests and US dollars by key. Several processes may share the file.
 
     One thread of its own does the work, in the order in which it is asked.
@@ -77,9 +78,7 @@ class Ledger:
         return self._executor
 
     def _connect(self) -> None:
-        self._connection = sqlite3.connect(self._path, timeout=10.0, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection = open_shared(self._path, timeout=10.0)
         self._connection.executescript(_TABLES)
 
     def _admit(self, name: str, requests_per_minute: int | None, usd_per_day: float | None) -> UsedUp | None:  # fmt: skip
