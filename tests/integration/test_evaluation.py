@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from programs import run_python
+from serving import OF_OPENAI
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
 from llama_index.packs.mixture_of_agents import evaluation as room
@@ -265,16 +266,6 @@ def test_grades_from_a_function_are_compared_too(members):
 
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
-MODELS = [
-    "-p",
-    "openai:gpt-4.1-mini",
-    "-p",
-    "openai:gpt-4o-mini",
-    "-a",
-    "openai:gpt-4.1",
-    "-l",
-    "1",
-]
 
 
 @pytest.fixture
@@ -288,7 +279,8 @@ def command(tmp_path, providers):
     environment = {**providers.environment, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
 
     def run(*options, code=0):
-        arguments = ["-m", MODULE, "eval", "questions.jsonl", *MODELS, "--score", "number"]
+        scored = () if "--score" in options else ("--score", "number")
+        arguments = ["-m", MODULE, "eval", "questions.jsonl", *OF_OPENAI, *scored]
         done = run_python(*arguments, *options, cwd=tmp_path, env=environment)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
@@ -461,3 +453,25 @@ async def test_an_evaluation_that_is_stopped_ten_times_ends_with_the_same_number
     assert [arm.usd for arm in ends[-1].arms] == [arm.usd for arm in fresh.arms]
     assert ends[-1].pairs == fresh.pairs
     assert ends[-1].ceiling == fresh.ceiling
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--score", "pairwise"), "these need judges: give both (--score, --judge)"),
+        (("--judge", "openai:gpt-4.1"), "these need judges: give both (--score, --judge)"),
+        (("--score", "nummer"), "there is no scorer 'nummer'"),
+        (("--write", "alpaca"), "write = 'alpaca': must be one of alpaca-eval, mt-bench"),
+    ],
+)
+def test_a_mistake_in_the_command_is_refused_before_anything_is_asked(
+    command, providers, options, words
+):
+    assert words in command(*options, code=2).stderr
+    assert providers.log() == []
+
+
+def test_the_command_writes_answers_that_nothing_scores(command, tmp_path):
+    command("--score", "none", "--write", "alpaca-eval", "--out", "kept")
+    (file, *_) = (tmp_path / "kept" / "alpaca-eval").glob("*.json")
+    assert len(json.loads(file.read_text())) == len(QUESTIONS)

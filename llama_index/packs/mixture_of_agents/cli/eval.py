@@ -165,12 +165,14 @@ def _run(
 ) -> "Evaluation":
     from llama_index.packs.mixture_of_agents.config import model_of
     from llama_index.packs.mixture_of_agents.evaluation import aevaluate, make_scorer
+    from llama_index.packs.mixture_of_agents.evaluation.campaign import BY_JUDGES, UNSCORED
 
     from .loop import Loop
 
     how, column, tolerance = scoring
     settings["judges"] = [model_of(name) for name in settings["judges"]]
-    scorer = how if settings["judges"] else make_scorer(how, column, tolerance=tolerance)
+    named = (*BY_JUDGES, UNSCORED)
+    scorer = how if how in named else make_scorer(how, column, tolerance=tolerance)
     with Loop(fast=True) as loop:
         work = aevaluate(arms, questions, scorer, say=say, watch=_Bar(), **settings)
         return loop.run(work)

@@ -109,7 +109,8 @@ class EvaluationSettings:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise EvaluationError(f"{name} = {getattr(self, name)!r}: must be one of {known}")
+                words = ", ".join(str(one) for one in known if one != "")
+                raise EvaluationError(f"{name} = {getattr(self, name)!r}: must be one of {words}")
         if self.write and not self.folder:
             raise EvaluationError(f"write = {self.write!r}: name the folder to write to")
 
@@ -143,9 +144,8 @@ async def aevaluate(
     known = with_prices(arms_of(arms), how.prices)
     judged = scorer if scorer in BY_JUDGES else ""
     if bool(judged) != bool(how.judges):
-        raise EvaluationError(
-            'judges score by "rubric" or "pairwise", and these need judges: give both'
-        )
+        words = 'judges score by "rubric" or "pairwise", and these need judges'
+        raise EvaluationError(f"{words}: give both (--score, --judge)")
     made = None if judged or scorer == UNSCORED else make_scorer(scorer)
     campaign = _Campaign(known, _questions(questions), made, how)
     campaign.judged_by = str(judged)
@@ -216,17 +216,24 @@ class _Campaign:
             (folder / "evaluation.json").write_text(evaluation.to_json(indent=1), "utf-8")
         return evaluation
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether anything scores the answers."""
+        return bool(self.scorer or self.judged_by)
+
+    def _scored_by(self) -> str:
+        judges = ", ".join(judge.name for judge in self.judges)
+        by_judges = f"{self.judged_by} by {judges}" if self.judged_by else "nobody"
+        return self.scorer.name if self.scorer else by_judges
+
     def _compared(self) -> Evaluation:
         column = self.how.cluster
         groups = {one.id: str(one.fields[column]) for one in self.questions} if column else {}
         scored = [arm for arm in self.asked if arm.name in self.scores]
-        judges = f"{self.judged_by} by {', '.join(judge.name for judge in self.judges)}"
-        names = judges if self.judged_by else "nobody"
         material = Material(
             arms=scored, answers={arm.name: self.answers[arm.name] for arm in scored},
             scores=self.scores, questions=self.questions, groups=groups, scorer=self.scorer,
-            scored_by=self.scorer.name if self.scorer else names,
-            wrong=self.how.failures == "wrong", seed=self.how.seed,
+            scored_by=self._scored_by(), wrong=self.how.failures == "wrong", seed=self.how.seed,
             remarks=self.remarks, stopped=self.stopped,
             usd=None if self.spent.usd is None else float(self.spent.at_least),
         )  # fmt: skip
@@ -249,12 +256,8 @@ class _Campaign:
                 self.scorer.prepare(question)
             if cluster and cluster not in question.fields:
                 raise EvaluationError(f"question {question.id}: there is no column {cluster!r}")
-        compared = self.scorer or self.judged_by
-        equal = (
-            compared
-            and self.how.equal == "cost"
-            and any(arm.kind == "mixture" for arm in self.arms)
-        )
+        mixes = any(arm.kind == "mixture" for arm in self.arms)
+        equal = self.is_scored and self.how.equal == "cost" and mixes
         if not equal and self.how.max_cost is None:
             return
         arms = (*self.arms, *(self.judges if self.how.max_cost is not None else ()))
@@ -346,8 +349,7 @@ class _Campaign:
     def _baselines(self) -> list[Arm]:
         """The best member, asked several times for what the mixture takes."""
         mixture = mixture_of(self.arms)
-        scored = self.scorer or self.judged_by
-        if mixture is None or self.how.equal is None or self.stopped or not scored:
+        if mixture is None or self.how.equal is None or self.stopped or not self.is_scored:
             return []
         means = {arm.name: means_of(self.answers[arm.name].values()) for arm in self.asked}
         best = self._best_member(means)
