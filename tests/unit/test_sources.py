@@ -127,3 +127,33 @@ def test_the_models_of_a_mixture_are_known_by_the_names_that_the_file_gives_them
     recipe, models = read_with_models(document, need_keys=False)
     assert list(models) == ["small", "openai:gpt-4.1-nano", "openai:gpt-4.1", "unused"]
     assert models["small"] is recipe.layers[0].proposers[0].llm
+
+
+def test_limits_of_endpoints_that_options_have_replaced_do_not_hold_up_a_command(tmp_path):
+    path = tmp_path / "moa.toml"
+    limits = """[limits.endpoints]
+"openai:gpt-4.1-mini" = { requests_per_minute = 5 }
+"openai:gpt-4.1" = { requests_per_minute = 6 }
+mistral = { requests_per_minute = 7 }
+"""
+    fallback = 'fallbacks = ["mistral:mistral-small-latest"]\n'
+    path.write_text(OWN + fallback + limits)
+    own = find(Flags(config=path)).recipe(need_keys=False).limits.endpoints
+    assert {name: one.requests_per_minute for name, one in own.items()} == {
+        "openai:gpt-4.1-mini": 5, "openai:gpt-4.1": 6, "mistral": 7,
+    }  # fmt: skip
+    other = Flags(config=path, proposers=["openai:gpt-4.1-nano"])
+    assert set(find(other).recipe(need_keys=False).limits.endpoints) == {
+        "openai:gpt-4.1",
+        "mistral",
+    }
+
+
+def test_a_limit_of_an_endpoint_that_is_not_there_names_its_line(tmp_path):
+    path = tmp_path / "moa.toml"
+    path.write_text(OWN + '[limits.endpoints."openai:gpt-9"]\nrequests_per_minute = 5\n')
+    wrong = (
+        r"moa\.toml:3: limits\.endpoints = 'openai:gpt-9': .*openai:gpt-4\.1, openai:gpt-4\.1-mini"
+    )
+    with pytest.raises(ConfigError, match=wrong):
+        find(Flags(config=path)).recipe(need_keys=False)

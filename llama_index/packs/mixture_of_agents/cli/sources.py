@@ -3,11 +3,11 @@
 import json
 import os
 import urllib.request
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from llama_index.core.llms.llm import LLM
 from platformdirs import user_config_path
@@ -224,7 +224,35 @@ def _with(document: Document, changes: Mapping[str, Any], origins: Mapping[str, 
         data["layers"] = changes.get("layers", len(layers))  # type: ignore[reportUnknownArgumentType]
     if "recipe" in changes:
         data = _fitted(data, str(changes["recipe"]), explicit=set(changes))
+    if {"proposers", "aggregator"} & set(changes):
+        data = _with_limits_in_use(data)
     return replace(document, data=data, origins=origins)
+
+
+def _with_limits_in_use(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data without limits of endpoints whose models have been replaced: a recipe refuses names that it lacks."""
+    limits: Any = data.get("limits")
+    endpoints: Any = limits.get("endpoints") if isinstance(limits, dict) else None  # type: ignore[reportUnknownMemberType]
+    if not isinstance(endpoints, dict):
+        return dict(data)
+    names = {
+        part
+        for text in _texts({name: one for name, one in data.items() if name != "limits"})
+        for part in (text, *text.split(":", 1))
+    }
+    used = {name: one for name, one in cast("dict[str, Any]", endpoints).items() if name in names}
+    return {**data, "limits": {**limits, "endpoints": used}}
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """All texts in plain data."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        yield from _texts(list(cast("dict[str, Any]", data).values()))
+    elif isinstance(data, list):
+        for one in cast("list[Any]", data):
+            yield from _texts(one)
 
 
 def _fitted(data: Mapping[str, Any], recipe: str, explicit: Collection[str]) -> dict[str, Any]:

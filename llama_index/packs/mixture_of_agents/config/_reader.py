@@ -118,9 +118,7 @@ class _Reader:
 
     def error(self, place: Place, problem: object) -> ConfigError:
         where = self.document.where(place)
-        is_option = where.startswith(
-            ("--proposer", "--aggregator", "MOA_")
-        )  # they name models alone
+        is_option = bool(place) and place[0] in self.document.origins  # its name says the place
         return ConfigError(f"{where}: {'' if is_option else _path(place)}{problem}")
 
     def refusal(self) -> ConfigError | None:
@@ -182,9 +180,9 @@ class _Reader:
         try:
             return make(**given)
         except RecipeError as error:
-            owner, _, field = error.field.rpartition(".")
-            problem = str(error).removeprefix(f"{owner}.")
-            where = self.document.where((*place, field))
+            *owner, field = error.field.split(".", 1)  # "Layer.quorum", or a preset's "layers"
+            problem = str(error).removeprefix("".join(f"{one}." for one in owner))
+            where = self.document.where((*place, *field.split(".")))
             raise ConfigError(f"{where}: {_path(place)}{problem}") from error
 
     def check_names(self, place: Place, data: Mapping[str, Any], known: Collection[str]) -> None:

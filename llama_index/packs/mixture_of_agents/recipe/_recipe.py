@@ -242,7 +242,7 @@ class Recipe:
         known = {self.limits.name_of(*key) for key in keys}
         for name in self.limits.endpoints:
             models = ", ".join(sorted(f"{provider}:{model}" for provider, model in keys))
-            problem = f"is the endpoint of none of its models, or a narrower name applies: {models}"
+            problem = f"is the endpoint of none of its models ({models}), or a narrower name applies to them"
             require(name in known, "Recipe.limits.endpoints", name, problem)
 
     def estimate(
