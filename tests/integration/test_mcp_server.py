@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, TextContent
+from mcp_client import cancel_one_of_two
 from programs import run_python
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -146,14 +147,7 @@ async def test_progress_is_told_while_the_layers_run(providers, tmp_path):
 async def test_cancelling_a_request_cancels_its_run_and_no_other(providers, tmp_path):
     providers.hold()
     async with assistant(providers, tmp_path, *ONE_LAYER) as client:
-        left = asyncio.create_task(client.call_tool("ask", QUESTION))
-        await asyncio.to_thread(providers.wait_for, "*", held=2)
-        kept = asyncio.create_task(client.call_tool("ask", QUESTION))
-        await asyncio.to_thread(providers.wait_for, "*", held=4)
-        left.cancel()
-        await asyncio.to_thread(providers.wait_for, "*", hung_up=2)
-        await asyncio.to_thread(providers.release)
-        assert not (await kept).is_error
+        await cancel_one_of_two(client, providers, QUESTION)
     assert providers.wait_for("*", open=0).hung_up == 2
 
 

@@ -16,6 +16,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
+from wire import ANSWER
 
 from llama_index.packs.mixture_of_agents._providers.faults import diagnose
 from llama_index.packs.mixture_of_agents.clients import share_clients
@@ -32,16 +33,6 @@ ASKED = [
     ChatMessage(role="system", content="Be brief."),
     ChatMessage(role="user", content="Wieso „so“?"),
 ]
-ANSWER: dict[str, Any] = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "gpt-4.1",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "So."}, "finish_reason": "stop"}
-    ],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-}
 TOLD = {"error": {"message": "no such thing", "type": "invalid", "param": "model", "code": "none"}}
 CHUNK: dict[str, Any] = {
     "id": "chatcmpl-1",

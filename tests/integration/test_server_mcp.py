@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from mcp.types import CallToolResult, TextContent
-from mcp_client import KEY, assistant
+from mcp_client import KEY, assistant, cancel_one_of_two
 from served import served
 from serving import serving, wait_until_closed
 from wire import BODY
@@ -95,14 +95,7 @@ async def test_cancelling_a_request_over_http_cancels_its_run_and_no_other(provi
     providers.hold()
     with served_tools(of(providers)) as at:
         async with assistant(at, mode) as client:
-            left = asyncio.create_task(client.call_tool("ask", QUESTION))
-            await asyncio.to_thread(providers.wait_for, "*", held=2)
-            kept = asyncio.create_task(client.call_tool("ask", QUESTION))
-            await asyncio.to_thread(providers.wait_for, "*", held=4)
-            left.cancel()
-            await asyncio.to_thread(providers.wait_for, "*", hung_up=2)
-            await asyncio.to_thread(providers.release)
-            assert not (await kept).is_error
+            await cancel_one_of_two(client, providers, QUESTION)
     assert providers.wait_for("*", open=0).hung_up == 2
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving import OF_OPENAI
 
 from llama_index.packs.mixture_of_agents.batch import Question
 from llama_index.packs.mixture_of_agents.evaluation import (
@@ -32,16 +33,6 @@ pytestmark = [pytest.mark.evaluators, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "support" / "evaluators"
 CAPITALS = {"What is the capital of France?": "Paris", "What is the capital of Peru?": "Lima"}
-MODELS = (
-    "-p",
-    "openai:gpt-4.1-mini",
-    "-p",
-    "openai:gpt-4o-mini",
-    "-a",
-    "openai:gpt-4.1",
-    "-l",
-    "1",
-)
 
 
 def run(*command: str, folder: Path, **environment: str) -> str:
@@ -65,7 +56,7 @@ def server(providers: Any) -> Iterator[str]:
     rules = [(r"<outputs>|model_1", ranks), ("France", "Paris"), ("Peru", "Lima")]
     for model in ("gpt-4.1-mini", "gpt-4o-mini", "gpt-4.1"):
         providers.configure(model, rules=rules)
-    command = [sys.executable, "-m", "llama_index.packs.mixture_of_agents.cli", "serve", *MODELS]
+    command = [sys.executable, "-m", "llama_index.packs.mixture_of_agents.cli", "serve", *OF_OPENAI]
     process = subprocess.Popen(
         [*command, "--name", "house", "--port", "0"],
         env={**os.environ, **providers.environment}, stderr=subprocess.PIPE, text=True,

@@ -1,6 +1,7 @@
 """The official MCP SDK's client, over HTTP."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +10,18 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 KEY = "a-key"
+
+
+async def cancel_one_of_two(client: Client, providers: Any, question: Mapping[str, Any]) -> None:
+    """Ask two mixtures of two proposers, cancel the first run while both are held, and let the other one answer."""
+    left = asyncio.create_task(client.call_tool("ask", dict(question)))
+    await asyncio.to_thread(providers.wait_for, "*", held=2)
+    kept = asyncio.create_task(client.call_tool("ask", dict(question)))
+    await asyncio.to_thread(providers.wait_for, "*", held=4)
+    left.cancel()
+    await asyncio.to_thread(providers.wait_for, "*", hung_up=2)
+    await asyncio.to_thread(providers.release)
+    assert not (await kept).is_error
 
 
 @asynccontextmanager

@@ -12,6 +12,16 @@ from urllib.parse import urlsplit
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
+OF_OPENAI = (
+    "-p",
+    "openai:gpt-4.1-mini",
+    "-p",
+    "openai:gpt-4o-mini",
+    "-a",
+    "openai:gpt-4.1",
+    "-l",
+    "1",
+)
 
 
 def accepts(host, port) -> bool:

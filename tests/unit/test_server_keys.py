@@ -7,7 +7,7 @@ import pytest
 from llama_index.packs.mixture_of_agents import ConfigError
 from llama_index.packs.mixture_of_agents.config import read_text, server_keys
 from llama_index.packs.mixture_of_agents.server import ApiKey, create_app
-from llama_index.packs.mixture_of_agents.server.key_usage import Ledger
+from llama_index.packs.mixture_of_agents.server.key_usage import KeyUsage
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 NOON = 86_400 * 20_000 + 43_200.0
@@ -27,7 +27,7 @@ def clock():
 
 
 async def test_so_many_requests_are_admitted_in_any_sixty_seconds(clock):
-    ledger = Ledger(clock=clock)
+    ledger = KeyUsage(clock=clock)
     assert await ledger.admit("a", 2, None) is None
     clock.now += 50
     assert await ledger.admit("a", 2, None) is None
@@ -43,7 +43,7 @@ async def test_so_many_requests_are_admitted_in_any_sixty_seconds(clock):
 
 
 async def test_dollars_count_until_the_day_ends_in_utc(clock):
-    ledger = Ledger(clock=clock)
+    ledger = KeyUsage(clock=clock)
     ledger.spend("a", 0.4)
     assert await ledger.admit("a", None, 0.5) is None
     ledger.spend("a", 0.1)
@@ -57,12 +57,12 @@ async def test_dollars_count_until_the_day_ends_in_utc(clock):
 
 async def test_two_ledgers_over_one_file_count_together_and_a_later_one_goes_on(tmp_path, clock):
     file = tmp_path / "kept.sqlite3"
-    one, other = Ledger(file, clock), Ledger(file, clock)
+    one, other = KeyUsage(file, clock), KeyUsage(file, clock)
     assert await one.admit("a", 1, 1.0) is None
     assert await other.admit("a", 1, 1.0)
     other.spend("a", 1.0)
     await other.admit("b", 1, None)
-    later = await Ledger(file, clock).admit("a", 1, 1.0)
+    later = await KeyUsage(file, clock).admit("a", 1, 1.0)
     assert later
     assert later.limit == "usd_per_day"
 
@@ -71,7 +71,7 @@ async def test_a_file_that_is_no_database_is_an_error_and_nothing_is_admitted(tm
     file = tmp_path / "kept.sqlite3"
     file.write_text("no database at all " * 100)
     with pytest.raises((sqlite3.Error, RuntimeError)):
-        await Ledger(file).admit("a", 1, None)
+        await KeyUsage(file).admit("a", 1, None)
 
 
 def test_a_file_names_keys_by_the_variables_that_hold_them(monkeypatch):

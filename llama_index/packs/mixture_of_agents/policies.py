@@ -121,8 +121,8 @@ class Limits:
         endpoints: the limits of model endpoints by name: "openai:gpt-4.1-mini", the model alone, or the provider alone
             for all of its models together. The first of these that is there applies.
         store: where ``endpoints`` are counted. "memory" is this process; "sqlite:PATH" a file for the processes of one
-            machine; "ray" an actor for a Ray cluster; "redis://HOST:PORT/NUMBER" a server for any number of machines; "$NAME" an environment variable
-            that says one of these, for an address with a password.
+            machine; "ray" an actor for a Ray cluster; "redis://HOST:PORT/NUMBER" a server for any number of machines;
+            "$NAME" an environment variable that says one of these, for an address with a password.
     """
 
     in_flight: int | None = None

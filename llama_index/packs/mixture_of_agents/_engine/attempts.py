@@ -1,7 +1,6 @@
 """Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -324,7 +323,11 @@ class Attempts:
 
 
 async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    """Await something, and catch whatever it raises by itself, a ``CancelledError`` of its own included.
+    """Await something in a task of its own, and catch whatever it raises by itself.
+
+    A ``CancelledError`` among its errors is its own; one that is raised here comes from outside. Python 3.10 offers no
+    other way to tell the two apart. And from 3.12 on, an error's frames hold those of all callers within the same task,
+    and with them the error: a task of its own has no callers, so nothing waits for the garbage collector.
 
     Args:
         asked: what to await.
@@ -333,30 +336,16 @@ async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | Non
         What it returned, and None; or None, and what it raised.
 
     Raises:
-        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has ended.
+        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has been stopped.
     """
-    # Before Python 3.11, a task does not tell that it was cancelled. From 3.12 on, the frames of an error hold those of
-    # all its callers, and with them the error itself: a task of its own has no callers.
-    if sys.version_info < (3, 11) or sys.version_info >= (3, 12):
-        return await _outcome_of_task(asked)
-    task = asyncio.current_task()
-    assert task
-    before = task.cancelling()
-    outcome = await _caught(asked)
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
-    return outcome
 
+    async def caught() -> tuple[T | None, BaseException | None]:
+        try:
+            return await asked, None
+        except BaseException as error:  # noqa: BLE001 - the caller decides what it means
+            return None, error
 
-async def _caught(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    try:
-        return await asked, None
-    except BaseException as error:  # noqa: BLE001 - the caller decides what it means
-        return None, error
-
-
-async def _outcome_of_task(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    task = asyncio.ensure_future(_caught(asked))
+    task = asyncio.ensure_future(caught())
     try:
         await asyncio.wait([task])
     finally:

@@ -110,8 +110,9 @@ class Asker:
         usage = unanswered_usage(messages, []) if billed else Usage()
         cost = self._respondent.cost(usage)
         fatal = isinstance(error, LimiterUnavailable)
-        failed = Answer(question, usage=usage, cost=cost, kind=fault.kind, error=fault.message)
-        return replace(failed, fatal=fatal)
+        return Answer(
+            question, usage=usage, cost=cost, kind=fault.kind, error=fault.message, fatal=fatal
+        )
 
     def _of_run(self, result: MixtureResult) -> dict[str, Any]:
         """What an answer says of the run that it comes from."""

@@ -95,7 +95,7 @@ class Settings:
         if self.engine not in ("local", "ray"):
             raise BatchError(f'engine = {self.engine!r}: say "local" or "ray"')
         if self.engine == "ray" and self.via != "direct":
-            problem = "one process asks the providers' batch APIs, so no cluster is of use"
+            problem = "one process asks the providers' batch APIs, so a cluster does not help"
             raise BatchError(f'engine = "ray", via = {self.via!r}: {problem}; leave one out')
         if self.engine != "ray" and self.workers is not None:
             raise BatchError(f'workers = {self.workers!r}: only engine = "ray" has workers')

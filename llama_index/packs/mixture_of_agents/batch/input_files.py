@@ -87,7 +87,8 @@ def read_questions(path: str | Path) -> Iterator[Question]:
 
     The file's extension says what it holds: ``.jsonl`` (or ``.ndjson``) has an object with ``question`` or ``messages``
     in each line, or a line for OpenAI's Batch API; ``.txt`` has a question in each line; ``.csv`` and ``.tsv`` have a
-    column ``question``; ``.parquet`` too. The file may be at an address (``s3://...``) that fsspec reads. "-" is standard input, as JSON lines. Empty lines are skipped.
+    column ``question``; ``.parquet`` too. The file may be at an address (``s3://...``) that fsspec reads. "-" is standard
+    input, as JSON lines. Empty lines are skipped.
 
     Raises:
         BatchError: Something in it is not a question; the message says in which line, why, and what to do.

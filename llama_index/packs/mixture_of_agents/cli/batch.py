@@ -1,6 +1,6 @@
 """``moa batch``: many questions, their answers in a file."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -150,10 +150,10 @@ def at_batch_prices(recipe: "Recipe") -> "Recipe":
 def _code(report: "Report", out: str) -> int:
     """The exit code. If questions failed, say where the reasons are."""
     if report.failed:
-        failures = PurePath(PurePath(out).name if "://" in out else out).with_suffix(
-            ".failed.jsonl"
-        )
-        say(f"{failures} says why; run it again to ask these again.")
+        from llama_index.packs.mixture_of_agents.batch.remote_file import RemoteFile, is_remote
+
+        here = Path(RemoteFile(out).name if is_remote(out) else out)
+        say(f"{here.with_suffix('.failed.jsonl')} says why; run it again to ask these again.")
     if report.stopped:
         return FAILED
     return DEGRADED if report.failed else 0

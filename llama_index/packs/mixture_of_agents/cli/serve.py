@@ -47,8 +47,6 @@ MaxCost = Annotated[
 ]
 Open = Annotated[bool, Option("--open", help="Open the page in a browser.")]
 NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can reach the address.")]
-
-
 Store = Annotated[
     Path | None,
     Option(
@@ -57,14 +55,14 @@ Store = Annotated[
         help="Keep conversations and limits in this SQLite file over a restart.",
     ),
 ]
-Number = Annotated[int, Option("--workers", min=1, help="The number of processes.")]
+Workers = Annotated[int, Option("--workers", min=1, help="The number of processes.")]
 
 
 @command
 def serve(
     models: Flags, host: Host = "127.0.0.1", port: Port = 8000, name: Name = None, members: Members = False,
     in_flight: InFlight = None, grace: Grace = 10, origins: Origins = None, no_keys: NoKeys = False,
-    store: Store = None, workers: Number = 1, max_cost: MaxCost = None, open_page: Open = False, trace: Trace = None,
+    store: Store = None, workers: Workers = 1, max_cost: MaxCost = None, open_page: Open = False, trace: Trace = None,
 ) -> None:  # fmt: skip
     """Serve the mixture as an OpenAI-compatible API, or all mixtures of a file.
 
@@ -107,7 +105,7 @@ def _shared_file(
     """The file of conversations and limits. Several workers share one, and a folder for their metrics.
 
     Raises:
-        UsageError: So many workers cannot be had.
+        UsageError: There cannot be this number of workers.
     """
     if workers == 1:
         return store

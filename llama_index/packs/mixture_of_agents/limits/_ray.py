@@ -21,8 +21,8 @@ class RayLimiter:
     """A ``Limiter`` and a ``Ledger`` for all processes of a Ray cluster. Needs the extra ``ray``.
 
     The counts are in an actor that the first process starts, and that lives as long as the cluster. If its node is lost,
-    it starts elsewhere, and lets nothing through for a minute. Its clock counts, so the nodes' clocks may differ. The process must be connected to the cluster when it first uses this object. It can
-    be pickled.
+    it starts elsewhere, and lets nothing through for a minute. Its clock counts, so the nodes' clocks may differ. The
+    process must be connected to the cluster when it first uses this object. It can be pickled.
 
     Args:
         endpoints: the limits of each key.

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from llama_index.packs.mixture_of_agents.pricing import Cost
 
 from .error_bodies import IN_VAIN, Problem, Refused
-from .key_usage import Ledger
+from .key_usage import KeyUsage
 from .metrics import Metrics
 
 Charge: TypeAlias = Callable[[Cost], None]
@@ -57,12 +57,12 @@ class Allowance:
     """Says whether a key may ask now, and counts what it asks.
 
     Args:
-        ledger: What each key has used.
+        usage: What each key has used.
         metrics: Counts by names of keys.
     """
 
-    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
-        self._ledger, self._metrics = ledger, metrics
+    def __init__(self, usage: KeyUsage, metrics: Metrics) -> None:
+        self._usage, self._metrics = usage, metrics
 
     async def admit(self, state: Mapping[str, Any]) -> Charge | None:
         """Count a request.
@@ -80,7 +80,7 @@ class Allowance:
         if key is None or not key.name:
             return None
         if key.requests_per_minute or key.usd_per_day:
-            used_up = await self._ledger.admit(key.name, key.requests_per_minute, key.usd_per_day)
+            used_up = await self._usage.admit(key.name, key.requests_per_minute, key.usd_per_day)
             if used_up:
                 self._metrics.key_refused(key.name, used_up.limit)
                 raise Refused(_problem(key, used_up.limit, max(1, math.ceil(used_up.seconds))))
@@ -91,7 +91,7 @@ class Allowance:
         usd = max(0.0, float(cost.at_least))
         self._metrics.key_spent(key.name, usd)
         if key.usd_per_day and usd:
-            self._ledger.spend(key.name, usd)
+            self._usage.spend(key.name, usd)
 
 
 def _problem(key: ApiKey, limit: str, seconds: int) -> Problem:

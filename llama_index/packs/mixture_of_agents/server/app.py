@@ -33,7 +33,7 @@ from .error_bodies import (
 from .guard import Guard
 from .ignored_fields import HEADER
 from .in_flight import Runs
-from .key_usage import Ledger
+from .key_usage import KeyUsage
 from .mcp_door import PATH as MCP_PATH
 from .mcp_door import MakeMcp, McpDoor
 from .metrics import Metrics
@@ -85,7 +85,7 @@ def create_app(
     app.state.runs, app.state.metrics = Runs(metrics, in_flight), metrics
     served = {name: Model(name, llm) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
-    allowance = Allowance(Ledger(usage), metrics)
+    allowance = Allowance(KeyUsage(usage), metrics)
     doors = Doors(served, Pool(members), app.state.runs, heartbeat, kept, allowance, recipes)
     _add_paths(app, metrics, doors)
     _add_mcp(app, mcp and McpDoor(mcp, app.state.runs, metrics, origins, allowance))

@@ -17,8 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.pricing import Cost
-from llama_index.packs.mixture_of_agents.result import cost_of_call
+from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of_call
 
 from .api_keys import Allowance, Charge
 from .error_bodies import Problem, Refused, body_at

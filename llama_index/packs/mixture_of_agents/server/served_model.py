@@ -14,8 +14,8 @@ from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.pricing import Cost
-from llama_index.packs.mixture_of_agents.result import MixtureResult, cost_of_call
+from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of_call
+from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .answer_forms import OfferedTools, WantedSchema, arguments_of
 from .api_keys import Charge
