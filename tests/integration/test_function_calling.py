@@ -14,11 +14,12 @@ from llama_index.core.base.llms.types import (
     TextBlock,
     ToolCallBlock,
 )
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 from members import add
 
-from llama_index.packs.mixture_of_agents import AggregatorFailed, MixtureOfAgents
+from llama_index.packs.mixture_of_agents import AggregatorFailed, MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents._providers.structured import TOOLS_PROMPT
 from llama_index.packs.mixture_of_agents.llm import RESULT_KEY
 from llama_index.packs.mixture_of_agents.simulation import (
@@ -353,3 +354,11 @@ def test_a_mixture_as_the_aggregator_passes_the_tools_on_and_its_calls_back(
         ("weather", {"city": "Paris"})
     ]
     assert "tools" not in providers.log("gpt-4o-mini")[0].body
+
+
+def test_callbacks_see_a_completion_of_our_own_classes_once() -> None:
+    for make in (ScriptedLLM, lambda **more: MixtureOfAgents(moa([ScriptedLLM()], None), **more)):
+        seen = LlamaDebugHandler(print_trace_on_end=False)
+        llm = make(callback_manager=CallbackManager([seen]))
+        assert llm.complete("?").text == "scripted answer"
+        assert len(seen.get_llm_inputs_outputs()) == 1

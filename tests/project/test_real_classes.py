@@ -22,7 +22,7 @@ from llama_index.llms.openai import OpenAIResponses
 from pydantic import BaseModel
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
-from llama_index.packs.mixture_of_agents._providers.descriptions import address
+from llama_index.packs.mixture_of_agents._providers.facts import address
 from llama_index.packs.mixture_of_agents._providers.models import ModelSpec, make_llm
 from llama_index.packs.mixture_of_agents.errors import AggregatorFailed, QuorumNotMet
 from llama_index.packs.mixture_of_agents.events import Usage

@@ -1,26 +1,14 @@
 """``MixtureOfAgents``: the mixture as a LlamaIndex LLM, so that whatever takes an LLM takes a mixture."""
 
-# LlamaIndex leaves its callback decorators untyped.
-# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
-
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.base.llms.generic_utils import (
-    achat_to_completion_decorator,
-    astream_chat_to_completion_decorator,
-    chat_to_completion_decorator,
-    stream_chat_to_completion_decorator,
-)
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     ChatResponseAsyncGen,
     ChatResponseGen,
-    CompletionResponse,
-    CompletionResponseAsyncGen,
-    CompletionResponseGen,
     LLMMetadata,
     MessageRole,
     TextBlock,
@@ -31,7 +19,6 @@ from llama_index.core.bridge.pydantic import (
     SerializerFunctionWrapHandler,
     model_serializer,
 )
-from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts.base import PromptTemplate
 from llama_index.core.prompts.mixin import PromptDictType, PromptMixin, PromptMixinType
@@ -269,46 +256,6 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
         return gen()
 
-    @llm_chat_callback()
-    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._chat(messages, **kwargs)
-
-    @llm_chat_callback()
-    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._achat(messages, **kwargs)
-
-    @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._stream_chat(messages, **kwargs)
-
-    @llm_chat_callback()
-    async def astream_chat(
-        self, messages: Sequence[ChatMessage], **kwargs: Any
-    ) -> ChatResponseAsyncGen:
-        return await self._astream_chat(messages, **kwargs)
-
-    @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    async def acomplete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponse:
-        return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    def stream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseGen:
-        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    async def astream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseAsyncGen:
-        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
-
     # The engine's floor is below config's, which makes mixtures: these two methods alone look up.
 
     @model_serializer(mode="wrap")
@@ -393,6 +340,7 @@ def _chunk(text: str, event: AnswerDelta) -> ChatResponse:
         blocks=[*thinking, *texts, *calls],
         additional_kwargs=theirs.additional_kwargs,
     )
-    news: Any = event.response.additional_kwargs.get("thinking_delta")  # pyright: ignore[reportUnknownMemberType]
+    chunk: Any = event.response
+    news = chunk.additional_kwargs.get("thinking_delta")
     more = {"thinking_delta": news} if news else {}
     return ChatResponse(message=message, delta=event.text, additional_kwargs=more)

@@ -10,11 +10,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-from .events import (
-    CallFinished,
-    RunStarted,
-    Usage,
-)
+from .events import CallFinished, RunStarted, Usage
 
 Prices = Mapping[str, tuple[float, float]]
 """A user's own prices: model -> (input, output) in US dollars per million tokens."""

@@ -3,9 +3,6 @@
 It is natively async, streams, takes tools, and records its requests.
 """
 
-# LlamaIndex leaves its callback decorators untyped.
-# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
-
 import asyncio
 import inspect
 import time
@@ -13,20 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from llama_index.core.base.llms.generic_utils import (
-    achat_to_completion_decorator,
-    astream_chat_to_completion_decorator,
-    chat_to_completion_decorator,
-    stream_chat_to_completion_decorator,
-)
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     ChatResponseAsyncGen,
     ChatResponseGen,
-    CompletionResponse,
-    CompletionResponseAsyncGen,
-    CompletionResponseGen,
     ContentBlock,
     LLMMetadata,
     MessageRole,
@@ -34,9 +22,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
+
+from llama_index.packs.mixture_of_agents._providers.function_calling import ChatLLM
 
 Reply: TypeAlias = (
     str
@@ -67,7 +55,7 @@ class ReceivedRequest:
     at: float = field(default_factory=time.perf_counter)
 
 
-class ScriptedLLM(FunctionCallingLLM):
+class ScriptedLLM(ChatLLM):
     """An LLM that follows a script.
 
     Args:
@@ -99,7 +87,8 @@ class ScriptedLLM(FunctionCallingLLM):
         usage: tuple[int, int] | None = (10, 5),
         **kwargs: Any,
     ) -> None:
-        super().__init__(model=model, **kwargs)
+        fields: dict[str, Any] = {**kwargs, "model": model}
+        super().__init__(**fields)
         self._replies = list(replies) or ["scripted answer"]
         self._usage = usage
         self._metadata = LLMMetadata(
@@ -176,16 +165,16 @@ class ScriptedLLM(FunctionCallingLLM):
             message=message, raw={"usage": usage, "choices": [{"finish_reason": "stop"}]}
         )
 
-    @llm_chat_callback()
-    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._areply(messages, kwargs, False)
-
-    @llm_chat_callback()
-    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return self._reply(messages, kwargs, False)
 
-    @llm_chat_callback()
-    async def astream_chat(
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._areply(messages, kwargs, False)
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        yield from _chunks(self._reply(messages, kwargs, True))
+
+    async def _astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         async def gen() -> ChatResponseAsyncGen:
@@ -193,35 +182,6 @@ class ScriptedLLM(FunctionCallingLLM):
                 yield chunk
 
         return gen()
-
-    @llm_chat_callback()
-    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        def gen() -> ChatResponseGen:
-            yield from _chunks(self._reply(messages, kwargs, True))
-
-        return gen()
-
-    @llm_completion_callback()
-    async def acomplete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponse:
-        return await achat_to_completion_decorator(self.achat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return chat_to_completion_decorator(self.chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    async def astream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseAsyncGen:
-        return await astream_chat_to_completion_decorator(self.astream_chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    def stream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseGen:
-        return stream_chat_to_completion_decorator(self.stream_chat)(prompt, **kwargs)
 
     def _prepare_chat_with_tools(
         self,
@@ -242,21 +202,6 @@ class ScriptedLLM(FunctionCallingLLM):
             "tool_choice": "required" if tool_required else "auto",
             **kwargs,
         }
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        if not calls and error_on_no_tool_call:
-            raise ValueError("the response calls no tool")
-        return [
-            ToolSelection(
-                tool_id=c.tool_call_id or "",
-                tool_name=c.tool_name,
-                tool_kwargs=c.tool_kwargs,  # type: ignore[arg-type]
-            )
-            for c in calls
-        ]
 
 
 async def _result_of(awaitable: Any) -> Any:

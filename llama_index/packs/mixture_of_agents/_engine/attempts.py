@@ -32,9 +32,9 @@ from llama_index.packs.mixture_of_agents._providers.streams import OnChunk
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
 from llama_index.packs.mixture_of_agents._providers.usage import (
     estimate_usage,
+    is_perhaps_billed,
     read_usage,
     unanswered_usage,
-    was_sent,
 )
 from llama_index.packs.mixture_of_agents.errors import FailureKind, LimiterUnavailable
 from llama_index.packs.mixture_of_agents.events import Usage
@@ -51,7 +51,6 @@ _AGES = 1e6
 """Seconds."""
 _HAS_TOO_MANY = (429, 503, 529)
 """Statuses of an endpoint that cannot take more requests now. Anthropic sends 529 when it is overloaded."""
-_PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +231,7 @@ class Attempts:
             self.spent.add(unanswered_usage(sent, received))
             raise error
         fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
-        if fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error):
+        if is_perhaps_billed(fault, error):
             self.spent.add(unanswered_usage(sent, received))
         return Attempt(fault=fault, error=error)
 

@@ -34,14 +34,7 @@ from llama_index.packs.mixture_of_agents.recipe import (
     kinds_taken,
 )
 
-from .references import (
-    References,
-    Rendering,
-    chance_of,
-    cut_words,
-    draw_tag,
-    reference_text,
-)
+from .references import References, Rendering, chance_of, cut_words, draw_tag, reference_text
 from .request import CANCELLED, Request, RunState, earliest
 
 Proposals: TypeAlias = tuple[Proposal, ...]

@@ -11,6 +11,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
+from .facts import address
 from .models import EMBEDDINGS, LLMS, PROVIDERS, ModelSpec, Provider, make_llm
 from .redaction import SECRET, without_secrets
 
@@ -120,17 +121,6 @@ def _path_of(model: LLM | BaseEmbedding, namespace: str) -> str:
     if not path.startswith(namespace):
         raise ConfigError(f"{cls.__name__} is not a class of {namespace}*: a file cannot name it")
     return path
-
-
-def address(llm: LLM | BaseEmbedding) -> str | None:
-    """The address of the LLM's server; None if the object does not hold it."""
-    own = next(
-        (getattr(llm, name, None) for name in ("api_base", "base_url") if getattr(llm, name, None)),
-        None,
-    )
-    # MistralAI passes its endpoint to its client, and does not keep it
-    client: Any = getattr(llm, "_client", None) if own is None else None
-    return own or getattr(getattr(client, "sdk_configuration", None), "server_url", None)
 
 
 def _plain(value: Any) -> Any:

@@ -47,12 +47,21 @@ def provider_name(llm: LLM) -> str:
 
 def endpoint_key(llm: LLM) -> tuple[str, str, str]:
     """The provider, model and address. Two LLM objects with an equal key use the same model at the same place."""
-    places = (
-        getattr(llm, name, None) for name in ("api_base", "base_url", "endpoint", "azure_endpoint")
-    )
-    mistral = getattr(getattr(llm, "_client", None), "sdk_configuration", None)
-    base = next((place for place in places if place), None) or getattr(mistral, "server_url", None)
-    return provider_name(llm), model_name(llm), str(base or "")
+    place = address(llm, "api_base", "base_url", "endpoint", "azure_endpoint")
+    return provider_name(llm), model_name(llm), str(place or "")
+
+
+def address(model: object, *fields: str) -> Any:
+    """The address of a model's server; None if the object does not hold it.
+
+    Args:
+        model: an LLM or an embedding model.
+        fields: the fields that may hold it; by default those that a configuration file can set.
+    """
+    places = (getattr(model, name, None) for name in fields or ("api_base", "base_url"))
+    # MistralAI passes its endpoint to its client, and does not keep it.
+    mistral = getattr(getattr(model, "_client", None), "sdk_configuration", None)
+    return next(filter(None, places), None) or getattr(mistral, "server_url", None)
 
 
 def context_window(llm: LLM) -> int | None:

@@ -1,18 +1,33 @@
-"""``FormingLLM``: an LLM whose answers can be tool calls or filled schemas (see ``structured``).
+"""Bases of our own LLM classes: ``ChatLLM`` is made of four chats, ``FormingLLM`` gives tool calls and filled schemas."""
 
-It takes them through ``tools=`` and ``response_format=`` of a chat, as objects. The aggregator that answers receives
-them in the format of its own class.
-"""
+# LlamaIndex leaves its callback decorators untyped.
+# pyright: reportUntypedFunctionDecorator=false, reportUnknownVariableType=false
 
 from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import llama_index.core.instrumentation as instrument
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    MessageRole,
+)
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.prompts import PromptTemplate
@@ -23,8 +38,81 @@ from .structured import Filling, Schema, Tools, tool_selections, with_one_tool_c
 dispatcher = instrument.get_dispatcher(__name__)  # pyright: ignore[reportPrivateImportUsage]
 
 
-class FormingLLM(FunctionCallingLLM):
-    """Implements a LlamaIndex LLM's methods for tools and structured output with its chat methods."""
+class ChatLLM(FunctionCallingLLM):
+    """An LLM of four methods, which a class defines: ``_chat``, ``_achat``, ``_stream_chat`` and ``_astream_chat``.
+
+    Completions are made of them too. LlamaIndex's callbacks and tracers see each request once.
+    """
+
+    if TYPE_CHECKING:  # as abstract methods, LlamaIndex would open a second span for each
+
+        def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse: ...
+
+        async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse: ...
+
+        def _stream_chat(
+            self, messages: Sequence[ChatMessage], **kwargs: Any
+        ) -> ChatResponseGen: ...
+
+        async def _astream_chat(
+            self, messages: Sequence[ChatMessage], **kwargs: Any
+        ) -> ChatResponseAsyncGen: ...
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return self._chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return await self._achat(messages, **kwargs)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._stream_chat(messages, **kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        return await self._astream_chat(messages, **kwargs)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        calls = tool_selections(response)
+        if not calls and error_on_no_tool_call:
+            raise ValueError("the answer calls no tool")
+        return calls
+
+
+class FormingLLM(ChatLLM):
+    """An LLM whose answers can be tool calls or filled schemas (see ``structured``).
+
+    It takes them through ``tools=`` and ``response_format=`` of a chat, as objects. The aggregator that answers receives
+    them in the format of its own class.
+    """
 
     def _prepare_chat_with_tools(
         self,
@@ -59,14 +147,6 @@ class FormingLLM(FunctionCallingLLM):
         **kwargs: Any,
     ) -> ChatResponse:
         return response if allow_parallel_tool_calls else with_one_tool_call(response)
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        calls = tool_selections(response)
-        if not calls and error_on_no_tool_call:
-            raise ValueError("the answer calls no tool")
-        return calls
 
     @dispatcher.span
     def structured_predict(

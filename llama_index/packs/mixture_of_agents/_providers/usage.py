@@ -7,8 +7,10 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents._messages.prompts import text_of
+from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.events import Usage
 
+from .faults import Fault
 from .responses import get
 
 _PLACES = (
@@ -19,6 +21,7 @@ _PLACES = (
     ("x_groq", "usage"),
 )
 _BYTES_PER_TOKEN = 4
+_PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 _NEVER_SENT = frozenset(
     {
         "ConnectError",
@@ -161,8 +164,15 @@ def unanswered_usage(messages: Sequence[ChatMessage], received: Sequence[str]) -
     return Usage(sent, got, estimated=True)
 
 
-def was_sent(error: BaseException | None) -> bool:
-    """Whether a failed request may have reached its provider. The provider then bills it."""
+def is_perhaps_billed(fault: Fault, error: BaseException | None) -> bool:
+    """Whether a provider may bill a failed request: it may have reached the provider, and no status says that it failed.
+
+    Args:
+        fault: what the error means.
+        error: the error.
+    """
+    if fault.kind not in _PERHAPS_BILLED or fault.status is not None:
+        return False
     while error is not None:
         if any(cls.__name__ in _NEVER_SENT for cls in type(error).__mro__):
             return False

@@ -13,8 +13,8 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._providers.responses import explained, verdict
 from llama_index.packs.mixture_of_agents._providers.usage import (
     estimate_usage,
+    is_perhaps_billed,
     unanswered_usage,
-    was_sent,
 )
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
 from llama_index.packs.mixture_of_agents.errors import FailureKind, LimiterUnavailable, RunError
@@ -25,8 +25,6 @@ from llama_index.packs.mixture_of_agents.result import MixtureResult
 
 from .outcomes import Answer
 from .question import Question
-
-_PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 
 
 class Asker:
@@ -106,7 +104,7 @@ class Asker:
             kind = kinds.most_common(1)[0][0] if kinds else FailureKind.ERROR
             return Answer(question, kind=kind, error=str(error), **self._of_run(result))
         fault = self._respondent.fault(error)
-        billed = fault.kind in _PERHAPS_BILLED and fault.status is None and was_sent(error)
+        billed = is_perhaps_billed(fault, error)
         usage = unanswered_usage(messages, []) if billed else Usage()
         cost = self._respondent.cost(usage)
         fatal = isinstance(error, LimiterUnavailable)

@@ -11,12 +11,8 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_blocking
 from llama_index.packs.mixture_of_agents._messages.digests import digest
-from llama_index.packs.mixture_of_agents._providers.descriptions import (
-    NO_SETTINGS,
-    address,
-    settings_of,
-)
-from llama_index.packs.mixture_of_agents._providers.facts import model_name
+from llama_index.packs.mixture_of_agents._providers.descriptions import NO_SETTINGS, settings_of
+from llama_index.packs.mixture_of_agents._providers.facts import address, model_name
 from llama_index.packs.mixture_of_agents.config import to_data
 from llama_index.packs.mixture_of_agents.errors import BatchError, ConfigError
 from llama_index.packs.mixture_of_agents.limits import Ledger

@@ -58,7 +58,8 @@ def _facts(agent: "Agent") -> "tuple[str, str, Text]":
     """An agent's model, its server, and the variable with its key."""
     from rich.text import Text
 
-    from llama_index.packs.mixture_of_agents._providers.descriptions import address, describe_llm
+    from llama_index.packs.mixture_of_agents._providers.descriptions import describe_llm
+    from llama_index.packs.mixture_of_agents._providers.facts import address
     from llama_index.packs.mixture_of_agents._providers.models import ModelSpec
 
     described = describe_llm(agent.llm)

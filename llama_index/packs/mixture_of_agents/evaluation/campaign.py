@@ -37,14 +37,7 @@ from .arms import (
     unpriced_words,
     with_prices,
 )
-from .comparison import (
-    Material,
-    compare,
-    means_of,
-    mixture_of,
-    question_text,
-    scores_of,
-)
+from .comparison import Material, compare, means_of, mixture_of, question_text, scores_of
 from .expenses import lost_in, spent_in
 from .formats import FORMATS, Format, format_of, read_public, second_turns, write_public
 from .jury import Jury

@@ -21,9 +21,7 @@ from openai.types.chat.chat_completion_chunk import (
     ChoiceDeltaToolCall,
     ChoiceDeltaToolCallFunction,
 )
-from openai.types.chat.chat_completion_message_function_tool_call import (
-    Function,
-)
+from openai.types.chat.chat_completion_message_function_tool_call import Function
 from openai.types.completion_usage import (
     CompletionTokensDetails,
     CompletionUsage,

@@ -10,14 +10,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MOST = 4096
 """Entries of a list."""

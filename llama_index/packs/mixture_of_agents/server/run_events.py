@@ -7,12 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llama_index.packs.mixture_of_agents.events import (
-    AnswerDelta,
-    CallFinished,
-    Event,
-    RunStarted,
-)
+from llama_index.packs.mixture_of_agents.events import AnswerDelta, CallFinished, Event, RunStarted
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import cost_of_call
 from llama_index.packs.mixture_of_agents.result import MixtureResult, event_data

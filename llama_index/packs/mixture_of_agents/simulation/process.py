@@ -16,9 +16,7 @@ from .behaviour import Behaviour
 from .log import EVERY_MODEL, Counts, Record
 
 if TYPE_CHECKING:
-    from llama_index.llms.mistralai import (  # pyright: ignore[reportMissingTypeStubs]
-        MistralAI,
-    )
+    from llama_index.llms.mistralai import MistralAI  # pyright: ignore[reportMissingTypeStubs]
     from llama_index.llms.openai import OpenAI
     from typing_extensions import Self
 
@@ -141,9 +139,7 @@ class SimulatedProviders:
 
     def mistral(self, model: str = "mistral-small-latest", **settings: Any) -> MistralAI:
         """Make an LLM of LlamaIndex's MistralAI class that uses this server."""
-        from llama_index.llms.mistralai import (  # pyright: ignore[reportMissingTypeStubs]
-            MistralAI,
-        )
+        from llama_index.llms.mistralai import MistralAI  # pyright: ignore[reportMissingTypeStubs]
 
         settings = {"api_key": KEY, "endpoint": self.mistral_base, **settings}
         return MistralAI(model=model, **settings)
