@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reference import definitions_of, public_modules
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -12,7 +13,6 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "llama_index" / "packs" / "mixture_of_agents"
 NAV = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
 QUESTIONS = tomllib.loads((Path(__file__).parent / "reader_questions.toml").read_text("utf-8"))
 API = "reference/api/"
@@ -26,29 +26,6 @@ def pages(nav) -> list[str]:
         return [nav]
     entries = nav.values() if isinstance(nav, dict) else nav
     return [page for entry in entries for page in pages(entry)]
-
-
-def public_modules() -> list[str]:
-    """Modules and packages that users import, commands apart."""
-    found = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    return sorted(name for name in found if name[0] != "_" and name != "cli")
-
-
-def definitions(file: Path) -> list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    kinds = ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node for node in tree.body if isinstance(node, kinds) and node.name[0] != "_"]
-
-
-def exported(init: Path) -> set[str]:
-    """The names of a package's ``__all__``."""
-    tree = ast.parse(init.read_text(encoding="utf-8"))
-    (names,) = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    ] or [ast.List([])]
-    return set(ast.literal_eval(names))
 
 
 def test_every_page_of_docs_is_in_the_navigation():
@@ -68,19 +45,10 @@ def test_the_api_reference_lists_every_public_module():
 
 @pytest.mark.parametrize("module", public_modules())
 def test_every_public_class_and_function_says_what_it_is(module):
-    file, folder = PACKAGE / f"{module}.py", PACKAGE / module
-    public = (
-        [
-            (file, one)
-            for file in folder.glob("*.py")
-            for one in definitions(file)
-            if one.name in exported(folder / "__init__.py")
-        ]
-        if folder.is_dir()
-        else [(file, one) for one in definitions(file)]
-    )
     silent = [
-        f"{file.name}:{one.lineno} {one.name}" for file, one in public if not ast.get_docstring(one)
+        f"{file.name}:{one.lineno} {one.name}"
+        for file, one in definitions_of(module)
+        if not ast.get_docstring(one)
     ]
     assert silent == []
 

@@ -110,25 +110,34 @@ class MixtureOfAgentsPack(BaseLlamaPack):
         return self.run_detailed(query_str, **kwargs).answer
 
     async def arun(self, query_str: str, **kwargs: Any) -> str:
-        """``run`` for async code."""
+        """Like ``run``, for async code."""
         return (await self.arun_detailed(query_str, **kwargs)).answer
 
     def run_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
-        """``run``, with every call and proposal that led to the answer. Same arguments and errors as ``run``."""
+        """Like ``run``, with every call and proposal that led to the answer. It takes the same arguments and raises
+        the same errors.
+
+        Returns:
+            The result: answer, proposals, failures, times and cost.
+        """
         return _result(self.llm.chat(self._messages(query_str, kwargs), **kwargs))
 
     async def arun_detailed(self, query_str: str, **kwargs: Any) -> MixtureResult:
-        """``run_detailed`` for async code."""
+        """Like ``run_detailed``, for async code."""
         return _result(await self.llm.achat(self._messages(query_str, kwargs), **kwargs))
 
     def stream(self, query_str: str, **kwargs: Any) -> Generator[str, None, None]:
-        """``run`` as a stream: yields the answer's text piece by piece. Same arguments and errors as ``run``."""
+        """Like ``run``, as a stream: it takes the same arguments and raises the same errors.
+
+        Yields:
+            The answer's text, piece by piece.
+        """
         for chunk in self.llm.stream_chat(self._messages(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta
 
     async def astream(self, query_str: str, **kwargs: Any) -> AsyncGenerator[str, None]:
-        """``stream`` for async code."""
+        """Like ``stream``, for async code."""
         async for chunk in await self.llm.astream_chat(self._messages(query_str, kwargs), **kwargs):
             if chunk.delta:
                 yield chunk.delta

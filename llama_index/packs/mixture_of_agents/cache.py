@@ -86,11 +86,24 @@ class CachingCaller(Caller):
         super().__init__(recipe)
         self._store: Any = store  # LlamaIndex declares its dictionaries bare
 
-    def left_alone(self, agent: Agent) -> None:  # noqa: ARG002 - the store may hold the answer
-        return None
+    def left_alone(self, agent: Agent) -> None:
+        """Return None: whether a call can be made is known only after the store was asked.
+
+        Args:
+            agent: the agent of the call.
+        """
 
     async def make(self, request: Request, run: RunState, number: int) -> Outcome:
-        """Answer from the store; if it lacks the call, make it. See ``Caller.make``."""
+        """Answer from the store; make the call if the store lacks it.
+
+        Args:
+            request: the call to make.
+            run: the state of its run.
+            number: the call's number in the run.
+
+        Returns:
+            The event of the call's end, and the LLM's response if there is one.
+        """
         key = self._key(request, run)
         entry = await self._get(key, run)
         if entry is not None:
@@ -164,7 +177,12 @@ class CachingCaller(Caller):
 
 
 def cost_of_entries(store: "SqliteKVStore", prices: Prices) -> Cost:
-    """What the calls in a store cost when they were made."""
+    """Return what the calls in a store cost when they were made.
+
+    Args:
+        store: the store of ``cached``.
+        prices: US dollars per million tokens in and out, by model.
+    """
     entries = map(_ENTRY.validate_python, store.get_all(_COLLECTION).values())
     costs = (cost_of(one.provider, one.proposals[0].model, one.usage, prices) for one in entries)
     return sum(costs, Cost())
@@ -254,18 +272,45 @@ class SqliteKVStore(BaseKVStore):
             return done.fetchall(), done.rowcount
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
+        """Keep a value.
+
+        Args:
+            key: its name.
+            val: the value, as plain JSON data.
+            collection: the part of the store that holds it.
+        """
         self._do(_PUT, collection, key, json.dumps(val, ensure_ascii=False))
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
+        """Return a value, or None if there is none.
+
+        Args:
+            key: its name.
+            collection: the part of the store that holds it.
+        """
         where = "SELECT value FROM entries WHERE collection = ? AND key = ?"
         found, _ = self._do(where, collection, key)
         return json.loads(found[0][0]) if found else None
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
+        """Return all values of a collection, by key.
+
+        Args:
+            collection: the part of the store.
+        """
         found, _ = self._do("SELECT key, value FROM entries WHERE collection = ?", collection)
         return {key: json.loads(value) for key, value in found}
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
+        """Remove a value.
+
+        Args:
+            key: its name.
+            collection: the part of the store that holds it.
+
+        Returns:
+            Whether there was one.
+        """
         where = "DELETE FROM entries WHERE collection = ? AND key = ?"
         return self._do(where, collection, key)[1] > 0
 

@@ -97,10 +97,15 @@ class Failure:
 
     @property
     def exception(self) -> BaseException | None:
+        """The exception that the failure stands for; None if it came from a file."""
         return self.__dict__.get("_exception")
 
     def seen_as(self, error: BaseException | None) -> "Failure":
-        """This failure, with the exception that it stands for."""
+        """Return this failure, with the exception that it stands for.
+
+        Args:
+            error: the exception; None changes nothing.
+        """
         if error is not None:
             object.__setattr__(self, "_exception", error.with_traceback(None))
         return self
@@ -159,8 +164,13 @@ class EvaluationError(MixtureError, ValueError):
 class RunError(MixtureError):
     """A run that ended without an answer.
 
-    Attributes:
+    Args:
+        problem: why there is no answer.
         failures: a record of every failed call of the run.
+
+    Attributes:
+        problem: the argument.
+        failures: the argument.
         result: the ``MixtureResult`` of the run until it ended, or None.
         __cause__: the LLM's exception, if all calls failed for one reason and its text contains no secret.
     """

@@ -40,6 +40,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
+        """Tokens in and out together."""
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: "Usage") -> "Usage":

@@ -54,16 +54,15 @@ if TYPE_CHECKING:
 __all__ = ["RESULT_KEY", "MixtureOfAgents", "as_mixture"]
 
 _TRACER = SpanTracer()
+_NOT_PICKLED = ("callback_manager", "rate_limiter")  # they hold threads and locks of this process
 
 
 class MixtureOfAgents(FormingLLM, PromptMixin):
     """A mixture of LLMs that is itself an LLM.
 
-    Its prompts are plain texts, read with ``get_prompts`` and replaced with ``update_prompts``: braces in them, and
-    in what users write, are left alone.
-
-    Copies share the recipe. A pickle holds the recipe without any key or header: where it is loaded, the members
-    take their keys from the environment (OPENAI_API_KEY and the like), as they do when they are made.
+    Its prompts are plain texts, read with ``get_prompts`` and replaced with ``update_prompts``. Braces in them have no
+    meaning. Copies share the recipe. A pickle holds the recipe without any key or header. Where it is loaded, the
+    members take their keys from the environment (OPENAI_API_KEY and the like), as they do when they are made.
 
     Args:
         recipe: what the mixture is made of; or else give ``llm`` and ``proposers``.
@@ -74,7 +73,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
             ``Recipe`` and ``Layer``.
 
     Raises:
-        RecipeError: the parts make no sense.
+        RecipeError: the parts are not valid, or do not fit together.
     """
 
     model: str = "mixture-of-agents"
@@ -125,7 +124,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return recipe_metadata(self._recipe, self._caller.window)
 
     def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
-        """``Recipe.estimate`` with the mixture's own system prompt, and with what its runs have shown of the servers.
+        """Like ``Recipe.estimate``, with the mixture's own system prompt and what its runs have shown of the servers.
 
         Args:
             messages: the conversation, or the question alone.
@@ -149,7 +148,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return stack
 
     def with_caller(self, caller: Caller) -> "MixtureOfAgents":
-        """The same mixture with another caller, such as a cache's or a replay's.
+        """Return the same mixture with another caller, such as a cache's or a replay's.
 
         Args:
             caller: makes the calls.
@@ -159,7 +158,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return copy
 
     def patient(self, prices: Mapping[str, tuple[float, float]], seed: int) -> "MixtureOfAgents":
-        """The same mixture without limits of time and of calls under way, for answers that may take a day.
+        """Return the same mixture without limits of time and of calls in flight, for answers that may take a day.
 
         Args:
             prices: US dollars per million tokens in and out, by model.
@@ -172,7 +171,11 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return self.with_recipe(patient(self._recipe, prices, seed, member))
 
     def with_recipe(self, recipe: Recipe) -> "MixtureOfAgents":
-        """Return a copy of the mixture with another recipe; the same listeners hear of its runs."""
+        """Return a copy of the mixture with another recipe; the same listeners hear of its runs.
+
+        Args:
+            recipe: the other recipe.
+        """
         copy = self.model_copy()
         copy._recipe, copy._caller = recipe, self._caller.of(recipe)
         return copy
@@ -270,7 +273,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> "MixtureOfAgents":
-        """Make the mixture of ``to_dict`` again; its members take their keys from the environment.
+        """Return the mixture that ``to_dict`` wrote; its members take their keys from the environment.
 
         Args:
             data: What ``to_dict`` returned.
@@ -290,10 +293,8 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         return self.model_copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = (
-            name for name in LLM.model_fields if name not in ("callback_manager", "rate_limiter")
-        )
-        return {"recipe": self._recipe, **{name: getattr(self, name) for name in kept}}
+        kept = {name: getattr(self, name) for name in LLM.model_fields if name not in _NOT_PICKLED}
+        return {"recipe": self._recipe, **kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
@@ -305,7 +306,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
 
 def as_mixture(given: Any) -> MixtureOfAgents:
-    """The mixture that was given, that a pack holds, or that a recipe makes."""
+    """Return the mixture of a mixture, a pack or a recipe, as ``MixtureOfAgents`` makes it."""
     known = MixtureOfAgents(given) if isinstance(given, Recipe) else given
     return getattr(known, "llm", known)
 

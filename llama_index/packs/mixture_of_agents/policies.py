@@ -144,7 +144,7 @@ class Limits:
         require(not secret, "Limits.store", "...", hidden)
 
     def name_of(self, provider: str, model: str) -> str | None:
-        """The name under which an endpoint has limits; None if it has none.
+        """Return the name under which an endpoint has limits; None if it has none.
 
         Args:
             provider: the provider, as LlamaIndex names the integration.

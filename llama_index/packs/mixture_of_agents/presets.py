@@ -62,6 +62,11 @@ def moa_lite(
     """The paper's MoA-Lite (arXiv 2406.04692, section 3.1): one layer of proposers and the aggregator.
 
     The paper counts the aggregator as a layer and says "2 layers". It departs from its source as ``moa`` does.
+
+    Args:
+        proposers: the proposers.
+        aggregator: the LLM that writes the answer.
+        policies: further fields of ``Recipe`` and ``Layer``.
     """
     return moa(proposers, aggregator, layers=1, **policies)
 

@@ -81,7 +81,11 @@ class Cost:
 
 
 def dollars(amount: Decimal) -> str:
-    """An amount as text, with at least two decimal places and at least two significant digits."""
+    """Return an amount as text, with at least two decimal places and at least two significant digits.
+
+    Args:
+        amount: US dollars.
+    """
     digits = 2 if not amount else max(2, 1 - amount.adjusted())
     return f"${amount:,.{digits}f}"
 
@@ -115,7 +119,7 @@ def batch_prices(
     prices: Prices | None,
     factors: Mapping[str, float] | None = None,
 ) -> Prices:
-    """What models cost by their providers' batch APIs, beside the user's own prices of others.
+    """Return what models cost by their providers' batch APIs, beside the user's own prices of others.
 
     Tokens from a provider's cache count in full.
 
@@ -140,7 +144,7 @@ def batch_prices(
 def cost_of(
     provider: str, model: str, usage: Usage, prices: Prices | None = None, when: float | None = None
 ) -> Cost:
-    """``price_of`` as a ``Cost`` to sum up."""
+    """Return what ``price_of`` returns as a ``Cost``, which can be added up. See ``price_of``."""
     price = price_of(provider, model, usage, prices, when)
     return (
         Cost(unpriced=(model,), estimated=usage.estimated)
@@ -173,7 +177,12 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
 
 
 def cost_of_call(call: CallFinished, run: RunStarted) -> Cost:
-    """What a call cost, by the prices of its run's recipe and of its run's day; a replayed call cost nothing."""
+    """Return what a call cost, by the prices of its run's recipe and of its run's day; a replayed call cost nothing.
+
+    Args:
+        call: the call.
+        run: the start of its run, which holds the prices.
+    """
     if call.replayed:
         return Cost()
     return cost_of(call.provider, call.model, call.usage, run.prices, run.time)

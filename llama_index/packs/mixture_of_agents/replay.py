@@ -75,23 +75,22 @@ class ReplayCaller(Caller):
     async def make(self, request: Request, run: RunState, number: int) -> Outcome:
         """Repeat the recorded outcome of a call, with the times of this run.
 
+        Args:
+            request: The call to make.
+            run: The state of its run.
+            number: The call's number in the run.
+
+        Returns:
+            The event of the call's end, and the LLM's response if there is one.
+
         Raises:
             ReplayMiss: the file lacks the call.
         """
         recorded, before = self._recorded(run)
         begun = run.now()
         found = self._found(request, recorded, before)
-        run.emit(
-            CallStarted(
-                number,
-                request.layer,
-                found.agent,
-                found.role,
-                found.model,
-                found.provider,
-                begun,
-            )
-        )
+        who = found.agent, found.role, found.model, found.provider
+        run.emit(CallStarted(number, request.layer, *who, begun))
         response = None
         if found.failure is None:
             ours = recorded.answered_by == found.agent and found.role == "aggregator"
@@ -145,7 +144,7 @@ class TraceFile:
 
     Several threads and processes may write to one file: a line is one write to a file opened for appending.
 
-    Attributes:
+    Args:
         path: The file.
         recipe: The recipe as data, kept with each run; None to keep none.
     """

@@ -53,10 +53,12 @@ class LayerResult:
 
     @property
     def usage(self) -> Usage:
+        """The tokens and requests of all its calls."""
         return sum((call.usage for call in self.calls), Usage())
 
     @property
     def cost(self) -> Cost:
+        """What its calls cost."""
         return sum((cost_of_call(call, self.run) for call in self.calls), Cost())
 
     @property
@@ -78,7 +80,11 @@ class MixtureResult:
 
     @classmethod
     def fold(cls, events: Iterable[Event]) -> "MixtureResult":
-        """The result of a sequence of events, whole or cut off anywhere."""
+        """Return the result of a sequence of events, whole or cut off anywhere.
+
+        Args:
+            events: the events of one run, in their order.
+        """
         return cls(tuple(event for event in events if not isinstance(event, AnswerDelta)))
 
     def _of(self, kind: type[Any]) -> tuple[Any, ...]:
@@ -103,10 +109,12 @@ class MixtureResult:
 
     @property
     def run_id(self) -> str:
+        """The run's name, which no other run has."""
         return self.run.run_id
 
     @property
     def question(self) -> str:
+        """The question, as text."""
         return self.run.question
 
     @property
@@ -139,6 +147,7 @@ class MixtureResult:
 
     @cached_property
     def layers(self) -> tuple[LayerResult, ...]:
+        """The layers that were asked, in order, each with its calls."""
         closed = {event.layer: event for event in self._of(LayerFinished)}
         begun = {event.layer: event.at for event in self._of(LayerStarted)}
         numbers = sorted({call.layer for call in self.calls} | set(closed))
@@ -176,6 +185,7 @@ class MixtureResult:
 
     @property
     def usage(self) -> Usage:
+        """The tokens and requests of all calls."""
         return sum((call.usage for call in self.calls), Usage())
 
     @property
@@ -184,7 +194,11 @@ class MixtureResult:
         return sum((self.cost_of(call) for call in self.calls), Cost())
 
     def cost_of(self, call: CallFinished) -> Cost:
-        """US dollars of one of its calls, or that they are unknown."""
+        """Return what one of its calls cost in US dollars, or that this is unknown.
+
+        Args:
+            call: the call.
+        """
         return cost_of_call(call, self.run)
 
     @property
@@ -204,7 +218,11 @@ class MixtureResult:
         return tuple(layer.slowest for layer in self.layers if layer.slowest)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The whole result as JSON, and beside its events the facts that a reader without this library wants."""
+        """Return the whole result as JSON: its events, and the facts that a reader without this library wants.
+
+        Args:
+            indent: the spaces for each level; None for a single line.
+        """
         cost = self.cost
         known: dict[str, Any] = {
             "format": _FORMAT,
@@ -221,7 +239,10 @@ class MixtureResult:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "MixtureResult":
-        """The result that ``to_json`` wrote.
+        """Return the result that ``to_json`` wrote.
+
+        Args:
+            text: the JSON.
 
         Raises:
             ValueError: the text is not such a result.
@@ -236,7 +257,7 @@ class MixtureResult:
 
     @classmethod
     def load(cls, path: str | Path, run: int | str = -1) -> "MixtureResult":
-        """A run from a trace file (see ``trace_to``), or from a file that holds what ``to_json`` wrote.
+        """Return a run from a trace file (see ``trace_to``), or from a file that holds what ``to_json`` wrote.
 
         Args:
             path: the file.
@@ -253,13 +274,13 @@ class MixtureResult:
             raise ValueError(f"{path} holds {len(runs)} runs, but no run {run!r}") from None
 
     def summary(self) -> str:
-        """A table of all calls with their seconds, tokens and money, as plain text."""
+        """Return a table of all calls with their seconds, tokens and money, as plain text."""
         from llama_index.packs.mixture_of_agents.display.text import summary
 
         return summary(self)
 
     def timeline(self) -> Any:
-        """A plotly figure of when each call ran, with a mark at those that held their layers up.
+        """Return a plotly figure of when each call ran, with a mark at the slowest call of each layer.
 
         Raises:
             ImportError: plotly is not installed (extra ``plot``).
@@ -292,7 +313,7 @@ class MixtureResult:
 
 
 def event_data(event: Event) -> dict[str, Any]:
-    """An event as JSON data, as a trace file holds it.
+    """Return an event as JSON data, as a trace file holds it.
 
     Args:
         event: Any event but a piece of a streamed answer, which no trace file holds.
@@ -301,7 +322,10 @@ def event_data(event: Event) -> dict[str, Any]:
 
 
 def saved_runs(path: str | Path) -> list[MixtureResult]:
-    """Every run of a file, in order.
+    """Return every run of a file, in order.
+
+    Args:
+        path: A trace file, or a file that holds what ``to_json`` wrote.
 
     Raises:
         ValueError: it is no trace file; the message names the place.

@@ -81,6 +81,13 @@ class MixtureOfAgentsWorkflow(Workflow):
     async def ask(self, ctx: Context, ev: Ask) -> Answered:
         """Ask the mixture.
 
+        Args:
+            ctx: the workflow's context, which the pieces of the answer are written to.
+            ev: the question.
+
+        Returns:
+            The answer, and the run as JSON.
+
         Raises:
             RunError: there is no answer.
         """

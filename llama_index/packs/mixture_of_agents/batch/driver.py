@@ -204,7 +204,7 @@ async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Set
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
-    """``arun_batch`` for sync code; in a notebook too. Ctrl-C cancels the questions in flight."""
+    """Like ``arun_batch``, for sync code; in a notebook too. Ctrl-C cancels the questions in flight."""
 
     async def once() -> AsyncGenerator[Report, None]:
         yield await arun_batch(llm, questions, out, **{"threaded": True, **settings})

@@ -90,6 +90,12 @@ def read_questions(path: str | Path) -> Iterator[Question]:
     column ``question``; ``.parquet`` too. The file may be at an address (``s3://...``) that fsspec reads. "-" is standard
     input, as JSON lines. Empty lines are skipped.
 
+    Args:
+        path: The file or its address, or "-".
+
+    Yields:
+        The questions, in the file's order.
+
     Raises:
         BatchError: Something in it is not a question; the message says in which line, why, and what to do.
         ImportError: pyarrow is not installed, and the file is Parquet; or a package for such an address.

@@ -70,7 +70,7 @@ class Answer:
     fatal: bool = False
 
     def row(self) -> dict[str, Any]:
-        """The outcome as plain JSON data, as a file of answers holds it."""
+        """Return the outcome as plain JSON data, as a file of answers holds it."""
         question, usage = self.question, self.usage
         row: dict[str, Any] = {"id": question.id}
         row |= {"messages": question.messages} if question.messages else {"question": question.text}
@@ -90,7 +90,7 @@ class Answer:
         return row
 
     def to_json(self) -> bytes:
-        """The row as a line of JSON in UTF-8, without a line break."""
+        """Return the row as a line of JSON in UTF-8, without a line break."""
         row = self.row()
         try:
             return json.dumps(row, ensure_ascii=False, default=str).encode()

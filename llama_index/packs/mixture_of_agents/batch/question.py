@@ -42,7 +42,7 @@ class Question:
         object.__setattr__(self, "fields", _finite(self.fields))
 
     def conversation(self, system: str = "") -> list[ChatMessage]:
-        """The messages that the LLM receives.
+        """Return the messages that the LLM receives.
 
         Args:
             system: A system prompt for a question that has none.
@@ -58,7 +58,7 @@ class Question:
         return [_message("system", before), *messages] if before else messages
 
     def digest(self) -> bytes:
-        """Eight bytes that change when the question changes."""
+        """Return eight bytes that change when the question changes."""
         text = "" if self.messages else self.text
         content = json.dumps([text, self.system, self.messages], sort_keys=True, default=str)
         return hashlib.blake2b(content.encode(), digest_size=8).digest()

@@ -49,7 +49,11 @@ class Document:
     root: Place = ()
 
     def where(self, place: Place) -> str:
-        """The name and line of a value, such as ``moa.toml:7``; only the name if the value is not in the text."""
+        """Return the name and line of a value, such as ``moa.toml:7``; only the name if the value is not in the text.
+
+        Args:
+            place: the keys that lead to the value.
+        """
         if place and place[0] in self.origins:
             return self.origins[str(place[0])]
         place = place if place[:1] in (("models",), ("server",)) else (*self.root, *place)
@@ -58,7 +62,10 @@ class Document:
 
 
 def mixture_names(document: Document) -> list[str]:
-    """The names of a document's ``[mixtures.NAME]`` tables.
+    """Return the names of a document's ``[mixtures.NAME]`` tables.
+
+    Args:
+        document: the file's content.
 
     Raises:
         ConfigError: ``mixtures`` does not consist of tables.
@@ -71,7 +78,11 @@ def mixture_names(document: Document) -> list[str]:
 
 
 def mixture_in(document: Document, name: str) -> Document:
-    """One of a document's ``[mixtures.NAME]`` tables, together with the document's models and server.
+    """Return one of a document's ``[mixtures.NAME]`` tables, together with the document's models and server.
+
+    Args:
+        document: the file's content.
+        name: the table's name.
 
     Raises:
         ConfigError: The value is not a table.
@@ -86,6 +97,12 @@ def mixture_in(document: Document, name: str) -> Document:
 
 def read_file(path: str | Path) -> Document:
     """Read a ``.toml``, ``.yaml``, ``.yml`` or ``.json`` file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content, and what is needed to name a line of it.
 
     Raises:
         ConfigError: the file does not exist, or is not in the format of its suffix. The message shows the line.
@@ -209,6 +226,9 @@ def write(data: Mapping[str, Any], format: Format = "toml") -> str:  # noqa: A00
         data: the data.
         format: "toml", "yaml" or "json".
 
+    Returns:
+        The text.
+
     Raises:
         ConfigError: the data holds a value that is not plain data.
     """
@@ -260,6 +280,12 @@ def _toml_key(name: str) -> str:
 
 def toml_value(value: Any) -> str:
     """Write a value as TOML on one line.
+
+    Args:
+        value: plain data.
+
+    Returns:
+        The text, without a line break.
 
     Raises:
         TypeError: the value is not plain data.

@@ -13,7 +13,11 @@ from llama_index.packs.mixture_of_agents.selection import Selection
 
 
 def required_by(make: Callable[..., Any]) -> list[str]:
-    """The names of the required parameters of a function or a dataclass."""
+    """Return the names of the required parameters of a function or a dataclass.
+
+    Args:
+        make: The function or class.
+    """
     parameters = signature(make).parameters.values()
     return [
         one.name
@@ -23,7 +27,11 @@ def required_by(make: Callable[..., Any]) -> list[str]:
 
 
 def parameters_of(make: Callable[..., Any]) -> dict[str, Any]:
-    """The parameters of a preset or a dataclass, with their types. A preset's ``**policies`` are included."""
+    """Return the parameters of a preset or a dataclass, with their types. A preset's ``**policies`` are included.
+
+    Args:
+        make: The preset or class.
+    """
     hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
     parameters = signature(make).parameters.values()
     named = {one.name: hints[one.name] for one in parameters if one.kind is not one.VAR_KEYWORD}

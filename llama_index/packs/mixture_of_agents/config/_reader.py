@@ -50,17 +50,28 @@ def load(path: str | Path, *, need_keys: bool = True) -> Recipe:
 
 
 def loads(text: str, format: Format = "toml", *, need_keys: bool = True) -> Recipe:  # noqa: A002
-    """Read the recipe in a text; like ``load``."""
+    """Read the recipe in a text; the rest is as ``load`` says.
+
+    Args:
+        text: the text.
+        format: "toml", "yaml" or "json".
+        need_keys: as ``load`` takes it.
+    """
     return from_document(read_text(text, format), need_keys=need_keys)
 
 
 def from_data(data: Mapping[str, Any], *, need_keys: bool = True) -> Recipe:
-    """Read the recipe in plain data, as ``to_data`` returns it; like ``load``."""
+    """Read the recipe in plain data, as ``to_data`` returns it; the rest is as ``load`` says.
+
+    Args:
+        data: the data.
+        need_keys: as ``load`` takes it.
+    """
     return from_document(Document(data), need_keys=need_keys)
 
 
 def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
-    """Write a recipe as text that ``loads`` reads, without defaults and without keys.
+    """Return a recipe as text that ``loads`` reads, without defaults and without keys.
 
     Args:
         recipe: the recipe.
@@ -75,6 +86,12 @@ def dumps(recipe: Recipe, format: Format = "toml") -> str:  # noqa: A002
 def model_of(name: str) -> LLM:
     """Make the LLM of a model string, such as ``"openai:gpt-4.1-mini"``.
 
+    Args:
+        name: the provider and the model.
+
+    Returns:
+        The LLM.
+
     Raises:
         ConfigError: the LLM cannot be made.
     """
@@ -82,7 +99,12 @@ def model_of(name: str) -> LLM:
 
 
 def from_document(document: Document, *, need_keys: bool = True) -> Recipe:
-    """Read the recipe in a document; like ``load``."""
+    """Read the recipe in a document; the rest is as ``load`` says.
+
+    Args:
+        document: the file's content.
+        need_keys: as ``load`` takes it.
+    """
     return _Reader(document, need_keys).whole()
 
 
@@ -92,6 +114,13 @@ def read_with_models(
     """Read the recipe in a document, and the document's models by name.
 
     The models include those that the recipe does not use, except for those that cannot be made (without a key, say).
+
+    Args:
+        document: the file's content.
+        need_keys: as ``load`` takes it.
+
+    Returns:
+        The recipe, and the models by name.
 
     Raises:
         ConfigError: The recipe makes no sense.

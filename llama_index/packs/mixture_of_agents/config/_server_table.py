@@ -43,6 +43,12 @@ class ServerTable(_Table):
 def server_keys(document: Document) -> dict[str, tuple[str, KeyTable]]:
     """The keys that a document's ``[server.keys.NAME]`` tables name, with their tables.
 
+    Args:
+        document: The file's content.
+
+    Returns:
+        The secret and the table of each key, by the key's name.
+
     Raises:
         ConfigError: A table makes no sense, or a variable is not set. The message never holds a key.
     """

@@ -55,6 +55,12 @@ def identity(recipe: Recipe) -> dict[str, Any]:
 
     The data are those of ``to_data``, and the class and settings of LLMs that ``to_data`` cannot describe. Equal recipes
     give equal data in every process. ``from_data`` refuses data with such LLMs.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        The data.
     """
     try:
         data = to_data(recipe, _describe_any)

@@ -57,18 +57,37 @@ class Row:
 
 
 def printable(text: str) -> str:
-    """Remove control characters from a text, so that a model cannot steer the terminal."""
+    """Remove control characters from a text, so that a model cannot steer the terminal.
+
+    Args:
+        text: the text of a model or a user.
+
+    Returns:
+        The text without them.
+    """
     return _CONTROL.sub("", text)
 
 
 def one_line(text: str, length: int) -> str:
-    """A text's words in one line of at most ``length`` characters."""
+    """Return a text's words in one line.
+
+    Args:
+        text: the text.
+        length: the most characters; a longer line ends with "...".
+    """
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 3]}..."
 
 
 def rows(result: "MixtureResult") -> Iterator[Row]:
-    """Yield a row for each call, layer by layer, and the total."""
+    """Yield a row for each call, layer by layer, and the total.
+
+    Args:
+        result: the run.
+
+    Yields:
+        The rows of its table.
+    """
     critical = {call.call for call in held_up(result)}
     for layer in result.layers:
         places = {"proposer": f"layer {layer.layer}", "aggregator": "aggregator", "judge": "judge"}
@@ -83,7 +102,11 @@ def rows(result: "MixtureResult") -> Iterator[Row]:
 
 
 def held_up(result: "MixtureResult") -> tuple[CallFinished, ...]:
-    """The call that held up each layer of proposers, for a mark: the critical path without the aggregator."""
+    """Return the slowest call of each layer of proposers, for a mark: the critical path without the aggregator.
+
+    Args:
+        result: the run.
+    """
     return tuple(call for call in result.critical_path if call.role != "aggregator")
 
 
@@ -107,18 +130,30 @@ def _total(result: "MixtureResult") -> Row:
 
 
 def name_of(call: CallFinished) -> str:
-    """The agent's name, with its model if the name does not begin with it."""
+    """Return the agent's name, with its model if the name does not begin with it.
+
+    Args:
+        call: the call.
+    """
     return call.agent if call.agent.startswith(call.model) else f"{call.agent} ({call.model})"
 
 
 def tokens(usage: Usage) -> tuple[str, str]:
-    """Tokens in and out; "~" before tokens that no provider reported."""
+    """Return tokens in and out as text; "~" before tokens that no provider reported.
+
+    Args:
+        usage: the tokens.
+    """
     about = "~" if usage.estimated else ""
     return f"{about}{usage.input_tokens:,}", f"{about}{usage.output_tokens:,}"
 
 
 def money(cost: Cost) -> str:
-    """A short price: "?" if it is not known, "~" before it if tokens were estimated."""
+    """Return a short price: "?" if it is not known, "~" before it if tokens were estimated.
+
+    Args:
+        cost: the cost.
+    """
     about = "~" if cost.estimated else ""
     return "?" if cost.usd is None else f"{about}{_amount(cost.usd)}"
 
@@ -128,7 +163,11 @@ def _amount(usd: Decimal) -> str:
 
 
 def remark(call: CallFinished) -> str:
-    """What is out of the ordinary about a call: failed, cancelled, retried, cached, replayed."""
+    """Return what is unusual about a call: failed, cancelled, retried, cached, replayed.
+
+    Args:
+        call: the call.
+    """
     remarks: list[str] = []
     if call.failure:
         status = f" {call.failure.status}" if call.failure.status else ""
@@ -146,7 +185,14 @@ def remark(call: CallFinished) -> str:
 
 
 def problems(result: "MixtureResult") -> Iterator[str]:
-    """Yield what a reader must know first: why there is no answer, or why it is degraded."""
+    """Yield what a reader must know first: why there is no answer, or why it is degraded.
+
+    Args:
+        result: the run.
+
+    Yields:
+        Sentences; none for a complete answer.
+    """
     if result.error:
         yield f"{'Broken off' if result.answer else 'No answer'}: {result.error}"
     for reason in result.degraded:
@@ -154,7 +200,14 @@ def problems(result: "MixtureResult") -> Iterator[str]:
 
 
 def footnotes(result: "MixtureResult") -> Iterator[str]:
-    """Yield the sentences below the table."""
+    """Yield the sentences below the table.
+
+    Args:
+        result: the run.
+
+    Yields:
+        The sentences.
+    """
     if result.answered_by:
         first = result.time_to_first_token
         after = "" if first is None else f", the first token after {first:.2f} s"

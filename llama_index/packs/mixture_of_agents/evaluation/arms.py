@@ -68,7 +68,7 @@ class Means:
 
 
 def arms_of(source: ArmSource) -> tuple[Arm, ...]:
-    """The arms that need no other arm's answers first.
+    """Return the arms that need no other arm's answers first.
 
     Args:
         source: A mixture gives its members alone, its aggregator alone, and itself. A mapping gives an arm for each

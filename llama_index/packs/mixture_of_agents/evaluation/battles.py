@@ -60,6 +60,12 @@ class Judgment:
 def read_judgments(path: str | Path) -> list[Judgment]:
     """Read AlpacaEval's ``annotations.json``, MT-Bench's ``*_pair.jsonl`` and ``*_single.jsonl``, Arena-Hard's judgments.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The judgments, in the file's order.
+
     Raises:
         EvaluationError: A record is none of these.
         OSError: The file cannot be read.
@@ -100,9 +106,13 @@ def report_of(judgments: Iterable[Judgment]) -> str:
 
 
 def win_rates_of(judgments: Iterable[Judgment], seed: int = 0) -> tuple[WinRate, ...]:
-    """The win rate of each pair of models, with intervals that count a question's turns as one cluster.
+    """Return the win rate of each pair of models, with intervals that count a question's turns as one cluster.
 
     Where lengths are known (AlpacaEval), it is length-controlled too.
+
+    Args:
+        judgments: the judgments; those of single answers are skipped.
+        seed: of the resampling that gives the intervals.
     """
     pairs: dict[tuple[str, str], list[Judgment]] = defaultdict(list)
     for one in judgments:

@@ -151,7 +151,7 @@ def evaluate(
     scorer: str | Callable[[Question, str], float] | Scorer = "normalised",
     **settings: Any,
 ) -> Evaluation:
-    """``aevaluate`` for sync code, and for notebooks."""
+    """Like ``aevaluate``, for sync code and for notebooks."""
 
     async def once() -> AsyncGenerator[Evaluation, None]:
         yield await aevaluate(arms, questions, scorer, **settings)

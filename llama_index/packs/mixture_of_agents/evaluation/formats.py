@@ -57,10 +57,13 @@ def first_record(path: str | Path) -> Mapping[str, Any]:
 
 
 def read_public(path: str | Path) -> list[Question]:
-    """The questions of a file in one of the public formats, each with its other fields.
+    """Return the questions of a file in one of the public formats, each with its other fields.
 
     Of MT-Bench's two turns it is the first; ``second_turns`` makes the others. The field ``temperature`` is the one that
     MT-Bench asks the question with.
+
+    Args:
+        path: The file.
 
     Raises:
         EvaluationError: It is in none of these formats, or a record lacks something.
@@ -79,7 +82,12 @@ def read_public(path: str | Path) -> list[Question]:
 
 
 def second_turns(questions: Sequence[Question], answers: Mapping[str, str]) -> list[Question]:
-    """MT-Bench's second turns, each after the answer to the first. Questions without an answer are left out."""
+    """Return MT-Bench's second turns, each after the answer to the first. Questions without an answer are left out.
+
+    Args:
+        questions: What ``read_public`` returned.
+        answers: The answer to each first turn, by the question's id.
+    """
     return [
         Question(
             question.id,

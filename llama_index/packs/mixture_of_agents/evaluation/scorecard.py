@@ -20,7 +20,11 @@ class Interval:
     high: float
 
     def covers(self, value: float) -> bool:
-        """Whether a value lies in it."""
+        """Return whether a value lies in the interval.
+
+        Args:
+            value: The value.
+        """
         return self.low <= value <= self.high
 
 
@@ -94,7 +98,11 @@ class Pair:
         return "" if chance else (self.first if self.difference > 0 else self.second)
 
     def seen_from(self, name: str) -> "Pair":
-        """The same pair with this arm as the first."""
+        """Return the same pair with this arm as the first.
+
+        Args:
+            name: The name of one of its two arms.
+        """
         if name == self.first:
             return self
         turned = Interval(-self.interval.high, -self.interval.low) if self.interval else None
@@ -207,7 +215,10 @@ class Evaluation:
     records: tuple[Record, ...] = field(default=(), repr=False)
 
     def arm(self, name: str) -> ArmScore:
-        """An arm by its name.
+        """Return an arm by its name.
+
+        Args:
+            name: The arm's name.
 
         Raises:
             KeyError: There is none.
@@ -215,7 +226,11 @@ class Evaluation:
         return {arm.name: arm for arm in self.arms}[name]
 
     def pair(self, first: str, second: str) -> Pair:
-        """A pair, seen from its first arm.
+        """Return a pair, seen from its first arm.
+
+        Args:
+            first: An arm's name.
+            second: The other arm's name.
 
         Raises:
             KeyError: There is none.
@@ -231,7 +246,11 @@ class Evaluation:
         return conclusion(self)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """All of it as JSON, without loss."""
+        """Return all of it as JSON, without loss.
+
+        Args:
+            indent: The spaces for each level; None for a single line.
+        """
         data: str = (
             _adapter().dump_json(_Saved(_FORMAT, self.conclusion, self), indent=indent).decode()
         )
@@ -239,7 +258,10 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Evaluation":
-        """The evaluation that ``to_json`` wrote.
+        """Return the evaluation that ``to_json`` wrote.
+
+        Args:
+            text: The JSON.
 
         Raises:
             EvaluationError: The text is not such an evaluation.
@@ -253,7 +275,7 @@ class Evaluation:
         return saved.evaluation
 
     def to_html(self) -> str:
-        """The report as one self-contained page.
+        """Return the report as one self-contained page.
 
         Raises:
             ImportError: plotly is not installed.

@@ -36,11 +36,18 @@ class Scorer:
     check: Callable[[Any], object] = lambda _: None
 
     def right(self, question: Question) -> Any:
-        """The right answer to a question; the question where there is no column."""
+        """Return the right answer to a question; the question itself if there is no column.
+
+        Args:
+            question: The question.
+        """
         return question.fields.get(self.column) if self.column else question
 
     def prepare(self, question: Question) -> None:
-        """See that a question can be scored.
+        """Check that a question can be scored.
+
+        Args:
+            question: The question.
 
         Raises:
             EvaluationError: It has no right answer, or one that makes no sense.
@@ -79,7 +86,7 @@ def make_scorer(
     *,
     tolerance: float = 0.0,
 ) -> Scorer:
-    """A scorer.
+    """Return a scorer.
 
     A right answer may be a list: then each of its items is right, except that ``contains`` needs all of them.
 

@@ -30,15 +30,17 @@ class Adaptive:
 
     Samples are taken of requests in the order in which they were sent: the first answers to come are the short ones.
 
+    Args:
+        first: the number to begin with.
+
     Attributes:
-        limit: the number.
+        limit: the number now.
     """
 
     def __init__(self, first: int = FIRST) -> None:
         self.limit = first
-        self._pause: int | None = (
-            None  # answers between two steps up; None before anything went wrong
-        )
+        # Answers between two steps up; None until something went wrong.
+        self._pause: int | None = None
         self._since = 0
         self._sent = 0
         self._usual: float | None = None
@@ -46,7 +48,11 @@ class Adaptive:
         self._sample(0)
 
     def sent(self) -> int:
-        """Record that a request was sent, and return its number."""
+        """Count a request that was sent.
+
+        Returns:
+            Its number.
+        """
         self._sent += 1
         return self._sent
 

@@ -88,12 +88,12 @@ class Gate:
             raise
 
     def settle(self, key: str, tokens: int) -> None:
-        """Report the tokens that a request used beyond those it was let through with; see ``Limiter.settle``."""
+        """Report the tokens that a request used beyond those that it reserved. See ``Limiter.settle``."""
         if tokens:
             self._send(partial(self._limiter.settle, key, tokens), key)
 
     def cool_down(self, key: str, seconds: float) -> None:
-        """Let nobody send anything for a while; see ``Limiter.cool_down``."""
+        """Let nobody send anything for a while. See ``Limiter.cool_down``."""
         if self._leases:
             self._leases.drop(key)
         self._send(partial(self._limiter.cool_down, key, seconds), key)

@@ -80,7 +80,16 @@ class Leases:
         self._lock = threading.Lock()
 
     def take(self, key: str, requests: int, tokens: int) -> bool:
-        """Use what is reserved already, if that is enough. It never waits."""
+        """Use what is reserved already, if that is enough. It never waits.
+
+        Args:
+            key: the name of the endpoint.
+            requests: the number of requests.
+            tokens: the tokens that they may use together.
+
+        Returns:
+            Whether it was enough.
+        """
         with self._lock:
             held, now = self._held.setdefault(key, _Held()), self._clock()
             available = held.available(now)
@@ -90,7 +99,11 @@ class Leases:
             return enough
 
     def is_low(self, key: str) -> bool:
-        """Whether more should be reserved soon: less than half of what is reserved ahead is left."""
+        """Return whether more should be reserved soon: less than half of what is reserved ahead is left.
+
+        Args:
+            key: the name of the endpoint.
+        """
         with self._lock:
             held, now = self._held.setdefault(key, _Held()), self._clock()
             requests, tokens = held.available(now)
@@ -98,7 +111,7 @@ class Leases:
             return requests < ahead[0] // 2 or tokens < ahead[1] // 2
 
     def reserve(self, key: str, requests: int, tokens: int) -> float:
-        """See ``Limiter.reserve``. Reserves more than that in the store, if it can be had."""
+        """See ``Limiter.reserve``. It reserves more than that in the store, if the limits allow it."""
         while not self.take(key, requests, tokens):
             seconds = self.fill(key, requests, tokens)
             if seconds:
@@ -107,6 +120,11 @@ class Leases:
 
     def fill(self, key: str, requests: int = 0, tokens: int = 0) -> float:
         """Reserve in the store so that this much can be taken, and what may be needed soon.
+
+        Args:
+            key: the name of the endpoint.
+            requests: the number of requests to take next.
+            tokens: the tokens that they may use together.
 
         Returns:
             0.0, or the seconds after which to ask again.
@@ -142,7 +160,11 @@ class Leases:
         self._limiter.cool_down(key, seconds)
 
     def drop(self, key: str) -> None:
-        """Forget what is reserved. It goes on counting."""
+        """Forget what is reserved. The store still counts it.
+
+        Args:
+            key: the name of the endpoint.
+        """
         with self._lock:
             self._held.pop(key, None)
 

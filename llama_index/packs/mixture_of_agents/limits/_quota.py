@@ -37,6 +37,9 @@ def connect(store: str, endpoints: Endpoints) -> Limiter:
         store: "memory", "sqlite:PATH", "ray", "redis://HOST:PORT/NUMBER", or "$NAME": the environment variable that says it.
         endpoints: the limits of each key.
 
+    Returns:
+        The limiter.
+
     Raises:
         ConfigError: there is no such store or variable, or what it needs is not installed.
     """
@@ -78,6 +81,9 @@ class Quota:
         Args:
             tokens: the tokens that it may use.
 
+        Returns:
+            What to report the request's outcome to.
+
         Raises:
             LimiterUnavailable: the store cannot be reached.
         """
@@ -93,7 +99,11 @@ class Quota:
         self._gate.cool_down(self._key, seconds)
 
     def adapt(self, learn: Callable[[Adaptive, int], None]) -> None:
-        """Let the number in flight, if it is found out, learn from an outcome and the number now in flight."""
+        """Let the number in flight, if it is found out, learn from an outcome and the number now in flight.
+
+        Args:
+            learn: is given what finds the number, and the number of requests now in flight.
+        """
         if self._adaptive and self.slots:
             with self._lock:
                 learn(self._adaptive, self.slots.in_use)

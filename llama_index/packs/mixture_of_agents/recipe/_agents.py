@@ -118,7 +118,11 @@ def check_models(given: Iterable[object]) -> None:
 
 
 def many(one_or_more: Any) -> tuple[Any, ...]:
-    """The items of a list, a tuple or an iterator; anything else as the only item."""
+    """Return the items of a list, a tuple or an iterator; anything else as the only item.
+
+    Args:
+        one_or_more: the value.
+    """
     several = isinstance(one_or_more, (list, tuple, Iterator))
     return tuple(cast("Iterable[Any]", one_or_more)) if several else (one_or_more,)
 
@@ -151,7 +155,11 @@ class Proposer(Agent):
 
 
 def kinds_taken(proposer: Proposer) -> Collection[str]:
-    """The kinds of content besides text that a proposer is sent."""
+    """Return the kinds of content besides text that a proposer is sent.
+
+    Args:
+        proposer: the proposer.
+    """
     return takes(proposer.llm) if proposer.takes is None else proposer.takes
 
 

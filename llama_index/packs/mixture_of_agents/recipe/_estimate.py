@@ -118,10 +118,12 @@ class Estimate:
 
     @property
     def input_tokens(self) -> Span:
+        """The tokens that are sent, at least and at most."""
         return self._sum([(call.sent, call.sure) for call in self.calls])
 
     @property
     def output_tokens(self) -> Span:
+        """The tokens of the answers, at least and at most."""
         return self._sum([(call.received, call.sure) for call in self.calls])
 
     def _sum(self, spans: Sequence[tuple[Span, bool]]) -> Span:
@@ -149,7 +151,7 @@ class Estimate:
         return sum(costs, Cost())
 
     def shortest_time(self, seconds: Mapping[str, float]) -> float:
-        """The shortest possible time in seconds: the slowest call of each stage, one stage after the other.
+        """Return the shortest possible time in seconds: the slowest call of each stage, one stage after the other.
 
         A run that ends early takes less.
 

@@ -16,7 +16,7 @@ AnyAgent = TypeVar("AnyAgent", bound=Agent)
 
 
 def patient(recipe: Recipe, prices: Prices, seed: int, member: Callable[[LLM], LLM]) -> Recipe:
-    """The recipe without deadlines, timeouts, grace times, hedging, circuits and limits of calls under way.
+    """Return the recipe without deadlines, timeouts, grace times, hedging, circuits and limits of calls in flight.
 
     Args:
         recipe: The recipe.

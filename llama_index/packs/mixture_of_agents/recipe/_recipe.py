@@ -103,7 +103,12 @@ class Layer:
         return sum(proposer.samples for proposer in self.proposers)
 
     def outlook(self, number: int, before: int = 0) -> tuple[Outlook, ...]:
-        """What its selections will do at most, as layer ``number``; see ``Selection`` and ``Arriving``."""
+        """Return what its selections will do at most; see ``Selection``.
+
+        Args:
+            number: the layer's number, from 1.
+            before: the number of proposals of the largest layer before.
+        """
         outlooks: list[Outlook] = []
         for selection in self.select:
             count = outlooks[-1].references if outlooks else self.samples
@@ -248,7 +253,7 @@ class Recipe:
     def estimate(
         self, messages: str | Sequence[ChatMessage] = "", together: GivesSamples = gives_samples
     ) -> Estimate:
-        """What a run will take, without asking any LLM: calls, tokens, money, the shortest time.
+        """Return what a run will take, without asking any LLM: calls, tokens, money, the shortest time.
 
         Whether a server gives several answers to one request is known of OpenAI's own. Of others the estimate says both
         numbers of calls, such as "2 or 7"; ``MixtureOfAgents.estimate`` knows it after the first run.
@@ -300,7 +305,7 @@ def _aggregator(agent: Aggregator | LLM) -> Aggregator:
 def recipe_metadata(
     recipe: Recipe, window_of: Callable[[LLM], int | None] = context_window
 ) -> LLMMetadata:
-    """What a mixture says of itself as an LLM.
+    """Return what a mixture says of itself as an LLM.
 
     The context window is the smallest of its agents (those whose window nobody knows do not count), less the room that
     the references and their prompt can take, which is at most half of it. The abilities are the aggregator's.

@@ -14,10 +14,14 @@ AGGREGATE = "aggregate_and_synthesize"
 
 
 def prompts_of(recipe: Recipe) -> dict[str, str]:
-    """Its prompts by name: the aggregate-and-synthesize prompt, and that of each selection that has one.
+    """Return a recipe's prompts by name: the aggregate-and-synthesize prompt, and that of each selection that has
+    one.
 
     A selection's prompt has the selection's name in configuration files; the second different one of a name has a
     number behind it, and so on.
+
+    Args:
+        recipe: The recipe.
     """
     found = {AGGREGATE: recipe.prompt}
     for layer in recipe.layers:
@@ -29,7 +33,11 @@ def prompts_of(recipe: Recipe) -> dict[str, str]:
 
 
 def with_prompts(recipe: Recipe, prompts: Mapping[str, str]) -> Recipe:
-    """The recipe with other prompts; those that are not named stay.
+    """Return the recipe with other prompts; those that are not named stay.
+
+    Args:
+        recipe: The recipe.
+        prompts: The new prompts, by the names of ``prompts_of``.
 
     Raises:
         RecipeError: it has no prompt of a name.

@@ -98,7 +98,7 @@ SPELLINGS: Mapping[str, str] = {
 
 
 def respelled(given: Mapping[str, Any], spellings: Mapping[str, str] = SPELLINGS) -> dict[str, Any]:
-    """Settings under the names that a recipe has for them.
+    """Return settings under the names that a recipe has for them.
 
     Args:
         given: the settings by any of their names.
@@ -125,6 +125,9 @@ def spelled(
 
     Args:
         own: further names, beside ``SPELLINGS``: other name -> the parameter's name.
+
+    Returns:
+        The decorator.
     """
 
     def decorate(preset: Callable[P, "Recipe"]) -> Callable[P, "Recipe"]:
@@ -149,7 +152,11 @@ def spelled(
 
 
 def spellings_of(make: Callable[..., Any]) -> Mapping[str, str]:
-    """The other names that a preset takes; none for a function without ``spelled``."""
+    """Return the other names that a preset takes; none for a function without ``spelled``.
+
+    Args:
+        make: the preset.
+    """
     return getattr(make, "spellings", {})
 
 

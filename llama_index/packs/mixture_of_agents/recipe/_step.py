@@ -142,8 +142,8 @@ class Selection(Protocol):
     """Decides what a layer passes on: it chooses, orders, merges or judges the proposals. Usually a frozen dataclass.
 
     A selection that asks LLMs holds them in fields, as ``Agent``. It may also have a method ``outlook(arriving:
-    Arriving) -> Outlook`` for estimates. Without it, an estimate assumes that it asks each of its agents once and passes
-    on all proposals.
+    Arriving) -> Outlook`` for estimates: it gets what arrives if nothing fails, and returns what the selection does
+    then at most. Without it, an estimate assumes that it asks each of its agents once and passes on all proposals.
     """
 
     async def __call__(self, step: Step) -> Selected: ...

@@ -56,7 +56,10 @@ SELECTIONS.update(
 
 
 def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:
-    """A selection's name and those of its settings that are not the default ones; LLMs stay objects.
+    """Return a selection's name and those of its settings that are not the default ones; LLMs stay objects.
+
+    Args:
+        selection: the selection.
 
     Raises:
         RecipeError: the selection is none of ``SELECTIONS``.

@@ -34,6 +34,7 @@ class Shuffle:
         return Selected(tuple(drawn))
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         return Outlook(arriving.count)
 
 
@@ -59,6 +60,7 @@ class Dropout:
         return Selected(kept or tuple(chance.sample(step.proposals, min(1, len(step.proposals)))))
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         return Outlook(arriving.count, adaptive=True)
 
 
@@ -75,6 +77,7 @@ class Take:
         return Selected(step.proposals[: self.k])
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         return Outlook(min(self.k, arriving.count))
 
 
@@ -102,6 +105,7 @@ class Diverse(Packable):
         return Selected(tuple(step.proposals[one] for one in chosen), degraded=_where(step, failed))
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         return Outlook(min(self.k, arriving.count))
 
 
@@ -132,6 +136,7 @@ class Cluster(Packable):
         return Selected(references, topic="clusters", note=note, degraded=_where(step, failed))
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         return Outlook(arriving.count, adaptive=True)
 
 
@@ -190,6 +195,7 @@ class Agreed(Packable):
         return same, failed
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         count = 0 if self.afresh and self.final else arriving.count
         return Outlook(count, adaptive=True, afresh=self.afresh)
 

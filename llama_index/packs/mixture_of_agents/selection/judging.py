@@ -45,6 +45,7 @@ class Rank(Judged):
         return Selected((*ranked, *left)[: self.k], topic="ranking", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         rounds = ((self.agent,),) if arriving.count > 1 else ()
         return Outlook(min(self.k, arriving.count), rounds)
 
@@ -80,6 +81,7 @@ class Rate(Judged):
         return Selected(references, topic="ratings", note={"ratings": best}, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         calls = (self.agent,) * arriving.count
         return Outlook(min(self.k, arriving.count), (calls,) if arriving.count > 1 else (), reads=1)
 
@@ -128,6 +130,7 @@ class Vote:
         return Selected(elected, topic="vote", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         judges = [] if self.judge is None or arriving.count < 2 else [as_judge(self.judge)]
         rounds = tuple((judge,) for judge in judges)
         return Outlook(min(1, arriving.count), rounds, adaptive=bool(judges))
@@ -185,6 +188,7 @@ class PeerRanking:
         )
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         rounds = (arriving.agents,) if arriving.count > 1 else ()
         return Outlook(arriving.count, rounds, adds=True)
 
@@ -229,6 +233,7 @@ class Pick(Judged):
         )
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         asked = arriving.count > (0 if self.moderate else self.k)
         rounds = ((self.agent,),) if asked else ()
         return Outlook(min(self.k, arriving.count), rounds, adaptive=asked)
@@ -258,6 +263,7 @@ class Gate(Judged):
         return Selected(references, final=bool(enough), topic="gate", note=note, degraded=problem)
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         rounds = ((self.agent,),) if arriving.count else ()
         count = 0 if self.afresh else arriving.count
         return Outlook(count, rounds, adaptive=True, afresh=self.afresh, reads=1)

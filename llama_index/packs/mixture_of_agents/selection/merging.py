@@ -53,6 +53,7 @@ class Fold:
         return Selected(left)
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         folds = max(0, -((self.window - arriving.count) // (self.window - 1)))
         left = arriving.count - folds * (self.window - 1)
         return Outlook(left, ((as_agent(self.agent),),) * folds, reads=self.window, writes=True)
@@ -83,6 +84,7 @@ class Analysis(Judged):
         return Selected(step.proposals, topic="analysis", note=note, addition=_report(note))
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         rounds = ((self.agent,),) if arriving.count else ()
         return Outlook(arriving.count, rounds, adds=True)
 
@@ -145,6 +147,7 @@ class Residuals:
         )
 
     def outlook(self, arriving: Arriving) -> Outlook:
+        """See ``Selection``."""
         rounds = ((as_judge(self.extractor),),) if arriving.layer > 1 else ()
         most = max(arriving.count, arriving.before)
         return Outlook(most, rounds, adaptive=True, reads=2 * most, adds=True)

@@ -59,7 +59,7 @@ def create_app(
     origins: Sequence[str] = (), store: BaseKVStore | Literal["memory"] | None = "memory", usage: str | Path | None = None,
     mcp: MakeMcp | None = None, recipes: bool = False,
 ) -> FastAPI:  # fmt: skip
-    """LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic (Messages).
+    """Return an app with LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic.
 
     Args:
         models: The LLMs by the names that clients ask for. They are not changed.

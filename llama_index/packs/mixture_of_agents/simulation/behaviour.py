@@ -69,7 +69,15 @@ def failure(
     retry_after_as_date: bool = False,
     body: str | None = None,
 ) -> Outcome:
-    """An error answer with this HTTP status. `Outcome` explains the other parameters."""
+    """Return an error answer with this HTTP status.
+
+    Args:
+        status: the HTTP status.
+        message: the error's text.
+        retry_after: seconds for the header Retry-After; None for no header.
+        retry_after_as_date: whether the header holds a date instead of seconds.
+        body: the whole body instead of one in the provider's format.
+    """
     return Outcome("status", status, message, retry_after, retry_after_as_date, body)
 
 
@@ -99,7 +107,12 @@ class Reply:
 
 
 def call_tools(*calls: ToolCall, text: str | None = None) -> Reply:
-    """A reply that calls one tool, or several in parallel."""
+    """Return a reply that calls one tool, or several in parallel.
+
+    Args:
+        calls: the calls.
+        text: the text beside them.
+    """
     return Reply(text=text, tool_calls=calls)
 
 
@@ -169,7 +182,7 @@ class Behaviour:
             raise ValueError(f"chances must be at least 0 and at most 1 together, not {total:g}")
 
     def replies(self) -> list[Reply]:
-        """`reply` as a list; empty if the model answers from its own knowledge."""
+        """Return `reply` as a list; empty if the model answers from its own knowledge."""
         if self.reply is None:
             return []
         if isinstance(self.reply, (str, Reply)):
@@ -177,12 +190,16 @@ class Behaviour:
         return [_reply(reply) for reply in self.reply]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for `from_json`."""
+        """Return plain data for `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Behaviour:
-        """Read the data of `to_json`. Unknown fields raise TypeError."""
+        """Return the behaviour of data from `to_json`. Unknown fields raise TypeError.
+
+        Args:
+            data: the data.
+        """
         fields = dict(data)
         reply = fields.get("reply")
         if isinstance(reply, (list, tuple)):

@@ -45,7 +45,11 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Record:
-        """Read a record from JSON data."""
+        """Return the record of JSON data.
+
+        Args:
+            data: the data.
+        """
         values: dict[str, Any] = {**data, "headers": tuple(data["headers"])}
         return cls(**values)
 
@@ -63,7 +67,11 @@ class Counts:
     high_water: int = 0
 
     def reached(self, wanted: dict[str, int]) -> bool:
-        """Whether every counter is at least as high as wanted. `open=0` and `held=0` mean exactly 0."""
+        """Return whether every counter is at least as high as wanted. `open=0` and `held=0` mean exactly 0.
+
+        Args:
+            wanted: the numbers by the counters' names.
+        """
         return all(
             getattr(self, name) >= number
             if number or name not in ("open", "held")

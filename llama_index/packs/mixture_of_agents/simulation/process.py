@@ -59,7 +59,11 @@ class SimulatedProviders:
         return f"<SimulatedProviders {where}>"
 
     def start(self) -> Self:
-        """Start the server, and wait until it is ready. Raises RuntimeError if it does not start."""
+        """Start the server, and wait until it is ready. Raises RuntimeError if it does not start.
+
+        Returns:
+            Itself.
+        """
         if self._process is not None:
             return self
         command = [sys.executable, "-m", str(__package__), "--until-eof"]
@@ -131,14 +135,24 @@ class SimulatedProviders:
         }
 
     def openai(self, model: str = "gpt-4.1", **settings: Any) -> OpenAI:
-        """Make an LLM of LlamaIndex's OpenAI class that uses this server."""
+        """Return an LLM of LlamaIndex's OpenAI class that uses this server.
+
+        Args:
+            model: the model's name.
+            settings: further arguments of the class.
+        """
         from llama_index.llms.openai import OpenAI
 
         settings = {"api_key": KEY, "api_base": self.openai_base, **settings}
         return OpenAI(model=model, **settings)
 
     def mistral(self, model: str = "mistral-small-latest", **settings: Any) -> MistralAI:
-        """Make an LLM of LlamaIndex's MistralAI class that uses this server."""
+        """Return an LLM of LlamaIndex's MistralAI class that uses this server.
+
+        Args:
+            model: the model's name.
+            settings: further arguments of the class.
+        """
         from llama_index.llms.mistralai import MistralAI  # pyright: ignore[reportMissingTypeStubs]
 
         settings = {"api_key": KEY, "endpoint": self.mistral_base, **settings}
@@ -173,7 +187,15 @@ class SimulatedProviders:
         self._post("hold", {"model": model, "after": after, "skip": skip})
 
     def release(self, model: str = EVERY_MODEL, number: int | None = None) -> int:
-        """Release the `number` oldest held requests, or all of them and open the gate. Returns how many were released."""
+        """Release the oldest held requests, or all of them and open the gate.
+
+        Args:
+            model: the model; by default all models together.
+            number: how many requests; None for all.
+
+        Returns:
+            How many were released.
+        """
         return self._post("release", {"model": model, "number": number})["released"]
 
     def wait_for(self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int) -> Counts:
@@ -206,32 +228,52 @@ class SimulatedProviders:
     async def await_for(
         self, model: str = EVERY_MODEL, *, timeout: float = 10.0, **wanted: int
     ) -> Counts:
-        """Call `wait_for` in a thread, so that the event loop keeps running."""
+        """Like ``wait_for``, in a thread, so that the event loop keeps running."""
         return await asyncio.to_thread(self.wait_for, model, timeout=timeout, **wanted)
 
     def counts(self, model: str = EVERY_MODEL) -> Counts:
-        """The counters of a model, or of all models together."""
+        """Return the counters of a model.
+
+        Args:
+            model: the model; by default all models together.
+        """
         return Counts(**self._post("counts", {"model": model}))
 
     def high_water(self, model: str = EVERY_MODEL) -> int:
-        """The most requests that were open at the same time."""
+        """Return the most requests that were open at the same time.
+
+        Args:
+            model: the model; by default all models together.
+        """
         return self.counts(model).high_water
 
     def log(self, model: str = EVERY_MODEL) -> list[Record]:
-        """The requests that the server received since the last reset, in order of arrival."""
+        """Return the requests that the server received since the last reset, in order of arrival.
+
+        Args:
+            model: the model; by default all models.
+        """
         records = [Record.from_json(one) for one in self._post("log", {})["records"]]
         return [record for record in records if model in (EVERY_MODEL, record.model)]
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of the batches. It does not move by itself."""
+        """Move the clock of the batches. It does not move by itself.
+
+        Args:
+            seconds: how far.
+        """
         self._post("advance", {"seconds": seconds}, timeout=120)
 
     def batches(self) -> list[dict[str, Any]]:
-        """The batches since the last reset, oldest first: id, model, state, rows, done."""
+        """Return the batches since the last reset, oldest first: id, model, state, rows, done."""
         return self._post("batches", {})["batches"]
 
     def forget_batch(self, batch: str) -> None:
-        """Lose a batch, as a provider may: later requests do not find it."""
+        """Lose a batch, as a provider may: later requests do not find it.
+
+        Args:
+            batch: the batch's id.
+        """
         self._post("forget", {"batch": batch})
 
     def _post(self, action: str, body: Mapping[str, Any], timeout: float = 10.0) -> Any:
