@@ -1,12 +1,14 @@
 """What a file says of an endpoint's limits holds for the requests that reach its provider."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from asking import ask, in_every_way, sync_and_async
+from llama_index.core.llms.llm import LLM
 from programs import run_python
 from served import served
 from wire import BODY, CHAT
@@ -18,7 +20,8 @@ from llama_index.packs.mixture_of_agents.errors import (
     LimiterUnavailable,
     RecipeError,
 )
-from llama_index.packs.mixture_of_agents.limits import SqliteLimiter, connect
+from llama_index.packs.mixture_of_agents.evaluation import aevaluate
+from llama_index.packs.mixture_of_agents.limits import SqliteLimiter, connect, quota_of
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, EndpointLimits, Limits
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 
@@ -157,6 +160,145 @@ def test_a_server_whose_limits_are_out_of_reach_says_so_and_sends_nothing(
     assert "limits_unavailable" in response.text
     assert "no folder" not in response.text, "the client need not know where"
     assert providers.log() == []
+
+
+def asked_alone(providers: SimulatedProviders, mixture: MixtureOfAgents) -> dict[str, LLM]:
+    """A mixture and its model, as ``moa serve --members`` serves them."""
+    return {"moa": mixture, "mini": providers.openai(MODEL, max_retries=2)}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_is_served_alone_counts_towards_its_mixtures_limit(
+    providers: SimulatedProviders, tmp_path: Path, stream: bool
+) -> None:
+    mixture = limited(providers, tmp_path / "limits.db", requests_per_minute=4)
+    with served(asked_alone(providers, mixture)) as at:
+        for model in ("moa", "mini", "mini", "moa"):
+            body = {**BODY, "model": model, "stream": stream}
+            assert httpx.post(f"{at}{CHAT}", json=body, timeout=30).status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{at}{CHAT}", json={**BODY, "model": "mini"}, timeout=1)
+    assert len(providers.log()) == 4
+
+
+def test_a_model_that_is_served_alone_shares_the_requests_in_flight(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("*", latency=0.05)
+    said = Limits(endpoints={MODEL: EndpointLimits(in_flight=2)})
+    mixture = MixtureOfAgents(moa([providers.openai(MODEL)] * 4, None, layers=1, limits=said))
+    with served(asked_alone(providers, mixture)) as at, ThreadPoolExecutor() as pool:
+        bodies = [{**BODY, "model": name} for name in ("moa", "mini", "mini", "mini")]
+        posts = pool.map(lambda body: httpx.post(f"{at}{CHAT}", json=body, timeout=30), bodies)
+        assert [post.status_code for post in posts] == [200] * 4
+    assert len(providers.log()) == 7
+    assert providers.high_water(MODEL) == 2
+
+
+def test_each_retry_of_a_model_that_is_served_alone_counts(
+    providers: SimulatedProviders, tmp_path: Path
+) -> None:
+    providers.configure(MODEL, script=[failure(500), failure(429, retry_after=0.2)])
+    mixture = limited(providers, tmp_path / "limits.db", requests_per_minute=3)
+    with served(asked_alone(providers, mixture)) as at:
+        done = httpx.post(f"{at}{CHAT}", json={**BODY, "model": "mini"}, timeout=30)
+        assert done.status_code == 200, done.text
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{at}{CHAT}", json={**BODY, "model": "moa"}, timeout=1)
+    assert [record.status for record in providers.log()] == [500, 429, 200]
+
+
+def test_a_retry_after_of_a_model_that_is_served_alone_stops_its_mixture(
+    providers: SimulatedProviders, tmp_path: Path
+) -> None:
+    providers.configure(MODEL, script=[failure(429, retry_after=50)])
+    mixture = limited(providers, tmp_path / "limits.db", requests_per_minute=100)
+    with served(asked_alone(providers, mixture)) as at:
+        refused = httpx.post(f"{at}{CHAT}", json={**BODY, "model": "mini"}, timeout=30)
+        assert refused.status_code == 429
+        cooled_down(tmp_path / "limits.db")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{at}{CHAT}", json={**BODY, "model": "moa"}, timeout=1)
+    assert len(providers.log()) == 1
+
+
+def test_a_request_that_chooses_other_models_keeps_the_limits_of_those_it_asks(
+    providers: SimulatedProviders,
+) -> None:
+    said = [
+        Limits(endpoints={"openai:gpt-4.1": EndpointLimits(3)}),
+        Limits(endpoints={MODEL: EndpointLimits(1)}),
+    ]
+    mixtures = {
+        name: MixtureOfAgents(moa([providers.openai(model)], None, layers=1, limits=limits))
+        for name, model, limits in zip(("big", "mini"), ("gpt-4.1", MODEL), said, strict=True)
+    }
+    members = {"small": providers.openai(MODEL)}
+    with served(mixtures, members=members) as at:
+        body = {**BODY, "model": "big", "mixture": {"proposers": ["small"]}}
+        assert httpx.post(f"{at}{CHAT}", json=body, timeout=30).status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{at}{CHAT}", json={**BODY, "model": "mini"}, timeout=1)
+    assert [record.model for record in providers.log()] == [MODEL]
+
+
+def test_mixtures_that_say_the_same_of_an_endpoint_share_its_limit_in_one_process(
+    providers: SimulatedProviders,
+) -> None:
+    both = {MODEL: EndpointLimits(2), "mistral": EndpointLimits(7)}
+    one, other = (
+        moa(models, None, layers=1, limits=Limits(endpoints=limits))
+        for models, limits in (
+            ([providers.openai(MODEL), providers.mistral()], both),
+            ([providers.openai(MODEL)], {MODEL: EndpointLimits(2)}),
+        )
+    )
+    quotas = [quota_of(recipe.limits, "openai", MODEL) for recipe in (one, other)]
+    assert quotas[0] is quotas[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_alone_whose_limits_are_out_of_reach_is_not_asked(
+    providers: SimulatedProviders, tmp_path: Path, stream: bool
+) -> None:
+    mixture = limited(providers, tmp_path / "no folder" / "limits.db", requests_per_minute=5)
+    with served(asked_alone(providers, mixture)) as at:
+        body = {**BODY, "model": "mini", "stream": stream}
+        response = httpx.post(f"{at}{CHAT}", json=body, timeout=30)
+    assert response.status_code == 503
+    assert "limits_unavailable" in response.text
+    assert providers.log() == []
+
+
+async def test_every_arm_and_judge_of_an_evaluation_keeps_to_the_mixtures_limits(
+    providers: SimulatedProviders,
+) -> None:
+    providers.configure("*", latency=0.02)
+    providers.configure("gpt-4o", reply="2, 2", latency=0.02)
+    models = ("gpt-4.1-mini", "gpt-4.1-nano", "gpt-4.1", "gpt-4o")
+    mini, nano, writer, judge = map(providers.openai, models)
+    said = Limits(endpoints={model: EndpointLimits(in_flight=2) for model in models[:3]})
+    judges = Limits(endpoints={"gpt-4o": EndpointLimits(in_flight=3)})
+    arms = {
+        "mixture": moa([mini, nano], writer, layers=1, limits=said),
+        "mini": mini,
+        "other": moa([judge], writer, layers=1, limits=judges),
+    }
+    questions = [{"id": f"q{n}", "question": f"What is {n} + 1?"} for n in range(8)]
+    evaluation = await aevaluate(arms, questions, "rubric", judges=[judge], equal=None)
+    assert not evaluation.stopped
+    assert [providers.high_water(model) for model in models] == [2, 2, 2, 3]
+
+
+async def test_the_members_of_a_mixture_with_several_limits_are_compared(
+    providers: SimulatedProviders,
+) -> None:
+    mini, writer = providers.openai(MODEL), providers.openai("gpt-4.1")
+    said = Limits(endpoints={MODEL: EndpointLimits(900), "gpt-4.1": EndpointLimits(901)})
+    questions = [{"id": f"q{n}", "question": f"What is {n} + 1?", "answer": n} for n in range(2)]
+    recipe = moa([mini], writer, layers=1, limits=said)
+    evaluation = await aevaluate(recipe, questions, "number", equal="calls")
+    assert [arm.name for arm in evaluation.arms][:3] == [MODEL, "gpt-4.1", "mixture"]
 
 
 def test_a_run_without_limits_of_endpoints_does_not_import_them() -> None:

@@ -1,7 +1,7 @@
 """The policies of a recipe: how calls are made, and how many may be in flight."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ._checks import MOST_RETRIES, bound, not_negative, of_kind, one_of, positive, require, whole
@@ -153,6 +153,25 @@ class Limits:
         providers = (provider, _SHORT.get(provider, provider.replace("_", "-")))
         names = (*(f"{one}:{model}" for one in providers), model, *providers)
         return next((name for name in names if name in self.endpoints), None)
+
+    def covering(self, models: Iterable[tuple[str, str]], *others: "Limits") -> "Limits":
+        """These limits, with the endpoints of these models and no others.
+
+        Args:
+            models: the models, as provider and name.
+            others: further limits, for models that these say nothing of. Those of another store are left out.
+
+        Returns:
+            The limits.
+        """
+        known = (self, *(one for one in others if one.store == self.store))
+        endpoints: dict[str, EndpointLimits] = {}
+        for model in models:
+            named = ((limits, limits.name_of(*model)) for limits in known)
+            limits, name = next(((one, name) for one, name in named if name), (self, None))
+            if name:
+                endpoints[name] = limits.endpoints[name]
+        return replace(self, endpoints=endpoints)
 
 
 _SHORT = {"mistralai": "mistral"}

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _AGES = 1e6
 """Seconds."""
-_HAS_TOO_MANY = (429, 503, 529)
-"""Statuses of an endpoint that cannot take more requests now. Anthropic sends 529 when it is overloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +213,8 @@ class Attempts:
             error = late
         try:
             attempt = self._failed(error, scope, begun, received)
-            if ticket and attempt.fault and attempt.fault.status in _HAS_TOO_MANY:
-                ticket.refused(attempt.fault.retry_after)
+            if ticket and attempt.fault:
+                ticket.failed(attempt.fault.status, attempt.fault.retry_after)
             return attempt
         finally:
             error = None  # its traceback holds this frame

@@ -12,6 +12,7 @@ from llama_index.packs.mixture_of_agents._providers.usage import estimate_usage
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 from llama_index.packs.mixture_of_agents.events import Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.policies import Limits
 from llama_index.packs.mixture_of_agents.pricing import Cost, Prices, cost_of
 from llama_index.packs.mixture_of_agents.recipe import Agent, Aggregator, Layer, Proposer, Recipe
 from llama_index.packs.mixture_of_agents.selection import Vote
@@ -148,8 +149,8 @@ def _alone(recipe: Recipe, proposer: Proposer) -> Recipe:
     """A member with the same settings as in the mixture, so that its calls are the same calls."""
     return replace(
         recipe, layers=(Layer(proposer),), aggregator=None, fallbacks=(), or_best_proposal=False,
-        fan_out="every_call", budget=None, name=proposer.name,
-    )  # fmt: skip
+        fan_out="every_call", budget=None, name=proposer.name, limits=Limits(),
+    ).limited_by(recipe.limits)  # fmt: skip
 
 
 def _sample_by_sample(recipe: Recipe) -> Recipe:
@@ -183,7 +184,9 @@ def self_moa(member: Arm, mixture: Recipe, samples: int) -> Arm:
     proposer = member.recipe.layers[0].proposers[0]
     layers = (Layer(_copies(proposer, samples)),)
     writer = _as_aggregator(proposer)
-    recipe = replace(mixture, layers=layers, aggregator=writer, fallbacks=(), name="self_moa")
+    recipe = replace(
+        mixture, layers=layers, aggregator=writer, fallbacks=(), name="self_moa", limits=Limits()
+    ).limited_by(mixture.limits)
     name = f"{member.name}, Self-MoA of {samples}"
     return Arm(name, recipe, "self_moa", member.name, samples)
 
@@ -248,6 +251,25 @@ def with_prices(arms: Sequence[Arm], prices: Prices | None) -> tuple[Arm, ...]:
         replace(arm, recipe=replace(arm.recipe, prices={**prices, **arm.recipe.prices}))
         for arm in arms
     )
+
+
+def with_limits(arms: Sequence[Arm], known: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The arms with the limits of all arms: an endpoint counts the same, whichever arm asks it.
+
+    Args:
+        arms: The arms. What their own limits say goes first.
+        known: All arms whose limits count.
+    """
+    limits = [arm.recipe.limits for arm in known]
+    return tuple(replace(arm, recipe=_limited(arm.recipe, limits)) for arm in arms)
+
+
+def _limited(recipe: Recipe, limits: Sequence[Limits]) -> Recipe:
+    if recipe.limits.endpoints:
+        return recipe.limited_by(recipe.limits, *limits)
+    shared = next((one for one in limits if one.endpoints), recipe.limits)
+    own = replace(recipe.limits, store=shared.store)
+    return recipe.limited_by(own, *limits)
 
 
 def foreseen(

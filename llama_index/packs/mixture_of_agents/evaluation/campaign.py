@@ -35,6 +35,7 @@ from .arms import (
     self_consistency,
     self_moa,
     unpriced_words,
+    with_limits,
     with_prices,
 )
 from .comparison import Material, compare, means_of, mixture_of, question_text, scores_of
@@ -135,6 +136,7 @@ async def aevaluate(
     """
     how = EvaluationSettings(**settings)
     known = with_prices(arms_of(arms), how.prices)
+    known = with_limits(known, known)
     judged = scorer if scorer in BY_JUDGES else ""
     if bool(judged) != bool(how.judges):
         words = 'judges score by "rubric" or "pairwise", and these need judges'
@@ -184,7 +186,7 @@ class _Campaign:
         self.asked: list[Arm] = []
         self.judged_by = ""
         judges = [Arm(_judge_name(judge), recipe_of(judge)) for judge in how.judges]
-        self.judges = with_prices(judges, how.prices)
+        self.judges = with_limits(with_prices(judges, how.prices), arms)
         self.jury = Jury(self.judges, self._ask_judge, how.rubric)
         self.remarks: list[str] = []
         self.spent, self.lost, self.stopped = Cost(), Decimal(0), ""
@@ -240,9 +242,8 @@ class _Campaign:
         if not self.questions:
             raise EvaluationError("there are no questions")
         if not self.arms:
-            raise EvaluationError(
-                "a ceiling needs members: give a mixture, or single models by name"
-            )
+            problem = "a ceiling needs members: give a mixture, or single models by name"
+            raise EvaluationError(problem)
         cluster = self.how.cluster
         for question in self.questions:
             if self.scorer:
@@ -360,9 +361,8 @@ class _Campaign:
                 f"what the mixture takes is too little for all baselines: {best.name} could be asked {votes} times"
             )
         if arms:
-            self.remarks.append(
-                f"{best.name} was chosen as the best member on these same questions, which favours its baselines a little"
-            )
+            chosen = "was chosen as the best member on these same questions"
+            self.remarks.append(f"{best.name} {chosen}, which favours its baselines a little")
         return arms
 
     def _best_member(self, means: Mapping[str, Any]) -> Arm | None:

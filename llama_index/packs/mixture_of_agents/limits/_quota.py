@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from llama_index.packs.mixture_of_agents._concurrency.slots import Slots
@@ -19,6 +20,8 @@ from ._redis import RedisLimiter
 from ._sqlite import SqliteLimiter
 from ._window import MINUTE
 
+_HAS_TOO_MANY = (429, 503, 529)
+"""Statuses of an endpoint that cannot take more requests now. Anthropic sends 529 when it is overloaded."""
 Endpoints = Mapping[str, EndpointLimits]
 STORES: dict[str, Callable[[str, Endpoints], Limiter]] = {
     "sqlite": lambda place, endpoints: SqliteLimiter(place.partition(":")[2], endpoints),
@@ -90,6 +93,27 @@ class Quota:
         await self._gate.enter(self._key, tokens)
         return Ticket(self, tokens, self._adaptive.sent() if self._adaptive else 0)
 
+    @asynccontextmanager
+    async def turn(self, tokens: int) -> "AsyncGenerator[Ticket, None]":
+        """Wait for a slot and until a request may be sent. The slot is free again when the context is closed.
+
+        Args:
+            tokens: the tokens that it may use.
+
+        Returns:
+            A context of the request's ticket.
+
+        Raises:
+            LimiterUnavailable: the store cannot be reached.
+        """
+        if self.slots:
+            await self.slots.acquire(self._key)
+        try:
+            yield await self.enter(tokens)
+        finally:
+            if self.slots:
+                self.slots.release(self._key)
+
     def settle(self, tokens: int) -> None:
         """See ``Limiter.settle``."""
         self._gate.settle(self._key, tokens)
@@ -136,25 +160,27 @@ class Ticket:
             self.quota.settle(beyond)
         self.quota.adapt(lambda adaptive, busy: adaptive.answered(self.number, seconds, busy))
 
-    def refused(self, retry_after: float | None) -> None:
-        """Record that the endpoint refused the request because it has too many.
+    def failed(self, status: int | None, retry_after: float | None) -> None:
+        """Record a failure. If the endpoint has too many requests, fewer are sent.
 
         Args:
+            status: the HTTP status; None without one.
             retry_after: seconds until it takes requests again, if it said so.
         """
+        if status not in _HAS_TOO_MANY:
+            return
         self.quota.settle(-self.tokens)
         if retry_after:
             self.quota.cool_down(retry_after)
         self.quota.adapt(lambda adaptive, _: adaptive.refused())
 
 
-_Known = dict[str, Quota]
-_quotas: dict[tuple[int, str, frozenset[tuple[str, EndpointLimits]]], _Known] = {}
+_quotas: dict[tuple[int, str, str, EndpointLimits], Quota] = {}
 _lock = threading.Lock()
 
 
 def quota_of(limits: Limits, provider: str, model: str) -> Quota | None:
-    """What this process may send to an endpoint. All mixtures with the same limits and store share it.
+    """What this process may send to an endpoint. All who say the same of it, with the same store, share it.
 
     Args:
         limits: the limits of a recipe.
@@ -170,11 +196,12 @@ def quota_of(limits: Limits, provider: str, model: str) -> Quota | None:
     name = limits.name_of(provider, model)
     if name is None:
         return None
-    key = (os.getpid(), limits.store, frozenset(limits.endpoints.items()))  # threads end at a fork
+    own = limits.endpoints[name]
+    key = (os.getpid(), limits.store, name, own)  # threads end at a fork
     with _lock:
         if key not in _quotas:
-            limiter = connect(limits.store, limits.endpoints)
+            limiter = connect(limits.store, {name: own})
             in_process = isinstance(limiter, MemoryLimiter)
-            gate = Gate(limiter if in_process else Leases(limiter, limits.endpoints))
-            _quotas[key] = {name: Quota(name, one, gate) for name, one in limits.endpoints.items()}
-        return _quotas[key][name]
+            gate = Gate(limiter if in_process else Leases(limiter, {name: own}))
+            _quotas[key] = Quota(name, own, gate)
+        return _quotas[key]

@@ -250,6 +250,16 @@ class Recipe:
             problem = f"is the endpoint of none of its models ({models}), or a narrower name applies to them"
             require(name in known, "Recipe.limits.endpoints", name, problem)
 
+    def limited_by(self, limits: Limits, *others: Limits) -> "Recipe":
+        """The recipe with these limits, without the endpoints of models that it does not have.
+
+        Args:
+            limits: the limits.
+            others: further limits, for models that the first ones say nothing of; see ``Limits.covering``.
+        """
+        models = {endpoint_key(agent.llm)[:2] for agent in self.agents}
+        return replace(self, limits=limits.covering(models, *others))
+
     def estimate(
         self, messages: str | Sequence[ChatMessage] = "", together: GivesSamples = gives_samples
     ) -> Estimate:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable, RunError
+from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
 from .api_keys import Allowance, ApiKey, named
 from .doors import Doors, add_chat, add_messages, add_responses, add_runs
@@ -62,10 +63,9 @@ def create_app(
     """Return an app with LlamaIndex LLMs behind the APIs of OpenAI (chat completions, Responses) and Anthropic.
 
     Args:
-        models: The LLMs by the names that clients ask for. They are not changed.
+        models: The LLMs by the names that clients ask for, unchanged. A mixture's limits hold for single LLMs too.
         members: The single LLMs that a request may choose for a mixture, by name.
-        keys: Who may ask, by ``Authorization: Bearer KEY`` or ``x-api-key``. Without keys, everybody may.
-            An ``ApiKey`` has a name and limits.
+        keys: Who may ask, by ``Authorization: Bearer KEY`` or ``x-api-key``; else everybody. An ``ApiKey`` has limits.
         in_flight: The number of runs at once; further ones are refused with 429. None for no bound.
         largest_body: The largest body of a request, in bytes.
         body_timeout: Seconds to wait for each piece of a request's body.
@@ -83,10 +83,11 @@ def create_app(
     app, metrics = _bare_app(), Metrics()
     _add_error_handlers(app, metrics)
     app.state.runs, app.state.metrics = Runs(metrics, in_flight), metrics
-    served = {name: Model(name, llm) for name, llm in models.items()}
+    limits = [llm.recipe.limits for llm in models.values() if isinstance(llm, MixtureOfAgents)]
+    served = {name: Model(name, llm, limits) for name, llm in models.items()}
     kept = ResponseStore(None if store == "memory" else store) if store else None
-    allowance = Allowance(KeyUsage(usage), metrics)
-    doors = Doors(served, Pool(members), app.state.runs, heartbeat, kept, allowance, recipes)
+    allowance, pool = Allowance(KeyUsage(usage), metrics), Pool(members, limits)
+    doors = Doors(served, pool, app.state.runs, heartbeat, kept, allowance, recipes)
     _add_paths(app, metrics, doors)
     _add_mcp(app, mcp and McpDoor(mcp, app.state.runs, metrics, origins, allowance))
     guarded: dict[str, Any] = {"keys": named(keys), "largest_body": largest_body}

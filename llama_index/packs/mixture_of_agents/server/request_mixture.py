@@ -9,6 +9,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import RecipeError
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.policies import Limits
 from llama_index.packs.mixture_of_agents.presets import PRESETS
 
 from .chat_schema import MixtureOptions
@@ -29,10 +30,11 @@ class Pool:
 
     Args:
         llms: the models by their names.
+        limits: the limits of all mixtures. They hold for chosen models that those of the served mixture do not name.
     """
 
-    def __init__(self, llms: Mapping[str, LLM]) -> None:
-        self._llms = dict(llms)
+    def __init__(self, llms: Mapping[str, LLM], limits: Sequence[Limits] = ()) -> None:
+        self._llms, self._limits = dict(llms), limits
         self._made: dict[str, Model] = {}
 
     def model(self, served: Model, wanted: MixtureOptions | None) -> Model:
@@ -67,12 +69,13 @@ class Pool:
         )
         writer = self._llm(aggregator, "mixture.aggregator") if aggregator else None
         try:
-            made = served.llm.recipe
+            made = replace(served.llm.recipe, limits=Limits())  # they may not fit the new models
             if recipe:
                 made = _of_preset(made, recipe, llms, writer, layers)
             else:
                 made = _changed(made, llms, writer, layers)
             made = made if fan_out else replace(made, fan_out="never")
+            made = made.limited_by(served.llm.recipe.limits, *self._limits)
         except RecipeError as error:
             raise Refused(invalid(str(error), "mixture")) from None
         return Model(served.name, served.llm.with_recipe(made))

@@ -11,9 +11,10 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
 from llama_index.packs.mixture_of_agents._providers.structured import form_of
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
-from llama_index.packs.mixture_of_agents.errors import RunError
+from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable, RunError
 from llama_index.packs.mixture_of_agents.events import CallFinished, Event, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
+from llama_index.packs.mixture_of_agents.policies import Limits
 from llama_index.packs.mixture_of_agents.pricing import Cost, cost_of_call
 from llama_index.packs.mixture_of_agents.result import MixtureResult
 
@@ -107,11 +108,12 @@ class Model:
     Args:
         name: the name.
         llm: the LLM. It is not changed, and its retries and rate limits are its own.
+        limits: see ``Respondent``.
     """
 
-    def __init__(self, name: str, llm: LLM) -> None:
+    def __init__(self, name: str, llm: LLM, limits: Sequence[Limits] = ()) -> None:
         self.name, self.llm, self.created = name, llm, int(time.time())
-        self._respondent = Respondent(llm)
+        self._respondent = Respondent(llm, limits=limits)
 
     def check(self, question: Question) -> None:
         """Check that the LLM can answer this.
@@ -141,6 +143,7 @@ class Model:
         Raises:
             RunError: A mixture has no answer.
             LLMFailed: Another LLM has none.
+            LimiterUnavailable: The store of the limits cannot be reached.
         """
         calls = CallPieces(question.streamed_calls)
         voice = Voice(on_piece, calls, holds=question.may_fill_in) if on_piece else None
@@ -149,7 +152,7 @@ class Model:
         try:
             respondent = self._watched(question.show, (shown.append, show), charge)
             reply = await respondent.ask(question.messages, question.kwargs, on_chunk)
-        except RunError:
+        except (RunError, LimiterUnavailable):
             raise
         except Exception as error:
             if isinstance(self.llm, FormingLLM):
