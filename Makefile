@@ -70,7 +70,7 @@ DOCS := .venvs/docs
 ZENSICAL := "$(HERE)/$(DOCS)/$(BIN)/zensical"
 
 .PHONY: docs
-docs: $(VENV)/.developing $(DOCS)/.made ## the site, strictly, in build/site
+docs: $(VENV)/.developing $(DOCS)/.made ## the site, strictly, in build/site/VERSION
 	@"$(PY)" tools/docs_site.py pages
 	@$(ZENSICAL) build --strict --clean
 	@"$(PY)" tools/docs_site.py finish

@@ -1,7 +1,9 @@
-"""Lay the site's pages out in build/docs, and write what is not a page after it was built.
+"""Lay the site's pages out in build/docs, and put the built site into build/site, in a folder of its version.
 
-usage: python tools/docs_site.py pages     before the site is built
-       python tools/docs_site.py finish    after: a Markdown twin of each page, llms.txt, the file's JSON Schema
+usage: python tools/docs_site.py pages     before the site is built, in build/html
+       python tools/docs_site.py finish    after: a Markdown twin of each page, llms.txt, the file's JSON Schema; versions
+
+The folders of earlier versions stay as they are. The theme's selector reads versions.json, and / leads to the newest.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
 import llama_index.packs.mixture_of_agents as package
 from llama_index.packs.mixture_of_agents.config import json_schema
 
@@ -24,6 +28,7 @@ else:
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "build" / "docs"
+BUILT = ROOT / "build" / "html"
 SITE = ROOT / "build" / "site"
 # Pages that stand elsewhere in the repository, and where the site has them.
 ELSEWHERE = {
@@ -34,6 +39,21 @@ ELSEWHERE = {
 }
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)]*)?\))")
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
+# The selector stays on a page if the other version's sitemap lists it. It reads the paths alone, so any host will do.
+SERVED = "http://127.0.0.1:8000/"
+SITEMAP = """<?xml version="1.0" encoding="UTF-8"?>
+<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
+{pages}</urlset>
+"""
+# At the site's root.
+ENTRANCE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Mixture-of-Agents for LlamaIndex</title>
+<meta http-equiv="refresh" content="0; url={version}/index.html">
+<p><a href="{version}/index.html">Version {version}</a></p>
+</html>
+"""
 
 
 def place_of(path: str) -> str:
@@ -94,26 +114,60 @@ def pages_of(nav: list[object]) -> list[str]:
 
 
 def finish() -> None:
-    """Put a Markdown twin beside each page, list them in llms.txt, and write the JSON Schema of the file."""
+    """Add a Markdown twin of each page, llms.txt and the file's JSON Schema, and give the version its folder."""
     nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
     lines = ["# Mixture-of-Agents for LlamaIndex", "", f"> {summary()}", ""]
     for page in pages_of(nav):
         text = (PAGES / page).read_text("utf-8")
-        twin = SITE / page
+        twin = BUILT / page
         twin.parent.mkdir(parents=True, exist_ok=True)
         twin.write_text(text, "utf-8")
         title = TITLE.search(text)
         lines.append(f"- [{title[1] if title else page}]({page})")
-    (SITE / "llms.txt").write_text("\n".join([*lines, ""]), "utf-8")
-    (SITE / "reference" / "moa.schema.json").write_text(
-        json.dumps(json_schema(), indent=1), "utf-8"
-    )
+    (BUILT / "llms.txt").write_text("\n".join([*lines, ""]), "utf-8")
+    schema = BUILT / "reference" / "moa.schema.json"
+    schema.write_text(json.dumps(json_schema(), indent=1), "utf-8")
+    pages = "".join(f"<url><loc>{SERVED}{page}</loc></url>\n" for page in ("", *html_pages(BUILT)))
+    (BUILT / "sitemap.xml").write_text(SITEMAP.format(pages=pages), "utf-8")
+    folder = SITE / project()["version"]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    BUILT.rename(folder)
+    list_versions(SITE)
+
+
+def html_pages(folder: Path) -> list[str]:
+    """The pages of a built site, as paths from its root."""
+    return sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
+
+
+def list_versions(site: Path) -> None:
+    """Write what the theme's selector reads, and a page at the root that leads to the newest version."""
+    newest, *others = sorted(filter(None, map(version_of, site.iterdir())), reverse=True)
+    listed = [
+        {"version": str(one), "title": str(one), "aliases": ["latest"] if one == newest else []}
+        for one in (newest, *others)
+    ]
+    (site / "versions.json").write_text(json.dumps(listed, indent=1), "utf-8")
+    (site / "index.html").write_text(ENTRANCE.format(version=newest), "utf-8")
+
+
+def version_of(folder: Path) -> Version | None:
+    """The version that a folder of the site holds, if it holds one."""
+    try:
+        return Version(folder.name) if folder.is_dir() else None
+    except InvalidVersion:
+        return None
 
 
 def summary() -> str:
     """The project in a sentence."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return f"{project['description']}."
+    return f"{project()['description']}."
+
+
+def project() -> dict[str, str]:
+    """What pyproject.toml says of the project."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 if __name__ == "__main__":
