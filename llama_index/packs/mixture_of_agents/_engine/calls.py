@@ -51,11 +51,7 @@ Outcome: TypeAlias = tuple[CallFinished, ChatResponse | None]
 
 
 class Caller:
-    """Makes the calls of a recipe. All runs of the recipe share it, and so share what it learns about each model.
-
-    Args:
-        recipe: the recipe.
-    """
+    """Makes the calls of a recipe. All runs of the recipe share it, and so share what it learns about each model."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._begin(recipe)

@@ -104,9 +104,6 @@ def for_aggregator(
         messages: the conversation; it is not changed.
         fallback: whether another model wrote the earlier answers. All thinking is left out then.
         portable: whether to give tool calls ids that every provider accepts.
-
-    Returns:
-        The messages.
     """
     last_turn = last_user_turn(messages)
     turn = -1 if last_turn is None else last_turn

@@ -48,9 +48,6 @@ def corrected_events(lines: bytes, retry_after: str | None) -> bytes:
     Args:
         lines: whole lines of the stream.
         retry_after: the response's Retry-After header. An error in a stream has no headers, so it becomes a field.
-
-    Returns:
-        The lines.
     """
     if not any(mark in lines for mark in _MARKS):
         return lines

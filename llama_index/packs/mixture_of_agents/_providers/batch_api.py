@@ -14,9 +14,6 @@ def batch_api_of(llm: LLM) -> BatchAPI | None:
     OpenAI's class may be connected to any OpenAI-compatible server. The upload of the first file shows whether that
     server has a batch API.
 
-    Args:
-        llm: the LLM.
-
     Returns:
         The batch API; None if the provider has none that is known here.
     """

@@ -38,9 +38,6 @@ PIECE = 2**18
 def with_shared_clients(llm: AnyLLM) -> AnyLLM:
     """Give a copy of an LLM the HTTP clients that all mixtures of the process share.
 
-    Args:
-        llm: the LLM.
-
     Returns:
         The copy. The LLM itself if ``SharedClients.share_with`` returns it, or if the environment variable
         ``MOA_SHARED_CLIENTS`` is 0.
@@ -75,9 +72,6 @@ class SharedClients:
 
     def share_with(self, llm: AnyLLM) -> AnyLLM:
         """Give a copy of an LLM the shared clients.
-
-        Args:
-            llm: the LLM.
 
         Returns:
             The copy. The LLM itself if it cannot use the clients (``share_clients`` lists the cases), or if no client can

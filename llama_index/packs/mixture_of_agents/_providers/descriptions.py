@@ -25,9 +25,6 @@ _NAMES_A_KEY = re.compile(r"key|token|secret|password", re.IGNORECASE)
 def describe_llm(llm: LLM) -> dict[str, Any]:
     """Describe an LLM object as a configuration file does.
 
-    Args:
-        llm: the LLM.
-
     Returns:
         Its model, and the settings that differ from the class's defaults. A key appears only as the name of its
         environment variable.

@@ -103,9 +103,6 @@ def diagnose(error: BaseException, sent: Iterable[str] = (), secrets: Iterable[s
         error: the exception. Its causes count too, since integrations wrap their clients' errors.
         sent: names of the optional parameters that the request carried. Only these can be "refused".
         secrets: literal keys to take out of the message. Text that looks like a key is always taken out.
-
-    Returns:
-        The fault.
     """
     chain = tuple(causes(error))
     # An SDK hides an error of its connections behind "Connection error.".

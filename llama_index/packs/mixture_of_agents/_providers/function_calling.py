@@ -164,9 +164,6 @@ class FormingLLM(ChatLLM):
             llm_kwargs: keyword arguments of the chat.
             prompt_args: values for the prompt's variables.
 
-        Returns:
-            The object.
-
         Raises:
             ValueError: the aggregator's answer does not fit the class.
             RunError: there is no answer.

@@ -126,9 +126,6 @@ def make_llm(spec: ModelSpec, *, need_key: bool = True) -> LLM:
         need_key: whether a missing key is an error. If not, the variable's name stands in for the key; the LLM can be
             inspected, but its requests will fail.
 
-    Returns:
-        The LLM.
-
     Raises:
         ConfigError: the integration is not installed, the key is missing, or the class refuses the model or a setting.
     """

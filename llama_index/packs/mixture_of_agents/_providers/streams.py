@@ -51,9 +51,6 @@ async def read_stream(
             meanwhile.
         ends: a list, which receives the first chunk and the last ones. It stays empty until a chunk arrives.
         gives_reason: whether the provider's protocol promises a finish reason. A stream without one has broken off.
-
-    Returns:
-        The answer.
     """
     text = ThinkingFilter()
     try:

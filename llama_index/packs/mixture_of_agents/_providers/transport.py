@@ -238,9 +238,6 @@ class Transport:
             parameters: keyword arguments of the request.
             threaded: whether to call the sync method in a thread, unless the LLM works on every loop.
             again: called before a second request: the async client belonged to another loop, so a thread tries again.
-
-        Returns:
-            The response.
         """
         detour = None if isinstance(self.llm, FormingLLM) else DETOUR.get()
         if detour is None:
@@ -288,9 +285,6 @@ class Transport:
             on_chunk: see ``read_stream``.
             threaded: as for ``chat``.
             again: as for ``chat``.
-
-        Returns:
-            The answer.
         """
         ends: list[ChatResponse] = []
         read = partial(

@@ -57,9 +57,6 @@ def check(client: Any) -> Any:
 
     Args:
         client: the client; it is changed.
-
-    Returns:
-        The client.
     """
     client._transport = CheckedTransport(client._transport)  # noqa: SLF001
     mounts = client._mounts.items()  # noqa: SLF001

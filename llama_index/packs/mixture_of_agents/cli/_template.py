@@ -101,9 +101,6 @@ def compare(folder: Path) -> Comparison:
     Args:
         folder: The template.
 
-    Returns:
-        The differences.
-
     Raises:
         ConfigError: The folder is not a template.
     """

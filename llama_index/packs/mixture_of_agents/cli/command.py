@@ -164,11 +164,7 @@ def _in_words(error: Exception) -> str:
 
 
 def say(text: str) -> None:
-    """Print a text to standard error, with lines broken between words in a terminal.
-
-    Args:
-        text: The text.
-    """
+    """Print a text to standard error, with lines broken between words in a terminal."""
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
     for line in text.splitlines() or [""]:
         indent = line[: len(line) - len(line.lstrip())]
@@ -190,9 +186,6 @@ _ADVICE = {
 
 def explain(error: RunError) -> str:
     """Put an error into words, with advice.
-
-    Args:
-        error: The error.
 
     Returns:
         The text, of several lines.

@@ -102,9 +102,6 @@ def find(flags: Flags, recorded: Source | None = None) -> Source:
         flags: The options.
         recorded: The data that counts as the file if no option names one.
 
-    Returns:
-        The data.
-
     Raises:
         ConfigError: The recipe cannot be read, there is none, or there are several and none is named.
     """
@@ -288,9 +285,6 @@ _ONE_MODEL = ("self_moa", "self_moa_seq", "best_of_n")
 
 def from_environment() -> Source:
     """Make a mixture of the models that the keys in the environment pay for, or else of those of a running Ollama.
-
-    Returns:
-        Its data.
 
     Raises:
         NoModelsError: There is no key and no Ollama.

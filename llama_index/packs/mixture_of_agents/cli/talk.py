@@ -76,11 +76,7 @@ class Talk:
         return True
 
     def ask(self, question: str) -> None:
-        """Answer a question. An answer that is stopped stays in the conversation; a question that fails does not.
-
-        Args:
-            question: The question.
-        """
+        """Answer a question. An answer that is stopped stays in the conversation; a question that fails does not."""
         self.messages.append(ChatMessage(role="user", content=question))
         pieces: list[str] = []
         try:

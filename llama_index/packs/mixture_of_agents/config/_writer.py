@@ -34,9 +34,6 @@ def to_data(recipe: Recipe, describe: _Describe = describe_llm) -> dict[str, Any
         recipe: The recipe.
         describe: Describes an LLM, without its keys.
 
-    Returns:
-        The data.
-
     Raises:
         ConfigError: A file cannot name a part of the recipe.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import LLM
@@ -19,6 +19,7 @@ from llama_index.packs.mixture_of_agents.selection import Vote
 
 ArmKind = Literal["member", "aggregator", "self_consistency", "self_moa", "mixture", "other"]
 Equal = Literal["cost", "calls"]
+AnyAgent = TypeVar("AnyAgent", bound=Agent)
 MOST_SAMPLES = 64
 """Samples that a member is asked for at most, however expensive the mixture is."""
 
@@ -118,7 +119,7 @@ def _arms_of_mixture(recipe: Recipe) -> list[Arm]:
     taken = {arm.name for arm in arms} | {"mixture"}
     if writer is not None and not any(_same(writer, known) for known in members):
         name = writer.name if writer.name not in taken else f"{writer.name} (aggregator)"
-        arms.append(Arm(name, _alone(recipe, _as_proposer(writer)), "aggregator"))
+        arms.append(Arm(name, _alone(recipe, _as(Proposer, writer)), "aggregator"))
     return [*arms, Arm("mixture", _sample_by_sample(recipe), "mixture")]
 
 
@@ -131,15 +132,9 @@ def _same(one: Agent, other: Agent) -> bool:
     return settings[0] == settings[1]
 
 
-def _as_proposer(agent: Agent) -> Proposer:
-    return Proposer(
-        agent.llm, agent.name, agent.system_prompt, agent.temperature, agent.max_tokens,
-        agent.kwargs, agent.call,
-    )  # fmt: skip
-
-
-def _as_aggregator(agent: Agent) -> Aggregator:
-    return Aggregator(
+def _as(kind: type[AnyAgent], agent: Agent) -> AnyAgent:
+    """The agent with the same settings in another part."""
+    return kind(
         agent.llm, agent.name, agent.system_prompt, agent.temperature, agent.max_tokens,
         agent.kwargs, agent.call,
     )  # fmt: skip
@@ -183,7 +178,7 @@ def self_moa(member: Arm, mixture: Recipe, samples: int) -> Arm:
     """A member that aggregates its own samples (arXiv 2502.00674), with the mixture's prompt."""
     proposer = member.recipe.layers[0].proposers[0]
     layers = (Layer(_copies(proposer, samples)),)
-    writer = _as_aggregator(proposer)
+    writer = _as(Aggregator, proposer)
     recipe = replace(
         mixture, layers=layers, aggregator=writer, fallbacks=(), name="self_moa", limits=Limits()
     ).limited_by(mixture.limits)

@@ -187,7 +187,7 @@ class _Campaign:
         self.judged_by = ""
         judges = [Arm(_judge_name(judge), recipe_of(judge)) for judge in how.judges]
         self.judges = with_limits(with_prices(judges, how.prices), arms)
-        self.jury = Jury(self.judges, self._ask_judge, how.rubric)
+        self.jury = Jury(self.judges, partial(self._ask, kind="judgments"), how.rubric)
         self.remarks: list[str] = []
         self.spent, self.lost, self.stopped = Cost(), Decimal(0), ""
 
@@ -304,11 +304,6 @@ class _Campaign:
         self.spent += report.spent
         self.stopped = self.stopped or (f"{name}: {report.stopped}" if report.stopped else "")
         return _read(path, questions)
-
-    async def _ask_judge(
-        self, judge: Arm, ballots: Sequence[Question], name: str
-    ) -> dict[str, Answer]:
-        return await self._ask(judge, ballots, name, "judgments")
 
     async def _score(self, arm: Arm) -> dict[str, float]:
         answers, questions = self.answers[arm.name], self.asked_questions

@@ -156,7 +156,7 @@ def win_rate(
     controlled = length_controlled(outcomes, *lengths)
     bounds = None
     if controlled is not None:
-        bounds = length_controlled_interval(outcomes, *lengths, None, clusters, seed)
+        bounds = length_controlled_interval(outcomes, *lengths, clusters, seed)
     return WinRate(
         first, second, len(outcomes), float(outcomes.mean()), Interval(*raw) if raw else None,
         controlled, Interval(*bounds) if bounds else None, *(float(one.mean()) for one in lengths),

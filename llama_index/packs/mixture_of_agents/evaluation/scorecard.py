@@ -1,7 +1,7 @@
 """What an evaluation found, as frozen data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -106,9 +106,9 @@ class Pair:
         if name == self.first:
             return self
         turned = Interval(-self.interval.high, -self.interval.low) if self.interval else None
-        return Pair(
-            self.second, self.first, self.questions, -self.difference, turned, self.p, self.p_holm,
-            self.losses, self.wins, self.detectable, self.needed,
+        return replace(
+            self, first=self.second, second=self.first, difference=-self.difference, interval=turned,
+            wins=self.losses, losses=self.wins,
         )  # fmt: skip
 
 

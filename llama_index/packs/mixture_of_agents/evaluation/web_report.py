@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from .tables import (
@@ -83,8 +84,8 @@ def _parts(evaluation: "Evaluation") -> Iterator[str]:
     scored = f"{evaluation.questions:,} questions, scored by {evaluation.scorer}."
     yield f'<p class="soft">{escape(scored)}</p>'
     yield _table("Arms", ARM_TITLES, [arm_row(evaluation, arm) for arm in evaluation.arms])
-    for title, value in (("US dollars a question", _usd), ("seconds a question", _seconds)):
-        yield _figure(f"Score against {title}", quality(evaluation, title, value))
+    for title, name in (("US dollars a question", "usd"), ("seconds a question", "seconds")):
+        yield _figure(f"Score against {title}", quality(evaluation, title, attrgetter(name)))
     pairs = main_pairs(evaluation)
     if pairs:
         yield "<h2>Pairs</h2>"
@@ -117,14 +118,6 @@ def _figure(name: str, figure: Any) -> str:
         config={"displaylogo": False, "responsive": True, "displayModeBar": False},
     )
     return f'<div class="figure" role="img" aria-label="{name}">{drawn}</div>'
-
-
-def _usd(arm: "ArmScore") -> float | None:
-    return arm.usd
-
-
-def _seconds(arm: "ArmScore") -> float | None:
-    return arm.seconds
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

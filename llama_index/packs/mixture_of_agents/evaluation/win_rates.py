@@ -51,7 +51,9 @@ def length_controlled(
     return float(model.predict_proba(level)[:, 1].mean())
 
 
-def _features(lengths: Array, other_lengths: Array, difficulty: Array | None) -> Array | None:
+def _features(
+    lengths: Array, other_lengths: Array, difficulty: Array | None = None
+) -> Array | None:
     """Tanh of the standardised difference, the difficulty, and a constant."""
     difference = other_lengths - lengths
     spread = float(difference.std(ddof=1))
@@ -110,7 +112,6 @@ def length_controlled_interval(
     outcomes: Array,
     lengths: Array,
     other_lengths: Array,
-    difficulty: Array | None = None,
     clusters: Array | None = None,
     seed: int = 0,
 ) -> Bounds | None:
@@ -122,14 +123,13 @@ def length_controlled_interval(
         outcomes: As for ``length_controlled``.
         lengths: As for ``length_controlled``.
         other_lengths: As for ``length_controlled``.
-        difficulty: As for ``length_controlled``.
         clusters: The group of each question.
         seed: Makes the draws repeatable.
 
     Returns:
         The interval; None where ``length_controlled`` is None, or all outcomes are equal.
     """
-    features = _features(lengths, other_lengths, difficulty)
+    features = _features(lengths, other_lengths)
     if features is None or len(outcomes) < 2 * _FOLDS or not outcomes.std():
         return None
     labels = np.arange(len(outcomes)) if clusters is None else clusters

@@ -1,5 +1,8 @@
 """The application: its models, its guard, and every path but those that ask models."""
 
+# FastAPI keeps the functions that it decorates.
+# pyright: reportUnusedFunction=false
+
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -187,8 +190,6 @@ def _add_rest(app: FastAPI, models: Mapping[str, Model], runs: Runs, metrics: Me
     def show_description() -> JSONResponse:  # in a thread: the first time it takes a second
         """This API, for tools."""
         return JSONResponse(app.openapi())
-
-    del show_description, list_models, retrieve_model, health, ready, show_metrics
 
 
 def _card(model: Model) -> dict[str, Any]:

@@ -98,36 +98,38 @@ def is_sayable(body: bytes) -> bool:
     return True
 
 
-class _Part(BaseModel):
+class Open(BaseModel):
+    """Reads the fields that it names. Any other field is ignored."""
+
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class TextPart(_Part):
+class TextPart(Open):
     type: Literal["text"]
     text: Text
 
 
-class ImageAddress(_Part):
+class ImageAddress(Open):
     url: Annotated[str, Field(pattern=r"^(https?://|data:image/)")]
     detail: Literal["auto", "low", "high"] | None = None
 
 
-class ImagePart(_Part):
+class ImagePart(Open):
     type: Literal["image_url"]
     image_url: ImageAddress
 
 
-class Audio(_Part):
+class Audio(Open):
     data: str
     format: Literal["wav", "mp3"]
 
 
-class AudioPart(_Part):
+class AudioPart(Open):
     type: Literal["input_audio"]
     input_audio: Audio
 
 
-class RefusalPart(_Part):
+class RefusalPart(Open):
     type: Literal["refusal"]
     refusal: str
 
@@ -136,18 +138,18 @@ AssistantPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator
 UserPart: TypeAlias = Annotated[TextPart | ImagePart | AudioPart, Field(discriminator="type")]
 
 
-class CalledFunction(_Part):
+class CalledFunction(Open):
     name: str
     arguments: str
 
 
-class ToolCall(_Part):
+class ToolCall(Open):
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
 
 
-class _Named(_Part):
+class _Named(Open):
     name: Text | None = None
 
 
@@ -168,7 +170,7 @@ class AssistantMessage(_Named):
     tool_calls: Many[ToolCall] | None = None
 
 
-class ToolMessage(_Part):
+class ToolMessage(Open):
     role: Literal["tool"]
     content: Text | Parts[TextPart]
     tool_call_id: Annotated[str, Field(min_length=1)]
@@ -179,28 +181,28 @@ Message: TypeAlias = Annotated[
 ]
 
 
-class Function(_Part):
+class Function(Open):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     parameters: JsonSchema | None = None
     strict: bool | None = None
 
 
-class Tool(_Part):
+class Tool(Open):
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(_Part):
+class FunctionName(Open):
     name: str
 
 
-class NamedTool(_Part):
+class NamedTool(Open):
     type: Literal["function"]
     function: FunctionName
 
 
-class SchemaFormat(_Part):
+class SchemaFormat(Open):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     # A field named "schema" would hide a method of pydantic's.
@@ -208,16 +210,16 @@ class SchemaFormat(_Part):
     strict: bool | None = None
 
 
-class PlainFormat(_Part):
+class PlainFormat(Open):
     type: Literal["text", "json_object"]
 
 
-class JsonSchemaFormat(_Part):
+class JsonSchemaFormat(Open):
     type: Literal["json_schema"]
     json_schema: SchemaFormat
 
 
-class StreamOptions(_Part):
+class StreamOptions(Open):
     include_usage: bool | None = None
 
 

@@ -1,5 +1,8 @@
 """The paths that answer requests to models. Each translates its API's request into a chat request."""
 
+# FastAPI keeps the functions that it decorates.
+# pyright: reportUnusedFunction=false
+
 import asyncio
 import json
 import time
@@ -133,8 +136,6 @@ def add_chat(app: FastAPI, doors: Doors) -> None:
         writer = ChatWriter(body.model, _proposals(body), usage)
         return await doors.answer(request, body, body, writer)
 
-    del chat_completions
-
 
 class MessagesProblem(BaseModel):
     """What is in an error of the Messages API."""
@@ -178,8 +179,6 @@ def add_messages(app: FastAPI, doors: Doors) -> None:
         await _check_sayable(request)
         return _valid(lambda: chat_of_messages(body))
 
-    del messages, count
-
 
 def add_responses(app: FastAPI, doors: Doors) -> None:
     """OpenAI's Responses API."""
@@ -200,8 +199,6 @@ def add_responses(app: FastAPI, doors: Doors) -> None:
 
         return await doors.answer(request, body, chat, writer, keep)
 
-    del responses
-
 
 def add_runs(app: FastAPI, doors: Doors) -> None:
     """The events of a run, for clients that show what the layers do."""
@@ -217,8 +214,6 @@ def add_runs(app: FastAPI, doors: Doors) -> None:
         await _check_sayable(request)
         writer = RunWriter(doors.recipes)
         return await doors.answer(request, body, body, writer, watch=writer.watch)
-
-    del runs
 
 
 async def _before(store: ResponseStore | None, body: ResponsesRequest) -> list[dict[str, Any]]:

@@ -7,65 +7,47 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from .chat_schema import ChatRequest, JsonSchema, Many, Text, Unsupported
-
-
-class _Open(BaseModel):
-    """Reads the fields that it names. Any other field is ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
+from .chat_schema import ChatRequest, JsonSchema, Many, Open, Text, Unsupported
 
 
-class TextBlock(_Open):
-    """Text."""
-
+class TextBlock(Open):
     type: Literal["text"]
     text: Text
 
 
-class Base64Source(_Open):
-    """An image in the request itself."""
-
+class Base64Source(Open):
     type: Literal["base64"]
     media_type: str
     data: str
 
 
-class UrlSource(_Open):
-    """An image at an address."""
-
+class UrlSource(Open):
     type: Literal["url"]
     url: str
 
 
-class ImageBlock(_Open):
-    """An image."""
-
+class ImageBlock(Open):
     type: Literal["image"]
     source: Annotated[Base64Source | UrlSource, Field(discriminator="type")]
 
 
-class ToolUseBlock(_Open):
-    """A tool that the assistant called."""
-
+class ToolUseBlock(Open):
     type: Literal["tool_use"]
     id: str
     name: str
     input: dict[str, Any]
 
 
-class ToolResultBlock(_Open):
-    """A tool's result."""
-
+class ToolResultBlock(Open):
     type: Literal["tool_result"]
     tool_use_id: str
     content: Text | Many[Annotated[TextBlock | ImageBlock, Field(discriminator="type")]] = ""
     is_error: bool = False
 
 
-class ThinkingBlock(_Open):
+class ThinkingBlock(Open):
     """Thinking of an earlier answer. The aggregator keeps its own thinking, so it is not read."""
 
     type: Literal["thinking", "redacted_thinking"]
@@ -79,28 +61,26 @@ AssistantBlock: TypeAlias = Annotated[
 ]
 
 
-class UserTurn(_Open):
+class UserTurn(Open):
     """A message of the user, or results of tools."""
 
     role: Literal["user"]
     content: Text | Many[UserBlock]
 
 
-class AssistantTurn(_Open):
-    """A message of the assistant."""
-
+class AssistantTurn(Open):
     role: Literal["assistant"]
     content: Text | Many[AssistantBlock]
 
 
-class SystemTurn(_Open):
+class SystemTurn(Open):
     """An instruction in the middle of the conversation."""
 
     role: Literal["system"]
     content: Text | Many[TextBlock]
 
 
-class Tool(_Open):
+class Tool(Open):
     """A tool of the client's. Anthropic's own server tools have another ``type`` and are refused."""
 
     type: Literal["custom"] | None = None
@@ -109,29 +89,23 @@ class Tool(_Open):
     input_schema: JsonSchema
 
 
-class ToolChoice(_Open):
-    """Whether and how tools are called."""
-
+class ToolChoice(Open):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool = False
 
 
-class SchemaFormat(_Open):
-    """The schema that the answer follows."""
-
+class SchemaFormat(Open):
     type: Literal["json_schema"]
     # A field named "schema" would hide a method of pydantic's.
     definition: Annotated[JsonSchema, Field(alias="schema")]
 
 
-class OutputConfig(_Open):
-    """What the answer looks like."""
-
+class OutputConfig(Open):
     format: SchemaFormat | None = None
 
 
-class TokensRequest(_Open):
+class TokensRequest(Open):
     """The body of ``/v1/messages/count_tokens``. ``model_extra`` holds the fields that it does not name."""
 
     model_config = ConfigDict(strict=True, extra="allow")

@@ -32,17 +32,15 @@ class ResponseStore:
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._size = 0
 
-    async def get(self, name: str | None) -> Messages:
+    async def get(self, name: str) -> Messages:
         """The messages up to an answer.
 
         Args:
-            name: The answer's id; None begins a conversation.
+            name: The answer's id.
 
         Raises:
             Refused: There is no such answer, or not any more.
         """
-        if name is None:
-            return []
         if self._disk:
             found: Any = await self._disk.aget(name, _COLLECTION)
             text = found["messages"] if found else None

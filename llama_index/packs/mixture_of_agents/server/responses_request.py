@@ -7,38 +7,30 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from openai.types.shared.reasoning_effort import ReasoningEffort
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
-from .chat_schema import ChatRequest, JsonSchema, Many, Text
+from .chat_schema import ChatRequest, JsonSchema, Many, Open, Text
 from .error_bodies import Refused, invalid
 
 Messages: TypeAlias = list[dict[str, Any]]
 """Messages in the format of chat completions."""
 
 
-class _Open(BaseModel):
-    """Reads the fields that it names. Any other field is ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class TextPart(_Open):
+class TextPart(Open):
     """Text, of the user or of an earlier answer."""
 
     type: Literal["input_text", "output_text", "text"]
     text: Text
 
 
-class RefusalPart(_Open):
+class RefusalPart(Open):
     """An earlier answer that refused."""
 
     type: Literal["refusal"]
     refusal: Text
 
 
-class ImagePart(_Open):
-    """An image, in the request itself or at an address."""
-
+class ImagePart(Open):
     type: Literal["input_image"]
     image_url: str
     detail: Literal["auto", "low", "high"] | None = None
@@ -47,30 +39,24 @@ class ImagePart(_Open):
 Part: TypeAlias = Annotated[TextPart | RefusalPart | ImagePart, Field(discriminator="type")]
 
 
-class MessageItem(_Open):
-    """A turn of the conversation."""
-
+class MessageItem(Open):
     role: Literal["user", "assistant", "system", "developer"]
     content: Text | Many[Part]
     phase: Literal["commentary", "final_answer"] | None = None
 
 
-class FunctionCallItem(_Open):
-    """A tool that the assistant called."""
-
+class FunctionCallItem(Open):
     call_id: str
     name: str
     arguments: str
 
 
-class FunctionOutputItem(_Open):
-    """A tool's result."""
-
+class FunctionOutputItem(Open):
     call_id: str
     output: Text | Many[Part]
 
 
-class ReasoningItem(_Open):
+class ReasoningItem(Open):
     """Reasoning of an earlier answer. The aggregator keeps its own, so it is not read."""
 
 
@@ -87,7 +73,7 @@ Item: TypeAlias = Annotated[
 ]
 
 
-class Tool(_Open):
+class Tool(Open):
     """A function of the client's. OpenAI's built-in tools have another ``type`` and are refused."""
 
     type: Literal["function"]
@@ -97,16 +83,14 @@ class Tool(_Open):
     strict: bool | None = None
 
 
-class NamedTool(_Open):
+class NamedTool(Open):
     """The one function that must be called."""
 
     type: Literal["function"]
     name: str
 
 
-class Format(_Open):
-    """The format of the text."""
-
+class Format(Open):
     type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     description: str | None = None
@@ -114,21 +98,17 @@ class Format(_Open):
     strict: bool | None = None
 
 
-class TextSettings(_Open):
-    """How the text is written."""
-
+class TextSettings(Open):
     format: Format | None = None
     verbosity: str | None = None
 
 
-class Reasoning(_Open):
-    """How hard the model thinks."""
-
+class Reasoning(Open):
     effort: ReasoningEffort | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
-class ResponsesRequest(_Open):
+class ResponsesRequest(Open):
     """The body of ``/v1/responses``; ``mixture`` is ours. ``model_extra`` holds the fields that it does not name."""
 
     model_config = ConfigDict(strict=True, extra="allow")

@@ -4,6 +4,9 @@ A model's answer is hostile input. The page shows it as text, and its policy let
 but what this server serves.
 """
 
+# FastAPI keeps the functions that it decorates.
+# pyright: reportUnusedFunction=false
+
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +60,6 @@ def add_page(app: FastAPI) -> None:
         if name not in _FILES:
             raise HTTPException(404)
         return _response(name)
-
-    del page, page_file
 
 
 def _response(name: str) -> Response:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from .behaviour import OK, Behaviour, Outcome, Reply, ToolCall
 from .conversation import Json, count_tokens, last_user_text, messages_of, references_in, text_of
 from .knowledge import composition, proposal
+from .log import Record
 from .schema import example
 
 
@@ -123,6 +124,19 @@ class Model:
             text = "".join(re.findall(r"\s*\S+", text)[:most])
             reason = reply.finish_reason or "length"
         return replace(reply, text=text, finish_reason=reason)
+
+    def answered(
+        self, body: Json, outcome: Outcome, record: Record
+    ) -> tuple[Sequence[Reply], Tokens]:
+        """Answer a request as its outcome says, and note the answer in the request's record."""
+        replies: Sequence[Reply] = self.answer(body)
+        if outcome.kind == "empty_answer":
+            replies = [Reply("", finish_reason="stop") for _ in replies]
+        tokens = self.tokens(body, replies)
+        record.answer = "\n".join(one.text or "" for one in replies)
+        record.input_tokens, record.output_tokens = tokens.input, tokens.output
+        record.reasoning_tokens, record.cached_tokens = tokens.reasoning, tokens.cached
+        return replies, tokens
 
     def tokens(self, body: Json, replies: Sequence[Reply]) -> Tokens:
         """Count the tokens of a request and its replies, as the provider reports them."""

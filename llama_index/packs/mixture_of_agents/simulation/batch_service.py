@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import mistral_api, openai_api
 from .batch_formats import CHAT, MistralFormat, OpenAIFormat
-from .behaviour import Reply
 from .conversation import Json
 from .log import Record
 from .provider_api import Provider
@@ -227,12 +226,7 @@ class BatchService:
         if problem is not None:
             record.outcome = "refused"
             return problem.status, provider.error_json(problem)
-        replies = model.answer(body)
-        if outcome.kind == "empty_answer":
-            replies = [Reply("", finish_reason="stop") for _ in replies]
-        tokens = model.tokens(body, replies)
-        record.answer = "\n".join(one.text or "" for one in replies)
-        record.input_tokens, record.output_tokens = tokens.input, tokens.output
+        replies, tokens = model.answered(body, outcome, record)
         return 200, provider.answer_json(record.number, body, replies, tokens)
 
     def _end(self, batch: Batch, ending: Ending) -> None:

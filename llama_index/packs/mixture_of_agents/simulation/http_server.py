@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 from typing import Any, cast
 
 from aiohttp import web
 
 from . import embeddings, mistral_api, openai_api, sending
 from .batch_service import BATCHES, provider_of
-from .behaviour import Outcome, Reply
+from .behaviour import Outcome
 from .control import Control
 from .conversation import Json
 from .log import Record
@@ -137,13 +136,7 @@ class Server:
             return early
         if request.path in _EMBEDDINGS:
             return await send.json(200, embeddings.answer_json(body), outcome)
-        replies: Sequence[Reply] = model.answer(body)
-        if outcome.kind == "empty_answer":
-            replies = [Reply("", finish_reason="stop") for _ in replies]
-        tokens = model.tokens(body, replies)
-        record.answer = "\n".join(one.text or "" for one in replies)
-        record.input_tokens, record.output_tokens = tokens.input, tokens.output
-        record.reasoning_tokens, record.cached_tokens = tokens.reasoning, tokens.cached
+        replies, tokens = model.answered(body, outcome, record)
         if record.stream:
             words = model.behaviour.chunk_words
             parts = list(provider.chunks(record.number, body, replies, tokens, words))
