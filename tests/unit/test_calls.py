@@ -23,7 +23,6 @@ from llama_index.packs.mixture_of_agents import (
     QuorumNotMet,
     moa,
 )
-from llama_index.packs.mixture_of_agents._concurrency.tasks import expires_after, put_off
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._engine.calls import Caller
 from llama_index.packs.mixture_of_agents._engine.job import Job
@@ -56,43 +55,6 @@ async def test_a_time_limit_that_the_llm_raises_itself_is_tried_again() -> None:
     llm = ScriptedLLM(TimeoutError("mine"), asyncio.TimeoutError(), "at last")
     result = await ask(one_proposer(llm, CallPolicy(backoff=0)))
     assert (result.answer, len(llm.asked)) == ("at last", 3)
-
-
-async def test_a_time_limit_can_be_put_off() -> None:
-    async with expires_after(0.05) as scope:
-        put_off(scope, 30)
-        await asyncio.sleep(0.1)
-
-
-async def test_a_time_limit_that_another_task_moves_still_ends_its_own_task() -> None:
-    async def move(scope: Any) -> None:
-        put_off(scope, 0.01)
-
-    async def limited() -> None:
-        async with expires_after(30) as scope:
-            await asyncio.create_task(move(scope))
-            await asyncio.Event().wait()
-
-    with pytest.raises((TimeoutError, asyncio.TimeoutError)):
-        await asyncio.wait_for(asyncio.shield(running := asyncio.ensure_future(limited())), 5)
-    assert running.done()
-
-
-async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
-    loop, errors = asyncio.get_running_loop(), []
-    loop.set_exception_handler(lambda _, context: errors.append(context))
-
-    async def too_late() -> None:
-        async with expires_after(0.01) as scope:
-            loop.call_later(0.02, put_off, scope, 30)
-            time.sleep(0.05)  # noqa: ASYNC251  # then both are due at once, the limit first
-            await asyncio.sleep(30)
-
-    begun = time.perf_counter()
-    with pytest.raises((TimeoutError, asyncio.TimeoutError)):
-        await too_late()
-    assert time.perf_counter() - begun < 5
-    assert not errors
 
 
 class Blocking(CustomLLM):

@@ -1,6 +1,9 @@
 """Hedging: a proposer that is late is asked a second time. Outcomes: whose cancellation it was."""
 
 import asyncio
+import gc
+import time
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +12,7 @@ from asking import QUESTION, ask
 from members import one_proposer
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
-from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged
-from llama_index.packs.mixture_of_agents._engine.attempts import outcome_of
+from llama_index.packs.mixture_of_agents._concurrency.tasks import TimedTask, hedged
 from llama_index.packs.mixture_of_agents._engine.endpoint import UsualTime
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -143,7 +145,7 @@ async def test_a_cancelled_error_of_ones_own_is_an_outcome() -> None:
     async def gives_up() -> str:
         raise asyncio.CancelledError("on its own")
 
-    value, error = await outcome_of(gives_up())
+    value, error = await TimedTask[str]().outcome(gives_up())
     assert value is None
     assert isinstance(error, asyncio.CancelledError)
 
@@ -158,10 +160,78 @@ async def test_a_cancellation_from_outside_is_raised_though_what_was_awaited_swa
         return "an answer after all"
 
     async def asks() -> None:
-        await outcome_of(stubborn())
+        await TimedTask[str]().outcome(stubborn())
 
     asking = asyncio.ensure_future(asks())
     await begun.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_a_time_limit_ends_what_takes_longer() -> None:
+    task, ended = TimedTask[None](0.01), asyncio.Event()
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    value, error = await task.outcome(forever())
+    assert (value, type(error), task.expired, ended.is_set()) == (None, TimeoutError, True, True)
+
+
+async def test_a_time_limit_can_be_put_off() -> None:
+    task = TimedTask[str](0.05)
+
+    async def slow() -> str:
+        task.put_off(30)
+        await asyncio.sleep(0.1)
+        return "in time"
+
+    assert await task.outcome(slow()) == ("in time", None)
+    assert not task.expired
+
+
+async def test_a_time_limit_that_was_taken_away_can_be_set_again() -> None:
+    task = TimedTask[None](0.05)
+
+    async def forever() -> None:
+        task.put_off(None)
+        await asyncio.sleep(0.1)
+        task.put_off(0.01)
+        await asyncio.Event().wait()
+
+    _, error = await asyncio.wait_for(task.outcome(forever()), 5)
+    assert isinstance(error, TimeoutError)
+
+
+async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
+    task, loop = TimedTask[None](0.01), asyncio.get_running_loop()
+
+    async def too_late() -> None:
+        loop.call_later(0.02, task.put_off, 30)
+        time.sleep(0.05)  # noqa: ASYNC251  # then both are due at once, the limit first
+        await asyncio.Event().wait()
+
+    _, error = await asyncio.wait_for(task.outcome(too_late()), 5)
+    assert isinstance(error, TimeoutError)
+
+
+async def test_a_failed_task_leaves_nothing_to_the_garbage_collector() -> None:
+    class OfItsOwnError(Exception): ...
+
+    async def fails() -> None:
+        raise OfItsOwnError
+
+    gc.collect()
+    gc.disable()
+    try:
+        _, error = await TimedTask[None](30).outcome(fails())
+        assert isinstance(error, OfItsOwnError)
+        kept = weakref.ref(error)
+        del error
+        assert kept() is None
+    finally:
+        gc.enable()

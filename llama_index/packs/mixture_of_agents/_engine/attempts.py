@@ -1,20 +1,18 @@
 """Makes the requests of one call, within its limits and deadlines, and judges their answers."""
 
-import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import (
+    TimedTask,
     expired,
     expires_after,
     hedged,
-    put_off,
-    stop,
 )
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._messages.tokens import tokens_of
@@ -46,10 +44,6 @@ from .request import Request, RunState, earliest
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.limits import Ticket
 
-T = TypeVar("T")
-_AGES = 1e6
-"""Seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -68,6 +62,8 @@ class Attempt:
     error: BaseException | None = None
 
 
+Requested: TypeAlias = TimedTask[tuple[Attempt, Usage]]
+"""The task of one request."""
 _ENDS_THE_PROGRAM = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Whatever else an LLM raises ends its call alone, a ``CancelledError`` of its own included."""
 
@@ -95,6 +91,15 @@ class Spent:
     def add(self, usage: Usage) -> None:
         """Count the tokens of a request."""
         self.usage = self.usage + usage if self.usage else usage
+
+    @property
+    def total(self) -> Usage:
+        """The tokens and the number of all requests."""
+        used, requests = self.usage or Usage(), self.requests
+        return Usage(
+            used.input_tokens, used.output_tokens, used.reasoning_tokens, used.cached_tokens, requests,
+            used.estimated, used.cache_write_tokens,
+        )  # fmt: skip
 
 
 class Attempts:
@@ -129,13 +134,14 @@ class Attempts:
         """Seconds that the call may still take; None without a deadline."""
         return None if self.end is None else self.end - self.run.now()
 
-    async def make(self) -> Attempt:
+    def make(self) -> Coroutine[Any, Any, Attempt]:
         """Make one attempt. An LLM's fault is part of what it returns, and never raised."""
+        limited = self.endpoint.slots or self._is_paced
+        return self._admitted() if limited else self._answered()
+
+    async def _admitted(self) -> Attempt:
+        """Make an attempt once all limits let it through."""
         left = self._time_left()
-        if left is not None and left <= 0:
-            return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
-        if not self.endpoint.slots and not self._is_paced:
-            return await self._answered()
         scope = expires_after(left)
         with ExitStack() as held:
             try:
@@ -191,28 +197,29 @@ class Attempts:
             return await self._request()
 
     async def _request(self) -> Attempt:
-        scope = expires_after(earliest(self._time_left(), self.policy.timeout))
+        left = self._time_left()
+        if left is not None and left <= 0:
+            return Attempt(fault=Fault(FailureKind.TIMEOUT, "no time was left for this call"))
+        task: Requested = TimedTask(earliest(left, self.policy.timeout))
         received: list[str] = []
-        begun, error, ticket = self.run.now(), None, self._ticket
+        begun, ticket = self.run.now(), self._ticket
         self._count()
         try:
-            async with scope:
-                asked, error = await outcome_of(self._ask(scope, received))
-            if asked:
-                attempt, usage = asked
-                seconds = self.run.now() - begun
-                self.spent.add(usage)
-                self.endpoint.usual.add(seconds)
-                if ticket:
-                    ticket.answered(seconds, usage.input_tokens + usage.output_tokens)
-                return attempt
-        except BaseException as late:
-            if not expired(scope, late):  # cancelled from outside
-                self.spent.add(unanswered_usage(self.request.messages, received))
-                raise
-            error = late
+            asked, error = await task.outcome(self._ask(task, received))
+        except BaseException:  # cancelled from outside
+            self.spent.add(unanswered_usage(self.request.messages, received))
+            raise
+        seconds = self.run.now() - begun
+        if asked:
+            attempt, usage = asked
+            self.spent.add(usage)
+            self.endpoint.usual.add(seconds)
+            if ticket:
+                ticket.answered(seconds, usage.input_tokens + usage.output_tokens)
+            return attempt
         try:
-            attempt = self._failed(error, scope, begun, received)
+            late = Fault(FailureKind.TIMEOUT, f"gave up after {seconds:.4g} s")
+            attempt = self._failed(error, late if task.expired else None, received)
             if ticket and attempt.fault:
                 ticket.failed(attempt.fault.status, attempt.fault.retry_after)
             return attempt
@@ -220,7 +227,7 @@ class Attempts:
             error = None  # its traceback holds this frame
 
     def _failed(
-        self, error: BaseException | None, scope: Any, begun: float, received: list[str]
+        self, error: BaseException | None, late: Fault | None, received: list[str]
     ) -> Attempt:
         """Make the outcome of an attempt that raised an error. An error that ends the program is raised again."""
         assert error
@@ -228,7 +235,7 @@ class Attempts:
         if isinstance(error, _ENDS_THE_PROGRAM):
             self.spent.add(unanswered_usage(sent, received))
             raise error
-        fault = self._late(begun) if expired(scope, error) else self._diagnosis(error)
+        fault = late or self._diagnosis(error)
         if is_perhaps_billed(fault, error):
             self.spent.add(unanswered_usage(sent, received))
         return Attempt(fault=fault, error=error)
@@ -236,7 +243,7 @@ class Attempts:
     def _count(self) -> None:
         self.spent.requests += 1
 
-    async def _ask(self, scope: Any, received: list[str]) -> tuple[Attempt, Usage]:
+    async def _ask(self, task: Requested, received: list[str]) -> tuple[Attempt, Usage]:
         """Make one request and judge its answers. Whatever a response makes fail fails in here, and ends this call."""
         request, threaded = self.request, self.run.job.threaded
         # The aggregator's answer is the user's: a cut one is better than none.
@@ -248,7 +255,7 @@ class Attempts:
             )
             answers, usage = read(response), read_usage(response)
         else:
-            pass_on = partial(self._pass_on, request.on_chunk, scope, received)
+            pass_on = partial(self._pass_on, request.on_chunk, task, received)
             streamed = await self.transport.stream(
                 request.messages, sent, pass_on, threaded=threaded, again=self._count
             )
@@ -273,32 +280,34 @@ class Attempts:
             run.degrade(f"{name} refuses max_tokens, so its answer may exceed the budget")
 
     async def _pass_on(
-        self, on_chunk: OnChunk, scope: Any, received: list[str], text: str, chunk: ChatResponse
+        self,
+        on_chunk: OnChunk,
+        task: Requested,
+        received: list[str],
+        text: str,
+        chunk: ChatResponse,
     ) -> None:
         received.append(text)
         self._mark(text, chunk.message)
-        await self._unhurried(scope, on_chunk(text, chunk))
+        await self._unhurried(task, on_chunk(text, chunk))
 
-    async def _unhurried(self, scope: Any, reading: Awaitable[None]) -> None:
+    async def _unhurried(self, task: Requested, reading: Awaitable[None]) -> None:
         """Wait for the reader of a streamed answer. No limit counts this time, which is not the LLM's."""
         if self.end is None and self.policy.timeout is None:
             await reading
             return
         begun = self.run.now()
-        put_off(scope, _AGES)
+        task.put_off(None)
         await reading
         if self.end is not None:
             self.end += self.run.now() - begun
         # A stream may take longer than one request, as long as it goes on.
-        put_off(scope, earliest(self._time_left(), self.policy.timeout) or 0.0)
+        task.put_off(earliest(self._time_left(), self.policy.timeout))
 
     async def _estimate(self, answers: Sequence[Answer]) -> Usage:
         """Count tokens in a thread: loading the tokenizer takes time, and so does a long prompt."""
         text = "".join(answer.thinking + answer.text for answer in answers)
         return await in_thread(partial(estimate_usage, self.request.messages, text))
-
-    def _late(self, begun: float) -> Fault:
-        return Fault(FailureKind.TIMEOUT, f"gave up after {self.run.now() - begun:.4g} s")
 
     def _mark(self, text: str, message: ChatMessage) -> None:
         spent = self.spent
@@ -317,35 +326,3 @@ class Attempts:
         if fault.window:
             transport.learn_window(fault.window)
         return fault
-
-
-async def outcome_of(asked: Awaitable[T]) -> tuple[T | None, BaseException | None]:
-    """Await something in a task of its own, and catch whatever it raises by itself.
-
-    A ``CancelledError`` among its errors is its own; one that is raised here comes from outside. Python 3.10 offers no
-    other way to tell the two apart. And from 3.12 on, an error's frames hold those of all callers within the same task,
-    and with them the error: a task of its own has no callers, so nothing waits for the garbage collector.
-
-    Args:
-        asked: what to await.
-
-    Returns:
-        What it returned, and None; or None, and what it raised.
-
-    Raises:
-        asyncio.CancelledError: the task that awaits this was cancelled. What it awaited has been stopped.
-    """
-
-    async def caught() -> tuple[T | None, BaseException | None]:
-        try:
-            return await asked, None
-        except BaseException as error:  # noqa: BLE001 - the caller decides what it means
-            return None, error
-
-    task = asyncio.ensure_future(caught())
-    try:
-        await asyncio.wait([task])
-    finally:
-        if not task.done():
-            await stop([task])
-    return task.result()

@@ -28,7 +28,6 @@ from llama_index.packs.mixture_of_agents.events import (
     CallRetried,
     CallStarted,
     Proposal,
-    Usage,
 )
 from llama_index.packs.mixture_of_agents.recipe import Agent, Limits, Recipe
 
@@ -165,22 +164,18 @@ class _Call:
         self._announce()
         admission: Admission = self.breaker.admit() if self.breaker else "closed"
         try:
-            attempt = await self._made(admission)
+            if self.breaker and admission == "open":
+                attempt = Attempt(fault=_left_alone(self.breaker))
+            else:
+                self.retries = 0 if admission == "probe" else self.retries
+                attempt = await self.attempts.make()
+            while self._worth_another(attempt):
+                await self._pause(self.wait)
+                attempt = await self.attempts.make()
         except BaseException:
             self._finish(Attempt(fault=self._interruption()), admission)
             raise
         return self._finish(attempt, admission), None if attempt.fault else attempt.response
-
-    async def _made(self, admission: Admission) -> Attempt:
-        if self.breaker and admission == "open":
-            return Attempt(fault=_left_alone(self.breaker))
-        if admission == "probe":
-            self.retries = 0
-        attempt = await self.attempts.make()
-        while self._worth_another(attempt):
-            await self._pause(self.wait)
-            attempt = await self.attempts.make()
-        return attempt
 
     def _worth_another(self, attempt: Attempt) -> bool:
         """Whether another attempt, after ``self.wait`` seconds, may cure what went wrong."""
@@ -236,7 +231,7 @@ class _Call:
             self._tell_breaker(self.breaker, admission, failure)
         finished = CallFinished(
             self.number, request.layer, request.agent.name, request.role, self.model, self.provider, spent.started,
-            self.run.now(), self._proposals(attempt), failure, replace(spent.usage or Usage(), requests=spent.requests),
+            self.run.now(), self._proposals(attempt), failure, spent.total,
             spent.requests, spent.first_token, hedged=spent.hedged,
         )  # fmt: skip
         self.run.emit(finished)

@@ -232,7 +232,7 @@ async def gathered(
     Returns:
         The proposals in the order of the calls, and why the layer closed.
     """
-    tasks = [asyncio.ensure_future(call) for call in calls]
+    tasks = [asyncio.create_task(call) for call in calls]
     everyone = asyncio.gather(*tasks)
     enough = [] if layer.grace is None else [asyncio.ensure_future(_enough(tasks, layer))]
     reason: Reason = "all"

@@ -20,8 +20,7 @@ def digest(*parts: Any) -> str:
     Returns:
         The first 32 hex digits of a SHA-256.
     """
-    text = json.dumps(parts, default=_plain, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_ENCODER.encode(parts).encode()).hexdigest()[:32]
 
 
 def conversation_digest(messages: Sequence[ChatMessage], tools: Any = None) -> str:
@@ -44,3 +43,6 @@ def _plain(thing: Any) -> Any:
         return sorted(map(str, thing))  # type: ignore[reportUnknownArgumentType]
     named = getattr(thing, "__qualname__", None)
     return f"{thing.__module__}.{named}" if named else str(thing)
+
+
+_ENCODER = json.JSONEncoder(default=_plain, sort_keys=True, separators=(",", ":"))

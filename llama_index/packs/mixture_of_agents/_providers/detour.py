@@ -1,7 +1,7 @@
 """Another way to send requests to LLMs than directly. Without a detour, nothing of it is imported or made."""
 
-from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, closing
 from contextvars import ContextVar
 from functools import lru_cache
 from inspect import getclosurevars, unwrap
@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.llm import LLM
+
+from .characters import mended_response
 
 
 class Detour(Protocol):
@@ -53,6 +55,32 @@ def known_answer() -> Any:
 
 
 async def chat_by_detour(
+    detour: Detour,
+    llm: LLM,
+    messages: Sequence[ChatMessage],
+    parameters: dict[str, Any],
+    directly: Coroutine[Any, Any, ChatResponse],
+) -> ChatResponse:
+    """Ask an LLM by a detour, or directly if the detour does not take it.
+
+    Args:
+        detour: the detour.
+        llm: the LLM.
+        messages: the conversation.
+        parameters: keyword arguments of the request.
+        directly: makes the request directly. It is closed if it is not needed.
+
+    Returns:
+        The response.
+    """
+    with closing(directly):
+        async with detour.asking(llm) as stand_in:
+            if stand_in is None:
+                return await directly
+            return mended_response(await _late_answer(stand_in, messages, parameters))
+
+
+async def _late_answer(
     llm: LLM, messages: Sequence[ChatMessage], parameters: dict[str, Any]
 ) -> ChatResponse:
     """Ask an LLM whose requests are answered late: make the request, wait, and make it again with its answer at hand.

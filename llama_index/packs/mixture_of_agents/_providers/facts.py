@@ -150,9 +150,10 @@ def output_limit(llm: LLM, wanted: int | None) -> int | None:
     Returns:
         The limit; None if there is none.
     """
-    own = getattr(llm, "max_tokens", None) or getattr(llm, "max_output_tokens", None)
-    first, second = (own, wanted) if is_openai(llm) else (wanted, own)
-    return first or second or output_room(llm) or None
+    own = getattr(llm, "max_tokens", None)
+    if is_openai(llm):
+        return own or wanted or output_room(llm) or None
+    return wanted or own or getattr(llm, "max_output_tokens", None) or output_room(llm) or None
 
 
 def knows_block(llm: LLM, block: str) -> bool:

@@ -46,23 +46,26 @@ class Answer:
 
 def read(response: ChatResponse) -> tuple[Answer, ...]:
     """Read the answers in a response: one, or n if the request asked for n samples."""
-    raw: Any = response.raw
-    choices = get(raw, "choices")
-    reason = "refusal" if is_refusal(raw) else finish_reason(raw)
-    first = _of_message(response.message, reason)
-    if not isinstance(choices, list) or len(choices) < 2:  # type: ignore[reportUnknownArgumentType]
-        return (first,)
-    others = (
-        _answer(str(get(get(choice, "message"), "content") or ""), "", _reason(choice), False)
-        for choice in choices[1:]  # type: ignore[reportUnknownVariableType]
-    )
-    return (first, *others)
+    choices = _choices(response.raw)
+    if _refuses(choices):
+        reason = "refusal"
+    else:
+        reason = _reason(choices[0]) if choices else finish_reason(response.raw)
+    return (_of_message(response.message, reason), *map(_of_choice, choices[1:]))
 
 
 def is_refusal(raw: Any) -> bool:
     """Whether a response, or a chunk of one, holds a refusal (a field of OpenAI's beside the text)."""
+    return _refuses(_choices(raw))
+
+
+def _choices(raw: Any) -> list[Any]:
     choices = get(raw, "choices")
-    first: Any = choices[0] if isinstance(choices, list) and choices else None  # type: ignore[reportUnknownVariableType]
+    return choices if isinstance(choices, list) else []  # type: ignore[reportUnknownVariableType]
+
+
+def _refuses(choices: list[Any]) -> bool:
+    first = choices[0] if choices else None
     return bool(get(get(first, "message") or get(first, "delta"), "refusal"))
 
 
@@ -206,6 +209,10 @@ def _of_message(message: ChatMessage, reason: str) -> Answer:
         elif block.block_type == "tool_call":
             tool_calls = True
     return _answer(text, thinking, reason, tool_calls)
+
+
+def _of_choice(choice: Any) -> Answer:
+    return _answer(str(get(choice, "message", "content") or ""), "", _reason(choice), False)
 
 
 def _answer(text: str, thinking: str, reason: str, tool_calls: bool) -> Answer:

@@ -10,7 +10,7 @@ loop and is always awaited: threads double the CPU of a call.
 import asyncio
 import re
 import weakref
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -223,14 +223,14 @@ class Transport:
         else:
             await self.limiter.async_acquire(tokens)
 
-    async def chat(
+    def chat(
         self,
         messages: Sequence[ChatMessage],
         parameters: dict[str, Any],
         *,
         threaded: bool,
         again: Callable[[], None] = _nothing_more,
-    ) -> ChatResponse:
+    ) -> Coroutine[Any, Any, ChatResponse]:
         """Request a whole answer. Raises whatever the LLM raises.
 
         Args:
@@ -239,14 +239,12 @@ class Transport:
             threaded: whether to call the sync method in a thread, unless the LLM works on every loop.
             again: called before a second request: the async client belonged to another loop, so a thread tries again.
         """
+        directly = self._chat(messages, parameters, threaded=threaded, again=again)
         detour = None if isinstance(self.llm, FormingLLM) else DETOUR.get()
         if detour is None:
-            return await self._chat(messages, parameters, threaded=threaded, again=again)
-        async with detour.asking(self.llm) as stand_in:
-            if stand_in is None:
-                return await self._chat(messages, parameters, threaded=threaded, again=again)
-            sent = _accepted(messages, self.refused)
-            return mended_response(await chat_by_detour(stand_in, sent, parameters))
+            return directly
+        sent = _accepted(messages, self.refused)
+        return chat_by_detour(detour, self.llm, sent, parameters, directly)
 
     async def _chat(
         self,
@@ -307,6 +305,8 @@ class Transport:
         if awaited in self._unchecked:  # the client is made when it is first needed
             self._unchecked.discard(awaited)
             self.llm = with_checks(self.llm, awaited=awaited)
+        if self._openai:
+            return self.llm, parameters
         return _addressed(self.llm, parameters, "async_client" if awaited else "client")
 
     def _may_await(self, *, threaded: bool) -> bool:
@@ -362,8 +362,6 @@ def _addressed(llm: LLM, parameters: dict[str, Any], client: str) -> tuple[LLM, 
     Returns:
         The LLM to call, and its parameters.
     """
-    if is_openai(llm):
-        return llm, parameters
     if is_openai_responses(llm):
         return llm, {_RESPONSES.get(name, name): value for name, value in parameters.items()}
     google = derives_from(llm, "google_genai")

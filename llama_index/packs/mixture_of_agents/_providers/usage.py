@@ -39,7 +39,8 @@ def read_usage(response: ChatResponse) -> Usage | None:
     Returns:
         The usage, without a count of requests; None if there is none.
     """
-    inner = get(response, "additional_kwargs", "mixture", "usage")
+    more: dict[str, Any] = response.additional_kwargs  # type: ignore[reportUnknownMemberType]
+    inner = get(more, "mixture", "usage") if more else None
     if isinstance(inner, Usage):  # a mixture answered: this is the usage of its members
         return replace(inner, requests=0)
     raw = response.raw
