@@ -57,6 +57,21 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_question_is_asked_without_most_of_llama_index_and_of_the_openai_sdk(moa):
+    models = ("-p", "openai:gpt-4.1-mini", "-a", "openai:gpt-4.1")
+    done = moa.raw("ask", "--quiet", *models, QUESTION, PYTHONPROFILEIMPORTTIME="1")
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
+    assert {"llama_index.core.llms.llm", "llama_index.llms.openai.utils"} <= imported
+    unneeded = {"llama_index.core.indices.base", "openai.types.beta.thread", "nltk", "sqlalchemy"}
+    assert not unneeded & imported
+
+
+def test_the_openai_sdk_writes_its_log_where_it_is_wanted(moa):
+    models = ("-p", "openai:gpt-4.1-mini", "-a", "openai:gpt-4.1")
+    done = moa.raw("ask", "--quiet", *models, QUESTION, OPENAI_LOG="debug")
+    assert b"DEBUG] HTTP Response: POST" in done.stderr
+
+
 def test_without_its_extra_moa_says_in_one_line_what_to_install():
     look = f"import sys; sys.modules['typer'] = None; from {MODULE} import main; main()"
     done = subprocess.run([sys.executable, "-c", look], check=False, capture_output=True, text=True)

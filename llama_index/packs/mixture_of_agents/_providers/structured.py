@@ -29,7 +29,6 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from llama_index.core.llms.utils import parse_partial_json  # pyright: ignore[reportUnknownVariableType]
 from llama_index.core.output_parsers.pydantic import PydanticOutputParser
-from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.program.utils import create_flexible_model
 
 from llama_index.packs.mixture_of_agents._messages.prompts import inject
@@ -156,7 +155,7 @@ class Schema:
 
     @property
     def specs(self) -> list[dict[str, Any]]:
-        return Tools([get_function_tool(self.output_cls)])
+        return Tools([_tool_of(self.output_cls)])
 
     def suits(self, llm: LLM) -> bool:  # noqa: ARG002, every LLM can fill in a schema
         return True
@@ -167,7 +166,7 @@ class Schema:
         has_its_own_way = getattr(llm, "_should_use_structure_outputs", None)
         if has_its_own_way and has_its_own_way():
             return list(messages), llm._prepare_schema(dict(kwargs), self.output_cls)  # type: ignore[attr-defined]
-        tools = Tools([get_function_tool(self.output_cls)], tool_required=True)
+        tools = Tools([_tool_of(self.output_cls)], tool_required=True)
         ollama = derives_from(llm, "ollama")  # it has no way to require a tool
         if tools.suits(llm) and not ollama:
             return tools.prepare(llm, messages, kwargs)
@@ -187,6 +186,12 @@ class Schema:
         if calls:
             return self.output_cls.model_validate(calls[0].tool_kwargs)
         return PydanticOutputParser(self.output_cls).parse(response.message.content or "")
+
+
+def _tool_of(output_cls: type[BaseModel]) -> Any:
+    from llama_index.core.program.function_program import get_function_tool  # imports a lot
+
+    return get_function_tool(output_cls)
 
 
 class Filling:
