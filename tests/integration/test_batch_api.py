@@ -268,6 +268,32 @@ def test_the_report_tells_of_open_batches(providers, tmp_path):
     assert seen[-1].batches == ()
 
 
+def test_the_report_says_when_it_may_end_before_the_first_question_is_answered(providers, tmp_path):
+    """With half of the first of two rounds done, three quarters are left."""
+    providers.configure("*", batch_seconds=100)
+    seen = []
+
+    def watch(report):
+        if report.batches and not seen:
+            providers.advance(50)
+            seen.append(None)
+        elif report.batches and report.batches[0].done and len(seen) == 1:
+            seen.append(
+                (report.answered, report.batches[0].done, report.seconds, report.seconds_left)
+            )
+            providers.configure("*", batch_seconds=0)
+            providers.advance(50)
+
+    mixture = MixtureOfAgents(
+        llm=providers.openai("gpt-4.1"), proposers=[providers.openai("gpt-4.1-mini")], num_layers=1
+    )
+    report = run_batch(mixture, QUESTIONS, tmp_path / "a.jsonl", watch=watch, **BY_BATCHES)
+    answered, done, seconds, left = seen[1]
+    assert (answered, done) == (0, 4)
+    assert left == pytest.approx(3 * seconds, rel=0.1)
+    assert (report.answered, report.seconds_left) == (8, 0.0)
+
+
 def test_the_users_own_prices_and_factors_count(providers, tmp_path):
     llm = providers.openai("gpt-4.1")
     providers.configure("gpt-4.1", input_tokens=1_000_000, output_tokens=1_000_000, reply="yes")

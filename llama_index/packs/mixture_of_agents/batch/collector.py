@@ -80,6 +80,7 @@ class Collector:
     Attributes:
         batches: The open batches, by id.
         waits_since: When the oldest request arrived that is not sent yet, by the monotonic clock.
+        received: The number of requests that batches have answered.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Collector:
         self._journal, self._size = journal, min(size, api.most_requests)
         self._touch, self._tell = touch, tell
         self.batches: dict[str, OpenBatch] = {}
-        self.waits_since = 0.0
+        self.waits_since, self.received = 0.0, 0
         self._waiting: dict[Request, None] = {}
         self._known: dict[bytes, list[Request]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -283,6 +284,7 @@ class Collector:
         good = [(name, one.content) for name, one in answers.items() if one and one.status == 200]
         await in_thread(partial(self._journal.keep, mark, good))
         self._put_off = 0
+        self.received += sum(answer is not None for answer in answers.values())
         undone: list[Request] = []
         for request in requests:
             answer = answers.get(request.name)

@@ -13,6 +13,7 @@ from llama_index.packs.mixture_of_agents.errors import BatchError, LimiterUnavai
 from llama_index.packs.mixture_of_agents.pricing import dollars
 
 from .flow import as_they_come, in_turns
+from .forecast import Forecast
 from .input_files import Questions, are_at_hand, each, unique
 from .outcomes import Answer, OpenBatch, Report
 from .outlay import Outlay
@@ -32,8 +33,10 @@ class Course:
         max_failures: Stop after this many failures in a row; 0 for never.
         watch: Called with a report after each question.
         purse: What all batches of an account spend together, if ``max_cost`` is for all of them.
+        rounds: The requests of a question, round by round.
 
     Attributes:
+        forecast: Says when the batch may end.
         trouble: The exception that ``watch`` raised, or None.
         batches: The open batches of providers, for reports.
         give_up: Called when failures or ``watch`` stop the batch, so that requests in flight end soon.
@@ -48,8 +51,9 @@ class Course:
         max_failures: int,
         watch: Callable[[Report], None],
         purse: Purse | None = None,
+        rounds: Sequence[int] = (1,),
     ) -> None:
-        self.purse = purse
+        self.purse, self.forecast = purse, Forecast(rounds, limit)
         self.trouble: Exception | None = None
         self.batches: Callable[[], Sequence[OpenBatch]] = tuple
         self.give_up: Callable[[], None] = lambda: None
@@ -70,7 +74,9 @@ class Course:
     def report(self) -> Report:
         """The outcome so far."""
         seconds = time.perf_counter() - self._begun
-        return replace(self._so_far, seconds=seconds, batches=tuple(self.batches()))
+        now = replace(self._so_far, seconds=seconds, batches=tuple(self.batches()))
+        left = self.forecast.seconds_left(now, self._started, time.time())
+        return replace(now, seconds_left=left)
 
     def look_through(self, questions: Questions) -> Iterator[Question]:
         """Check and count the questions, if they can be read more than once.

@@ -22,6 +22,7 @@ from llama_index.packs.mixture_of_agents.pricing import Prices
 from .asker import Asker
 from .course import Course
 from .flow import IN_FLIGHT, flowing, in_turns
+from .forecast import rounds_of
 from .input_files import Questions
 from .outcomes import Answer, Report
 from .outlay import foreseer
@@ -144,7 +145,8 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
 def _course(llm: LLM, store: Store, how: Settings) -> Course:
     foresee = foreseer(llm, how.system, how.prices)
     purse = purse_of(llm, how.account, how.ledger)
-    return Course(store, foresee, how.limit, how.max_cost, how.max_failures, how.watch, purse)
+    bounds = how.limit, how.max_cost, how.max_failures
+    return Course(store, foresee, *bounds, how.watch, purse, rounds_of(llm))
 
 
 async def _run(
@@ -198,6 +200,7 @@ async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Set
         course = _course(patient, store, how)
         async with BatchRoute(journal, how.batch_size, IN_FLIGHT, course.notify, directly) as route:
             course.batches, course.give_up = lambda: route.batches, route.stop
+            course.forecast.received = lambda: route.received
             report = await _run(patient, questions, store, course, how)
         journal.is_over = True
     return report

@@ -178,7 +178,8 @@ class Report:
         seconds: How long this run has taken.
         stopped: Why it ended before the last question; "" if it did not.
         mended: Bytes of an unfinished row that were cut off: the machine had failed while it was written.
-        batches: The batches that are open at providers.
+        batches: The batches that are open at providers, oldest first.
+        seconds_left: In how many seconds it may end; None if that is not known.
     """
 
     total: int | None = None
@@ -193,6 +194,7 @@ class Report:
     stopped: str = ""
     mended: int = 0
     batches: Sequence["OpenBatch"] = ()
+    seconds_left: float | None = None
 
     @property
     def questions_per_second(self) -> float:

@@ -135,6 +135,11 @@ class BatchRoute:
         found = [batch for one in self._collectors.values() for batch in one.batches.values()]
         return tuple(sorted(found, key=lambda batch: batch.begun))
 
+    @property
+    def received(self) -> int:
+        """The number of requests that batches have answered."""
+        return sum(one.received for one in self._collectors.values())
+
     def stop(self) -> None:
         """Cancel the open batches: what they have not done by then fails."""
         for collector in self._collectors.values():

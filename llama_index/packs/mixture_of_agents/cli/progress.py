@@ -2,11 +2,15 @@
 
 import sys
 import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any
 
 from llama_index.packs.mixture_of_agents.batch import Report, read_questions
+from llama_index.packs.mixture_of_agents.batch.outcomes import OpenBatch
 from llama_index.packs.mixture_of_agents.pricing import Cost, dollars
 from llama_index.packs.mixture_of_agents.recipe import Recipe
 
@@ -14,23 +18,40 @@ from .command import say
 
 _SAMPLE = 10
 """Questions from which the estimate for all is made."""
+_PAUSE = 60.0
+"""Seconds between two lines where there is no terminal."""
+_FAR = 3.2e7
+"""Seconds, a year: an end that is later is not known."""
 
 
 class Progress:
-    """Prints what a batch begins with, then shows its progress in a terminal. A context manager.
+    """Prints what a batch begins with, then shows its progress: a bar in a terminal, else a line a minute.
+
+    It is a context manager.
 
     Args:
         questions: The file of the questions.
         recipe: What answers them.
         max_cost: US dollars that the batch may cost; None for no bound.
+        clock: Returns seconds that only increase.
+        now: Returns the time.
 
     Attributes:
         last: The last report; None before the batch has begun.
     """
 
-    def __init__(self, questions: str, recipe: Recipe, max_cost: float | None = None) -> None:
+    def __init__(
+        self,
+        questions: str,
+        recipe: Recipe,
+        max_cost: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
         self.last: Report | None = None
-        self._max_cost = max_cost
+        self._max_cost, self._clock, self._now = max_cost, clock, now
+        self._told = clock()
         self._questions, self._recipe = questions, recipe
         self._bar: Any = None
 
@@ -49,11 +70,14 @@ class Progress:
         if self.last is None:
             self._begin(report)
         self.last = report
+        done = report.skipped + report.answered + report.failed
         if self._bar is not None:
-            cost = "" if report.spent.unpriced else f", {report.spent}"
-            told = f"{report.failed} failed{cost}{_of_batches(report)}"
-            self._bar.set_postfix_str(told, refresh=False)
-            self._bar.update(report.skipped + report.answered + report.failed - self._bar.n)
+            self._bar.set_postfix_str(self._words(report), refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif (seconds := self._clock()) - self._told >= _PAUSE:
+            self._told = seconds
+            total = "" if report.total is None else f" of {report.total:,}"
+            say(f"{done:,}{total} questions done, {self._words(report)}")
 
     def close(self) -> None:
         """End the progress bar, which stays on the screen."""
@@ -70,9 +94,21 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
+            layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
             self._bar = tqdm(
-                total=report.total, initial=report.skipped, unit="", dynamic_ncols=True
+                total=report.total, initial=report.skipped, bar_format=layout, dynamic_ncols=True
             )
+
+    def _words(self, report: Report) -> str:
+        """Failures, money, open batches and the expected end."""
+        now = self._now()
+        parts = [
+            f"{report.failed:,} failed",
+            "" if report.spent.unpriced else str(report.spent),
+            _of_batches(report.batches, now),
+            end_words(report.seconds_left, now),
+        ]
+        return ", ".join(filter(None, parts))
 
     def _outlook(self, left: int, spent: Decimal) -> str:
         """Estimate what the remaining questions will cost, from the file's first ones, and whether the bound allows that."""
@@ -92,12 +128,36 @@ class Progress:
         return f"{outlook} That may be more than {bound} allows: it stops before a question that may not fit."
 
 
-def _of_batches(report: Report) -> str:
-    """How far the open batches are, as their providers count, and the age of the oldest."""
-    if not report.batches:
+def end_words(seconds: float | None, now: datetime) -> str:
+    """When a batch may end.
+
+    Args:
+        seconds: In how many seconds; None if that is not known.
+        now: The time.
+
+    Returns:
+        A few words with the time of day, and the date if it is another day; "" if there is nothing to say.
+    """
+    if not seconds or seconds > _FAR:
         return ""
-    done = sum(batch.done for batch in report.batches)
-    total = sum(batch.total for batch in report.batches)
-    minutes = (time.time() - report.batches[0].begun) / 60
-    count = len(report.batches)
-    return f", {count} batches open: {done:,} of {total:,} requests done, for {minutes:.0f} min"
+    end = now + timedelta(seconds=seconds)
+    day = "" if end.date() == now.date() else f"{end.day} {end:%b} "
+    return f"ends about {day}{end:%H:%M}"
+
+
+def _of_batches(batches: Sequence[OpenBatch], now: datetime) -> str:
+    """How far the open batches of each model are, as their providers count, and the age of the oldest."""
+    found: list[str] = []
+    for model, some in groupby(sorted(batches, key=attrgetter("model")), attrgetter("model")):
+        own = list(some)
+        done, total = sum(one.done for one in own), sum(one.total for one in own)
+        age = _duration(now.timestamp() - min(one.begun for one in own))
+        several = f" ({len(own)} batches)" if len(own) > 1 else ""
+        requests = "" if found else " requests done"
+        found.append(f"{model} {done:,} of {total:,}{requests} in {age}{several}")
+    return f"batches open: {', '.join(found)}" if found else ""
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
