@@ -13,7 +13,8 @@ from subprocess import PIPE, CompletedProcess, Popen, TimeoutExpired
 
 import pexpect
 import pytest
-from programs import run_python, start_python
+from programs import interrupt, run_python, start_python
+from systems import needs_a_terminal, sends_signals
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 
@@ -73,19 +74,22 @@ def folder(tmp_path, providers):
     return Folder(tmp_path, providers)
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("interrupted", [False, pytest.param(True, marks=sends_signals)])
 def test_a_batch_that_is_stopped_goes_on_and_asks_nothing_again_but_what_was_in_flight(
-    folder, providers, way
+    folder, providers, interrupted
 ):
     providers.hold("gpt-4.1", skip=7)
     first = folder.start("--in-flight", "3")
     providers.wait_for("gpt-4.1", held=3, timeout=30)
     assert len(folder.ids()) == 7  # all that was answered, and it still runs
-    os.kill(first.pid, way)
+    if interrupted:
+        interrupt(first)
+    else:
+        first.kill()
     first.join()
-    assert first.exitcode == (130 if way == signal.SIGINT else -way)
+    assert (first.exitcode == 130) == interrupted
     providers.release("gpt-4.1")
-    if way == signal.SIGINT:
+    if interrupted:
         said = (folder.path / "streams" / "stderr").read_text()
         assert "7 answered, 0 failed" in said
         assert "Run it again to continue" in said
@@ -183,6 +187,7 @@ def test_questions_come_from_standard_input_too(folder):
     assert folder.ids()[-1] == "4"  # what was in flight is not lost
 
 
+@sends_signals
 def test_questions_are_asked_while_standard_input_waits_and_ctrl_c_ends_it(folder, providers):
     providers.hold("gpt-4.1")
     command = [sys.executable, *folder.command(questions="-")]
@@ -204,6 +209,7 @@ def test_a_mistake_in_the_questions_is_told_before_anything_is_asked(folder, pro
     assert providers.log() == []
 
 
+@needs_a_terminal
 def test_in_a_terminal_a_bar_shows_how_far_it_is(folder):
     moa = pexpect.spawn(
         sys.executable,
@@ -268,7 +274,7 @@ def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
     providers.hold("batches", skip=moment, after=after)
     first = folder.start("--via", "batch-api", *options)
     providers.wait_for("batches", held=1, timeout=30)
-    os.kill(first.pid, signal.SIGKILL)
+    first.kill()
     first.join()
     providers.release("batches")
     done = folder.run("--via", "batch-api", *options)
@@ -280,11 +286,12 @@ def test_killed_at_any_moment_it_goes_on_waiting_and_pays_for_nothing_twice(
     assert not (folder.path / "answers.batches.db").exists()
 
 
+@sends_signals
 def test_after_ctrl_c_it_says_that_batches_go_on(folder, providers):
     providers.configure("gpt-4.1-mini", batch_seconds=100, reply="An answer.")
     first = folder.start("--via", "batch-api")
     providers.wait_for("batches", closed=4, timeout=30)
-    os.kill(first.pid, signal.SIGINT)
+    interrupt(first)
     first.join()
     assert first.exitcode == 130
     assert "Open batches go on at the provider" in (folder.path / "streams" / "stderr").read_text()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from asking import QUESTION
 from members import six_calls
+from systems import sends_signals
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureOfAgentsPack, Proposer, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -374,6 +375,7 @@ def running(providers: SimulatedProviders, name: str) -> Iterator[Any]:
         process.kill()
 
 
+@sends_signals
 @pytest.mark.parametrize("name", list(SCRIPTS))
 @pytest.mark.parametrize("where", ["layer", "answer"])
 @tried_again

@@ -9,7 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from jsonschema import Draft7Validator
@@ -147,12 +147,20 @@ def test_a_question_of_two_megabytes_arrives_whole(moa, providers):
 
 def test_a_closed_pipe_is_no_error(moa, providers):
     providers.configure("gpt-4.1", reply="a line\n" * 20_000)
-    command = f"{sys.executable} -m {MODULE} ask -q Why? | head -1"
-    done = subprocess.run(
-        command, shell=True, check=True, capture_output=True, cwd=moa.folder,
-        env=moa.environment, stdin=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("a line\n", "")
+    command = [sys.executable, "-m", MODULE, "ask", "-q", "Why?"]
+    streams: Any = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    with subprocess.Popen(
+        command, cwd=moa.folder, env=moa.environment, text=True, **streams
+    ) as asking:
+        assert asking.stdout
+        assert asking.stdout.readline() == "a line\n"
+        asking.stdout.close()
+        assert asking.stderr
+        assert asking.stderr.read() == ""
 
 
 @pytest.mark.parametrize("arguments", [["ask", ""], ["ask", " \n"], ["ask"]], ids=str)
@@ -435,6 +443,8 @@ def test_every_command_of_the_documents_runs(moa, providers, commands):
         if not set("|<>") & set(command):
             moa(*shlex.split(command, comments=True)[1:])
             continue
+        if sys.platform == "win32":
+            pytest.skip("the documents show a POSIX shell's pipes and files")
         done = subprocess.run(
             command, shell=True, check=False, capture_output=True, cwd=moa.folder,
             env={**moa.environment, "PATH": f"{moa.folder}:{os.environ['PATH']}"},

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from moa_program import KEYLESS, MODELS, MODULE, QUESTION, ROOT, Moa
+from systems import sends_signals
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders, failure
 
@@ -73,6 +74,7 @@ def test_a_command_ends_with_the_code_that_the_page_lists(moa, providers, case):
     assert bool(done.stderr) == (CASES[case] != 0 or asks or command.startswith("init"))
 
 
+@sends_signals
 def test_ctrl_c_ends_a_command_with_130(moa, providers):
     providers.hold("gpt-4.1-mini")
     started = subprocess.Popen(

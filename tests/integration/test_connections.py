@@ -17,6 +17,7 @@ from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.llms.openai import OpenAI
 from secured import CountingServer, Provider, Tunnel, private_certificate, served
+from systems import forks
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, QuorumNotMet, moa
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
@@ -207,7 +208,7 @@ def outcome(providers: SimulatedProviders, script: str) -> tuple[list[str], str]
     return done.stdout.split(), done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+@forks
 def test_a_process_and_its_fork_both_go_on(providers: SimulatedProviders) -> None:
     assert outcome(providers, FORK) == (["True", "0", "True"], "")
 

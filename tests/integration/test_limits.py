@@ -11,6 +11,7 @@ from asking import ask, in_every_way, sync_and_async
 from llama_index.core.llms.llm import LLM
 from programs import run_python
 from served import served
+from systems import makes_links
 from wire import BODY, CHAT
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
@@ -52,6 +53,7 @@ async def test_no_more_requests_are_sent_in_a_minute_than_the_limit(
     assert [failure.kind for failure in result.failures] == [FailureKind.STRAGGLER] * 2
 
 
+@makes_links
 async def test_two_mixtures_that_share_a_file_keep_one_limit(
     providers: SimulatedProviders, tmp_path: Path
 ) -> None:
@@ -86,6 +88,7 @@ def cooled_down(path: Path) -> None:
         pass
 
 
+@makes_links
 async def test_a_retry_after_stops_every_mixture_that_shares_the_store(
     providers: SimulatedProviders, tmp_path: Path
 ) -> None:

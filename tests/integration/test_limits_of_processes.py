@@ -82,7 +82,7 @@ def test_two_batches_and_a_server_keep_one_limit(
         tmp_path / "moa.toml",
         {**BODY, "model": "moa_lite"},
     )
-    config.write_text(FILE.replace("limits.db", str(store)))
+    config.write_text(FILE.replace("limits.db", store.as_posix()))
     (tmp_path / "questions.txt").write_text("\n".join(f"Why {number}?" for number in range(20)))
     with serving(providers, models=("-c", str(config))) as (_, _, curl):
         assert httpx.post(curl[1], json=asked, timeout=60).status_code == 200  # two requests

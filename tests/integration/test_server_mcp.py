@@ -10,6 +10,7 @@ from mcp.types import CallToolResult, TextContent
 from mcp_client import KEY, assistant, cancel_one_of_two
 from served import served
 from serving import serving, wait_until_closed
+from systems import sends_signals
 from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -182,6 +183,7 @@ async def test_moa_serve_bounds_what_a_question_over_mcp_costs(providers):
         assert whole.status_code == 200
 
 
+@sends_signals
 @MODES
 async def test_a_signal_lets_a_call_over_mcp_finish(providers, mode):
     providers.configure("gpt-4.1", reply="42")

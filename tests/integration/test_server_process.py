@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,9 +14,17 @@ import httpx
 import pytest
 from programs import run_python
 from serving import MODELS, MODULE, serving, wait_until_closed
+from systems import sends_signals
 from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureResult
+
+# A browser that shows nothing and says which address it was given.
+BROWSER = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as told:
+    told.sendall(sys.argv[2].encode())
+"""
 
 
 def recipe_at(address: str, model: str, headers: Any = None) -> Any:
@@ -26,6 +36,7 @@ def recipe_at(address: str, model: str, headers: Any = None) -> Any:
     return run.json()["events"][0]["recipe"]
 
 
+@sends_signals
 def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
     trace = tmp_path / "runs.jsonl"
     providers.configure("gpt-4.1", reply="42")
@@ -56,13 +67,19 @@ def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
 
 
 def test_open_shows_the_page_in_the_users_browser(providers, tmp_path):
-    os.mkfifo(tmp_path / "opened")
-    browser = f"sh -c 'echo %s > {tmp_path}/opened'"
-    with serving(providers, "--open", BROWSER=browser) as (_, said, curl):
-        opened = (tmp_path / "opened").read_text().strip()
-        assert opened == curl[1].removesuffix("v1/chat/completions")
-        assert f"Ask it at {opened} or with:" in said
-        assert "<title>Mixture of Agents</title>" in httpx.get(opened).text
+    browser = tmp_path / "browser.py"
+    browser.write_text(BROWSER)
+    with socket.create_server(("127.0.0.1", 0)) as told:
+        command = (
+            f"{Path(sys.executable).as_posix()} {browser.as_posix()} {told.getsockname()[1]} %s"
+        )
+        with serving(providers, "--open", BROWSER=command) as (_, said, curl):
+            connected, _ = told.accept()
+            with connected, connected.makefile() as line:
+                opened = line.readline()
+            assert opened == curl[1].removesuffix("v1/chat/completions")
+            assert f"Ask it at {opened} or with:" in said
+            assert "<title>Mixture of Agents</title>" in httpx.get(opened).text
 
 
 def test_all_mixtures_of_a_file_are_served_by_their_names(providers, tmp_path):
@@ -113,6 +130,7 @@ requests_per_minute = 1
         assert [answer.status_code for answer in asked] == [200, 429]
 
 
+@sends_signals
 def test_ctrl_c_lets_a_run_in_flight_finish(providers):
     providers.configure("gpt-4.1", reply="42")
     providers.hold("gpt-4.1")
@@ -127,6 +145,7 @@ def test_ctrl_c_lets_a_run_in_flight_finish(providers):
         assert process.stderr.read() == ""
 
 
+@sends_signals
 @pytest.mark.parametrize(
     "signals", [(signal.SIGINT,) * 2, (signal.SIGTERM, signal.SIGINT)], ids=str
 )
@@ -150,6 +169,7 @@ def test_a_second_signal_ends_what_is_under_way_at_once_and_in_good_order(
     assert providers.wait_for("*", open=0).hung_up == 1
 
 
+@sends_signals
 def test_a_second_signal_ends_requests_that_are_not_sent_to_their_end(providers):
     with serving(providers) as (process, _, curl):
         address = urlsplit(curl[1])
@@ -199,6 +219,7 @@ def test_what_cannot_be_served_is_told_in_a_line(providers, arguments, keys, cod
     assert "a-key" not in done.stderr
 
 
+@sends_signals
 def test_a_conversation_is_continued_after_a_restart(providers, tmp_path):
     providers.configure("gpt-4.1", reply=["Paris.", "Two million."])
     store = ["--store", str(tmp_path / "kept.sqlite3")]

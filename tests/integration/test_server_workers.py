@@ -7,8 +7,10 @@ from urllib.parse import urljoin
 import httpx
 import psutil
 from serving import serving, wait_until_closed
+from systems import forks
 from wire import BODY
 
+pytestmark = forks
 FILE = """
 [mixtures.moa]
 proposers = ["openai:gpt-4.1-mini"]

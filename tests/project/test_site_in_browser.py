@@ -1,7 +1,7 @@
 """The site in Debian's Chromium, as `make docs` built it."""
 
+import runpy
 import shutil
-import sys
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -76,10 +76,7 @@ def two_versions(tmp_path_factory) -> Iterator[str]:
     sitemap = folder / "0.9.0" / "sitemap.xml"
     lines = sitemap.read_text("utf-8").splitlines(keepends=True)
     sitemap.write_text("".join(line for line in lines if "/scale.html" not in line), "utf-8")
-    sys.path.insert(0, str(ROOT / "tools"))
-    from docs_site import list_versions
-
-    list_versions(folder)
+    runpy.run_path(str(ROOT / "tools" / "docs_site.py"))["list_versions"](folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     thread = Thread(target=server.serve_forever)
     thread.start()

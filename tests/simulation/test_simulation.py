@@ -19,6 +19,7 @@ import pytest
 from llama_index.llms.mistralai import MistralAI
 from llama_index.llms.openai import OpenAI
 from mistralai.client.errors import SDKError
+from systems import sends_signals
 from wire import CHAT, request_body
 
 from llama_index.packs.mixture_of_agents import simulation
@@ -476,6 +477,7 @@ def test_the_environment_points_the_llama_index_classes_to_the_server(
     assert MistralAI(model="mistral-small-latest").complete("?").text == "here"
 
 
+@sends_signals
 def test_the_module_runs_as_a_command_until_it_is_interrupted() -> None:
     command = [sys.executable, "-m", simulation.__name__]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -1,24 +1,25 @@
 """Python programs in processes of their own that need not import LlamaIndex first.
 
 That takes seconds of CPU, and the suite starts more than a hundred of them. So each is a fork of one process that has
-imported it, with a memory, folder, environment, exit code and standard streams of its own. The streams are UTF-8, or
-what PYTHONIOENCODING says.
+imported it, with a memory, folder, environment, exit code and standard streams of its own. Windows cannot fork: there
+each program imports LlamaIndex itself. The streams are UTF-8, or what PYTHONIOENCODING says.
 """
 
 import atexit
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.context import ForkServerProcess
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
+from typing import Any
 
 STREAMS = ("stdin", "stdout", "stderr")
-_forks = get_context("forkserver")
+_forks: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 _forks.set_forkserver_preload(
     ["llama_index.core", "llama_index.llms.openai", "llama_index.llms.mistralai", "aiohttp"]
 )
@@ -50,8 +51,8 @@ def start_python(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
-) -> ForkServerProcess:
-    """The same while it runs; its standard streams are files of a folder."""
+) -> Any:
+    """The same while it runs, a ``multiprocessing.Process``; its standard streams are files of a folder."""
     streams = [folder / name for name in STREAMS]
     for stream in streams:
         stream.write_bytes(stdin if stream.name == "stdin" else b"")
@@ -61,12 +62,18 @@ def start_python(
     return program
 
 
+def interrupt(program: Any) -> None:
+    """Press Ctrl-C."""
+    os.kill(program.pid, signal.SIGINT)
+
+
 def _run(
     arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], streams: list[Path]
 ) -> None:
     atexit._clear()  # what the process that this is a fork of does at its end
     for number, stream in enumerate(streams):
-        os.dup2(os.open(stream, os.O_RDWR | os.O_APPEND), number)
+        binary = getattr(os, "O_BINARY", 0)  # Windows would change line breaks
+        os.dup2(os.open(stream, os.O_RDWR | os.O_APPEND | binary), number)
     encoding = env.get("PYTHONIOENCODING", "utf-8")
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, encoding=encoding, errors=errors)

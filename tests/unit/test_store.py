@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from systems import makes_links
 
 from llama_index.packs.mixture_of_agents.batch import Question, arun_batch, run_batch
 from llama_index.packs.mixture_of_agents.batch.flow import in_turns
@@ -61,6 +62,7 @@ async def test_answers_that_are_there_are_written_when_it_is_cancelled(out):
     assert (await arun_batch(ScriptedLLM(), TEXTS[:4], out)).skipped == 3
 
 
+@makes_links
 async def test_answers_that_are_there_are_written_when_another_one_cannot_be(out, failures):
     gate, all_asked = asyncio.Event(), asyncio.Event()
 
