@@ -147,7 +147,8 @@ class _Reader:
 
     def error(self, place: Place, problem: object) -> ConfigError:
         where = self.document.where(place)
-        is_option = bool(place) and place[0] in self.document.origins  # its name says the place
+        is_model = place[:1] in (("proposers",), ("aggregator",))
+        is_option = is_model and place[0] in self.document.origins  # its name says the place
         return ConfigError(f"{where}: {'' if is_option else _path(place)}{problem}")
 
     def refusal(self) -> ConfigError | None:
