@@ -37,14 +37,19 @@ demo: $(VENV)/.installed ## a mixture answers, live; no key and no network neede
 	@"$(HERE)/$(VENV)/$(BIN)/moa" demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.developing ## the whole suite on the built and installed wheel
+test: $(VENV)/.developing ## the suite on the built and installed wheel, except for the tests marked `slow`
 	@rm -rf $(AWAY) && mkdir -p $(AWAY)
-	@$(PYTEST) $(WORKERS) "$(HERE)/tests" $(ARGS)
+	@$(PYTEST) $(WORKERS) --quick "$(HERE)/tests" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.developing ## the tests marked `slow`: commands and servers in processes of their own, statistics
+	@mkdir -p $(AWAY)
+	@$(PYTEST) $(WORKERS) -m slow "$(HERE)/tests" $(ARGS)
 
 # On the sources: nothing is built, no process is started, no HTTP is spoken.
 .PHONY: test-unit
 test-unit: $(if $(wildcard $(VENV)/.developing),,$(VENV)/.developing) ## the unit tests on the sources, in seconds
-	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q -n 2 -m "not slow" --inline-snapshot=disable tests/unit $(ARGS)
+	@unset TESTING_THE_INSTALLED; "$(PY)" -m pytest -q -n 2 --quick --inline-snapshot=disable tests/unit $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.developing ## style, import levels, dependencies, workflows, the documents' English

@@ -24,6 +24,17 @@ _BEFORE = os.environ.get("PYTHONPATH")
 os.environ["PYTHONPATH"] = os.pathsep.join([_OFFLINE, _BEFORE] if _BEFORE else [_OFFLINE])
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out the tests marked `slow`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.quick:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Spare every HTTP client the tens of milliseconds that all of certifi's take: no test speaks TLS, `pip` apart."""

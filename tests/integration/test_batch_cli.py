@@ -260,6 +260,7 @@ def test_estimate_says_both_prices(folder):
 
 # The requests to the batch API are: a list of batches; a file, a batch, a look at it, its answers; and these four for the
 # aggregator. Each is held before it is carried out, or (1) before its answer is sent.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "after", "options"),
     [

@@ -26,7 +26,7 @@ from llama_index.packs.mixture_of_agents.simulation import HANG, SimulatedProvid
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 PROPOSERS = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-large-latest")
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 AT_ONCE = 0.1
 """Seconds within which a provider sees an open request closed."""
 

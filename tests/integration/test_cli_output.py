@@ -65,6 +65,7 @@ def test_a_pipe_gets_utf_8_whatever_the_encoding_of_the_terminal(moa, foreign):
     assert done.stdout.decode("utf-16").rstrip("\n") == foreign
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("foreign")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-16"])

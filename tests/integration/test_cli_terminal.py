@@ -12,7 +12,8 @@ from systems import needs_a_terminal
 
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
-pytestmark = needs_a_terminal
+pytestmark = [pytest.mark.slow, needs_a_terminal]
+
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ["-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1"]
 CTRL_C, CTRL_D = "\x03", "\x04"

@@ -18,6 +18,8 @@ from llama_index.packs.mixture_of_agents.evaluation.scoring import number_in
 from llama_index.packs.mixture_of_agents.simulation import Behaviour, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
+pytestmark = pytest.mark.slow
+
 aevaluate: Any = room.aevaluate
 evaluate: Any = room.evaluate
 QUESTIONS: Any = [{"id": f"q{n}", "question": f"{n} + 1?", "answer": n + 1} for n in range(40)]

@@ -10,6 +10,8 @@ from programs import STREAMS, run_python, start_python
 
 from llama_index.packs.mixture_of_agents.simulation import Behaviour
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = 200
 ARMS = [
     "gpt-4.1-mini", "gpt-4o-mini", "gpt-4.1", "mixture", "gpt-4.1-mini, vote of 3",

@@ -16,7 +16,7 @@ from wire import BODY
 from llama_index.packs.mixture_of_agents.limits import EndpointLimits, SqliteLimiter
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
 
-pytestmark = pytest.mark.timeout(300)  # eight processes on any machine
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # eight processes on any machine
 
 
 def test_eight_processes_never_exceed_a_limit_of_requests_and_use_97_percent_of_it(

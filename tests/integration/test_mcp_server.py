@@ -23,6 +23,8 @@ from llama_index.packs.mixture_of_agents.presets import moa
 from llama_index.packs.mixture_of_agents.simulation import failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
+pytestmark = pytest.mark.slow
+
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
 ONE_LAYER = (*MODELS, "-l", "1")

@@ -168,6 +168,7 @@ def test_pages_of_named_origins_may_use_mcp():
         assert httpx.post(f"{at}/mcp", json=INITIALIZE, headers=headers).status_code == 200
 
 
+@pytest.mark.slow
 async def test_moa_serve_bounds_what_a_question_over_mcp_costs(providers):
     models = ("-p", "openai:gpt-4.1-mini", "-a", "openai:gpt-4.1", "-l", "1")
     with serving(providers, "--max-cost", "0.000001", models=models) as (_, said, curl):
@@ -184,6 +185,7 @@ async def test_moa_serve_bounds_what_a_question_over_mcp_costs(providers):
 
 
 @sends_signals
+@pytest.mark.slow
 @MODES
 async def test_a_signal_lets_a_call_over_mcp_finish(providers, mode):
     providers.configure("gpt-4.1", reply="42")

@@ -19,6 +19,8 @@ from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureResult
 
+pytestmark = pytest.mark.slow
+
 # A browser that shows nothing and says which address it was given.
 BROWSER = """
 import socket, sys

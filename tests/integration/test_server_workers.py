@@ -6,11 +6,13 @@ from urllib.parse import urljoin
 
 import httpx
 import psutil
+import pytest
 from serving import serving, wait_until_closed
 from systems import forks
 from wire import BODY
 
-pytestmark = forks
+pytestmark = [pytest.mark.slow, forks]
+
 FILE = """
 [mixtures.moa]
 proposers = ["openai:gpt-4.1-mini"]

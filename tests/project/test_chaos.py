@@ -243,6 +243,7 @@ async def leftovers_at_most(before: Leftovers) -> Leftovers:
     return now
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("ways", [in_async_code, in_blocking_code])
 async def test_a_hundred_runs_survive(providers: SimulatedProviders, ways: Any) -> None:

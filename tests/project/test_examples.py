@@ -71,6 +71,7 @@ def test_the_job_for_kuberay_has_a_recipe_that_loads_and_an_image_for_all_pods(t
     assert "--engine ray" in job["spec"]["entrypoint"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_the_notebook_of_the_whole_story_runs_and_was_saved_with_what_it_shows() -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
@@ -87,6 +88,7 @@ def test_the_notebook_of_the_whole_story_runs_and_was_saved_with_what_it_shows()
         assert ["text/html" in output.data for output in outputs if "data" in output] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_the_notebook_runs_and_says_what_it_shows() -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
@@ -102,6 +104,7 @@ def test_the_notebook_runs_and_says_what_it_shows() -> None:
             assert "".join(texts[0]) == "".join(texts[1])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_the_notebook_of_what_a_run_did_runs() -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")

@@ -1,8 +1,8 @@
-"""Python programs in processes of their own that need not import LlamaIndex first.
+"""Python programs in processes of their own that need not import LlamaIndex and other large packages first.
 
 That takes seconds of CPU, and the suite starts more than a hundred of them. So each is a fork of one process that has
-imported it, with a memory, folder, environment, exit code and standard streams of its own. Windows cannot fork: there
-each program imports LlamaIndex itself. The streams are UTF-8, or what PYTHONIOENCODING says.
+imported them, with a memory, folder, environment, exit code and standard streams of its own. Windows cannot fork: there
+each program imports them itself. The streams are UTF-8, or what PYTHONIOENCODING says.
 """
 
 import atexit
@@ -21,7 +21,20 @@ from typing import Any
 STREAMS = ("stdin", "stdout", "stderr")
 _forks: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
 _forks.set_forkserver_preload(
-    ["llama_index.core", "llama_index.llms.openai", "llama_index.llms.mistralai", "aiohttp"]
+    [
+        "llama_index.core",
+        "llama_index.llms.openai",
+        "llama_index.llms.mistralai",
+        "aiohttp",
+        "fastapi",
+        "mcp.server.streamable_http_manager",
+        "pydantic_settings",
+        "scipy.stats",
+        "sse_starlette",
+        "statsmodels.api",
+        "typer.main",
+        "uvicorn.main",
+    ]
 )
 
 
