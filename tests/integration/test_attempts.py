@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 from asking import QUESTION, ask, stream_into, sync_and_async
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.llms.llm import LLM
-from members import AT_ONCE, llm_of, of_both_classes, one_proposer
+from members import AT_ONCE, llm_of, of_both_classes, one_proposer, under_writer
 
 from llama_index.packs.mixture_of_agents import (
-    Aggregator,
     AggregatorFailed,
     MixtureOfAgents,
     MixtureResult,
@@ -233,18 +231,13 @@ async def test_a_reasoning_model_is_never_sent_the_default_temperature(
     assert record.body.get("temperature", 1) == 1
 
 
-def aggregator_only(llm: LLM) -> MixtureOfAgents:
-    recipe = moa([ScriptedLLM("proposal")], Aggregator(llm, name="writer"), layers=1, call=AT_ONCE)
-    return MixtureOfAgents(recipe)
-
-
 @of_both_classes
 @pytest.mark.parametrize("outcome", [failure(500), failure(429), RESET], ids=lambda one: one.kind)
 async def test_a_stream_that_fails_before_its_first_token_is_asked_for_again(
     providers: SimulatedProviders, model: str, outcome: Outcome
 ) -> None:
     providers.configure(model, script=[outcome, OK], reply="one two three")
-    mixture = aggregator_only(llm_of(providers, model))
+    mixture = under_writer(llm_of(providers, model))
     pieces: list[str] = []
     await stream_into(pieces, mixture)
     assert "".join(pieces) == "one two three"
@@ -259,7 +252,7 @@ async def test_a_stream_that_breaks_after_its_first_token_is_not_begun_again(
     providers: SimulatedProviders, model: str, outcome: Outcome
 ) -> None:
     providers.configure(model, script=[outcome, OK], reply="one two three four five six")
-    mixture = aggregator_only(llm_of(providers, model))
+    mixture = under_writer(llm_of(providers, model))
     pieces: list[str] = []
     with pytest.raises(AggregatorFailed, match="broke off") as raised:
         await stream_into(pieces, mixture)

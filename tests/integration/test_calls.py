@@ -1,7 +1,6 @@
 """One call over HTTP: how long it may take, and where it is made."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from asking import QUESTION, ask, stream_into, sync_and_async, whole_and_streamed
@@ -9,10 +8,10 @@ from members import (
     llm_of,
     of_both_classes,
     one_proposer,
+    under_writer,
 )
 
 from llama_index.packs.mixture_of_agents import (
-    Aggregator,
     AggregatorFailed,
     MixtureOfAgents,
     MixtureResult,
@@ -47,11 +46,6 @@ async def test_an_attempt_that_hangs_is_given_up_and_made_again(
         await providers.await_for(model, hung_up=1, open=0, timeout=2)
 
 
-def writer(llm: Any, policy: CallPolicy) -> MixtureOfAgents:
-    recipe = moa([ScriptedLLM("proposal")], Aggregator(llm, name="writer"), layers=1, call=policy)
-    return MixtureOfAgents(recipe)
-
-
 @of_both_classes
 async def test_a_stream_may_take_longer_than_an_attempt_as_long_as_it_goes_on(
     providers: SimulatedProviders, model: str
@@ -59,7 +53,7 @@ async def test_a_stream_may_take_longer_than_an_attempt_as_long_as_it_goes_on(
     words = " ".join(f"word{number}" for number in range(12))
     providers.configure(model, reply=words, per_token=0.12)
     pieces: list[str] = []
-    await stream_into(pieces, writer(llm_of(providers, model), CallPolicy(timeout=1)))
+    await stream_into(pieces, under_writer(llm_of(providers, model), CallPolicy(timeout=1)))
     assert "".join(pieces) == words
 
 
@@ -70,7 +64,7 @@ async def test_a_stream_that_falls_silent_is_given_up(
     providers.configure(model, script=[HANG_MIDWAY], reply="one two three four five six")
     pieces: list[str] = []
     with pytest.raises(AggregatorFailed, match="timeout"):
-        await stream_into(pieces, writer(llm_of(providers, model), CallPolicy(timeout=1)))
+        await stream_into(pieces, under_writer(llm_of(providers, model), CallPolicy(timeout=1)))
     assert "".join(pieces).startswith("one two")
     await providers.await_for(model, hung_up=1, open=0, timeout=2)
 
@@ -82,7 +76,7 @@ async def test_a_stream_that_never_begins_is_asked_for_again(
     providers.configure(model, script=[HANG, OK], reply="at last")
     pieces: list[str] = []
     policy = CallPolicy(timeout=1, backoff=0)
-    await stream_into(pieces, writer(llm_of(providers, model), policy))
+    await stream_into(pieces, under_writer(llm_of(providers, model), policy))
     assert "".join(pieces) == "at last"
 
 
@@ -98,7 +92,7 @@ def test_an_llm_whose_client_belongs_to_a_loop_that_is_gone_is_asked_in_a_thread
     # Without retries of its own to switch off, the mixture asks this very object, and so its client.
     llm = llm_of(providers, model, max_retries=0)
     asyncio.run(llm.achat(QUESTION))
-    mixture = writer(llm, CallPolicy(retries=0))
+    mixture = under_writer(llm, CallPolicy(retries=0))
 
     first, second = (asyncio.run(ask(mixture, way)) for _ in range(2))
     assert first.answer == second.answer != ""

@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms.llm import LLM
 from llama_index.llms.openai import OpenAI
-from wire import TOOL
+from wire import TOOL, connections_to
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, config, moa
 from llama_index.packs.mixture_of_agents._providers.connections import with_shared_clients
@@ -145,22 +144,17 @@ def test_the_llms_given_are_not_changed_and_what_is_not_openai_or_has_a_client_c
     assert (plain.__dict__, plain.__pydantic_private__) == before
 
 
-def connections_to(providers: SimulatedProviders) -> set[object]:
-    found = psutil.Process().net_connections()
-    return {one.laddr for one in found if one.raddr[1:] == (providers.port,)}
-
-
 async def test_connections_of_llms_that_nobody_has_any_more_are_closed(
     providers: SimulatedProviders,
 ) -> None:
-    before = connections_to(providers)
+    before = connections_to(providers.port)
     llms: list[Any] = share_clients(providers.openai("gpt-4.1"))
     assert (await llms[0].achat(ASKED)).message.content
-    assert connections_to(providers) - before
+    assert connections_to(providers.port) - before
     llms.append(llms)  # only the garbage collector finds them, all at once
     del llms
     gc.collect()
-    while connections_to(providers) - before:  # noqa: ASYNC110 - nobody tells when a socket is closed
+    while connections_to(providers.port) - before:  # noqa: ASYNC110 - nobody tells when a socket is closed
         await asyncio.sleep(0)
 
 
@@ -190,10 +184,10 @@ async def test_the_llms_of_a_file_share_connections_and_those_that_nobody_asks_h
 ) -> None:
     for name, value in providers.environment.items():
         monkeypatch.setenv(name, value)
-    recipe, before = config.loads(FILE), connections_to(providers)
+    recipe, before = config.loads(FILE), connections_to(providers.port)
     assert (await MixtureOfAgents(recipe).acomplete("Why?")).text
     assert providers.counts().arrived == 7
-    assert len(connections_to(providers) - before) == 2  # as many as a layer has proposers
+    assert len(connections_to(providers.port) - before) == 2  # as many as a layer has proposers
     clients = [getattr(agent.llm, "_async_http_client", None) for agent in recipe.agents]
     assert clients[-1] is None
     assert len({*map(id, clients[:-1])}) == 1
@@ -268,10 +262,12 @@ async def test_a_mixture_shares_connections_without_being_asked_and_leaves_the_l
     monkeypatch.setenv("MOA_SHARED_CLIENTS", switch)
     llms = [providers.openai(model) for model in ("gpt-4.1", "gpt-4.1-mini", "gpt-4o")]
     before = [dict(llm.__pydantic_private__ or {}) for llm in llms]
-    open_before = connections_to(providers)
+    open_before = connections_to(providers.port)
     mixture = MixtureOfAgents(moa(llms[:2], llms[2], layers=2))
     assert (await mixture.achat(ASKED)).message.content
-    assert len(connections_to(providers) - open_before) == connections  # as many as a layer is wide
+    assert (
+        len(connections_to(providers.port) - open_before) == connections
+    )  # as many as a layer is wide
     assert [dict(llm.__pydantic_private__ or {}) for llm in llms] == before
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from asking import QUESTION
 from llama_index.core.base.llms.types import ChatResponse
@@ -18,6 +17,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.llms.openai import OpenAI
 from secured import CountingServer, Provider, Tunnel, private_certificate, served
 from systems import forks
+from wire import connections_to
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, QuorumNotMet, moa
 from llama_index.packs.mixture_of_agents._providers.transport import Transport
@@ -99,18 +99,13 @@ async def test_shared_connections_trust_the_environments_certificates_alone(
     assert (await asyncio.to_thread(mixture.chat, QUESTION)).message.content == "So."
 
 
-def connections_to(providers: SimulatedProviders) -> set[object]:
-    found = psutil.Process().net_connections()
-    return {one.laddr for one in found if one.raddr[1:] == (providers.port,)}
-
-
 def test_blocking_runs_share_connections_as_async_ones_do(providers: SimulatedProviders) -> None:
-    before = connections_to(providers)
+    before = connections_to(providers.port)
     proposers = [providers.openai(name) for name in ("gpt-4.1", "gpt-4o")]
     mixture = MixtureOfAgents(moa(proposers, providers.openai("gpt-4.1-mini"), layers=2))
     for _ in range(3):
         assert mixture.chat(QUESTION).message.content
-    assert len(connections_to(providers) - before) <= 2  # as many as a layer is wide
+    assert len(connections_to(providers.port) - before) <= 2  # as many as a layer is wide
 
 
 @needs_openssl

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from asking import QUESTION, ask
 from llama_index.core.base.llms.types import ChatMessage
+from members import a_story
 
 from llama_index.packs.mixture_of_agents import (
     AggregatorFailed,
@@ -16,11 +17,6 @@ from llama_index.packs.mixture_of_agents import (
 from llama_index.packs.mixture_of_agents._messages.fitting import MARK
 from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
-
-
-def a_story(words: int) -> str:
-    sentence = "Once upon a time there was a very old bridge over a very wide river. "
-    return (sentence * (words // 14 + 1)).strip()
 
 
 async def result_of(mixture: MixtureOfAgents, *messages: ChatMessage) -> MixtureResult:

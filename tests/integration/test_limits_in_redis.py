@@ -9,6 +9,7 @@ import pytest
 from asking import ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limiting import STEPS
 from redis_server import running_redis
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
@@ -42,19 +43,6 @@ def redis(server: str) -> str:
 
     redis.Redis.from_url(server).flushall()
     return server
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.floats(-1, 30),
-        st.one_of(
-            st.tuples(st.just("reserve"), st.integers(0, 5), st.integers(0, 120)),
-            st.tuples(st.just("settle"), st.integers(-60, 60)),
-            st.tuples(st.just("cool_down"), st.integers(0, 40)),
-        ),
-    ),
-    max_size=40,
-)
 
 
 @settings(

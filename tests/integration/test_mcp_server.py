@@ -14,6 +14,7 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, TextContent
 from mcp_client import cancel_one_of_two
 from programs import run_python
+from serving import DEEP, FAST, MODELS, MODULE
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.errors import RecipeError
@@ -25,22 +26,8 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 pytestmark = pytest.mark.slow
 
-MODULE = "llama_index.packs.mixture_of_agents.cli"
-MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
 ONE_LAYER = (*MODELS, "-l", "1")
 QUESTION = {"question": "Why?"}
-FILE = """
-[models.small]
-model = "openai:gpt-4.1-mini"
-[mixtures.fast]
-proposers = ["small"]
-aggregator = "openai:gpt-4.1"
-layers = 1
-[mixtures.deep]
-proposers = ["small", "mistral:mistral-small-latest"]
-aggregator = "openai:gpt-4.1"
-layers = 1
-"""
 TUNED = "openai:ft:gpt-4.1-mini:us::x"
 UNPRICED = ("-p", TUNED, "-a", TUNED)
 
@@ -81,7 +68,7 @@ async def test_an_assistant_lists_estimates_and_asks_the_mixtures_of_a_file(
     providers, tmp_path, mode
 ):
     file = tmp_path / "moa.toml"
-    file.write_text(FILE)
+    file.write_text(f"{FAST}{DEEP}layers = 1")
     providers.configure("gpt-4.1", reply="42")
     providers.configure("gpt-4.1-mini", reply="41")
     providers.configure("mistral-small-latest", reply="40")

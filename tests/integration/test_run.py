@@ -1,16 +1,13 @@
 """Answers that are cut off, empty or refused, over HTTP."""
 
-from typing import Any
-
 import pytest
 from asking import ask, respond, whole_and_streamed
 from llama_index.core.llms.llm import LLM
-from members import ONCE
+from members import ONCE, two_layers
 
 from llama_index.packs.mixture_of_agents import (
     MixtureOfAgents,
     Proposer,
-    Recipe,
     RecipeError,
     moa,
 )
@@ -19,11 +16,6 @@ from llama_index.packs.mixture_of_agents.errors import FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import Reply, SimulatedProviders
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-
-def two_layers(aggregator: Any = None, **policies: Any) -> Recipe:
-    proposers = [Proposer(ScriptedLLM(f"I am {name}"), name=name) for name in "abc"]
-    return moa(proposers, aggregator or ScriptedLLM("the end"), layers=2, **policies)
 
 
 async def test_a_cut_off_answer_is_handed_over_and_said_to_be_one(

@@ -11,10 +11,11 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.llms.openai import OpenAI
+from members import of_paris
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 from served import served
-from wire import MESSAGES
+from wire import MESSAGES, openai_sdk
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.simulation import failure
@@ -35,12 +36,6 @@ WEATHER = {
 KEY = "a-key-of-this-server"
 
 
-def mixture(*replies, proposers=("Paris", "Paris, France"), **settings):
-    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
-    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
-    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, **settings)
-
-
 def members(moa) -> list[Any]:
     return [
         *(proposer.llm for proposer in moa.recipe.layers[0].proposers),
@@ -49,7 +44,7 @@ def members(moa) -> list[Any]:
 
 
 def client(at, kind: Any = openai.OpenAI, key=KEY) -> Any:
-    return kind(base_url=f"{at}/v1", api_key=key, max_retries=0, timeout=20)
+    return openai_sdk(at, kind, key)
 
 
 def ask(at, model="moa", **settings) -> Any:
@@ -72,9 +67,9 @@ def text_of(streamed):
 def at():
     """A server for whatever needs no server of its own."""
     models = {
-        "moa": mixture(),
-        "gpt-4.1": mixture(),
-        "degraded": mixture(proposers=("Paris", ValueError("no"))),
+        "moa": of_paris(),
+        "gpt-4.1": of_paris(),
+        "degraded": of_paris(proposers=("Paris", ValueError("no"))),
         "one": ScriptedLLM("Paris, of course.", usage=(7, 3)),
         "toolless": ScriptedLLM("ok", tools=False),
     }
@@ -161,7 +156,7 @@ async def test_the_async_client_asks_many_at_once_and_each_gets_its_own_answer()
         await asyncio.sleep(0)
         return f"You said {messages[-1].content}"
 
-    moa = mixture(echo)
+    moa = of_paris(echo)
     with served({"moa": moa}) as at:
         async with client(at, openai.AsyncOpenAI) as sdk:
 
@@ -175,7 +170,7 @@ async def test_the_async_client_asks_many_at_once_and_each_gets_its_own_answer()
 
 
 def test_what_the_caller_sets_is_passed_on_and_nothing_else():
-    moa = mixture(temperature=None, max_tokens=None)
+    moa = of_paris(temperature=None, max_tokens=None)
     with served({"moa": moa}) as at:
         ask(at)
         ask(
@@ -223,7 +218,7 @@ def test_every_role_and_kind_of_content_arrives():
 @pytest.mark.parametrize("model", ["moa", "one"])
 def test_tools_are_offered_and_their_calls_come_back_whole_and_streamed(model):
     call = ToolSelection(tool_id="c1", tool_name="weather", tool_kwargs={"city": "Paris"})
-    models: Any = {"moa": mixture(call), "one": ScriptedLLM(call)}
+    models: Any = {"moa": of_paris(call), "one": ScriptedLLM(call)}
     with served(models) as at:
         whole = ask(at, model, tools=[WEATHER], tool_choice="required").choices[0]
         streamed = chunks(at, model, tools=[WEATHER])
@@ -266,7 +261,7 @@ def test_a_schema_is_filled_in_by_a_mixture_whose_writer_only_knows_tools(stream
     filled = ToolSelection(
         tool_id="c", tool_name="City", tool_kwargs={"name": "P", "inhabitants": 2}
     )
-    with served({"moa": mixture(filled)}) as at, client(at) as sdk:
+    with served({"moa": of_paris(filled)}) as at, client(at) as sdk:
         asked = {"model": "moa", "messages": MESSAGES, "response_format": City}
         if stream:
             with sdk.chat.completions.stream(**asked) as events:
@@ -301,7 +296,7 @@ def test_a_served_mixture_is_a_proposer_of_another_one_and_its_tokens_are_counte
 
 
 def test_models_are_listed_and_found_by_names_with_slashes():
-    with served({"moa": mixture(), "house/one": ScriptedLLM()}) as at, client(at) as sdk:
+    with served({"moa": of_paris(), "house/one": ScriptedLLM()}) as at, client(at) as sdk:
         assert [model.id for model in sdk.models.list()] == ["moa", "house/one"]
         assert sdk.models.retrieve("house/one").id == "house/one"
 
@@ -314,7 +309,7 @@ def test_an_answer_that_is_cut_off_says_length(providers):
 
 
 def test_metrics_count_runs_tokens_and_refusals_of_this_server_alone():
-    with served({"moa": mixture()}) as at, served({"moa": mixture()}) as other:
+    with served({"moa": of_paris()}) as at, served({"moa": of_paris()}) as other:
         ask(at)
         chunks(at)
         with pytest.raises(openai.NotFoundError):
@@ -330,9 +325,9 @@ def test_metrics_count_runs_tokens_and_refusals_of_this_server_alone():
 def test_scripts_of_web_pages_may_ask_only_from_origins_that_were_named():
     origin = "https://pages.example"
     asking = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    with served({"moa": mixture()}, keys=[KEY], origins=[origin]) as at:
+    with served({"moa": of_paris()}, keys=[KEY], origins=[origin]) as at:
         allowed = httpx.options(f"{at}/v1/chat/completions", headers=asking)
-    with served({"moa": mixture()}) as at:
+    with served({"moa": of_paris()}) as at:
         refused = httpx.options(f"{at}/v1/chat/completions", headers=asking)
     assert allowed.headers["access-control-allow-origin"] == origin
     assert refused.status_code == 405

@@ -7,12 +7,11 @@ from typing import Any
 
 import anthropic
 import httpx
-import openai
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from served import served
-from wire import CHAT, MESSAGES, TOOL
+from wire import CHAT, MESSAGES, TOOL, openai_sdk
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
@@ -178,10 +177,6 @@ EDGES = ("content_block_start", "content_block_stop")
 
 def anthropic_sdk(at: str) -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=at, api_key="k", max_retries=0, timeout=30)
-
-
-def openai_sdk(at: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{at}/v1", api_key="k", max_retries=0, timeout=30)
 
 
 def calling(providers) -> dict[str, Any]:

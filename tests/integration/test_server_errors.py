@@ -17,6 +17,7 @@ import pytest
 import schemathesis
 from llama_index.core.base.llms.types import CompletionResponse, LLMMetadata
 from llama_index.core.llms.custom import CustomLLM
+from members import of_both_providers
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -27,19 +28,12 @@ from served import served
 from wire import BODY, CHAT, MESSAGES
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
-from llama_index.packs.mixture_of_agents.policies import Breaker, CallPolicy, Limits
+from llama_index.packs.mixture_of_agents.policies import Breaker, Limits
 from llama_index.packs.mixture_of_agents.server import create_app
 from llama_index.packs.mixture_of_agents.simulation import Outcome, failure
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 KEY = "sk-a-key-of-this-server"
-
-
-def mixture(providers, **settings: Any):
-    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
-    call = CallPolicy(retries=0)
-    writer = providers.openai("gpt-4.1")
-    return MixtureOfAgents(llm=writer, proposers=proposers, num_layers=1, call=call, **settings)
 
 
 def told(response) -> dict[str, Any]:
@@ -188,7 +182,10 @@ def test_a_body_that_comes_slowly_but_does_come_is_read():
 
 async def test_the_time_limit_of_a_body_is_none_for_its_answer(providers):
     providers.hold("gpt-4.1")
-    with served({"moa": mixture(providers)}, body_timeout=0.1) as at, ThreadPoolExecutor() as pool:
+    with (
+        served({"moa": of_both_providers(providers)}, body_timeout=0.1) as at,
+        ThreadPoolExecutor() as pool,
+    ):
         asked = pool.submit(httpx.post, at + CHAT, json=BODY, timeout=20)
         await providers.await_for("gpt-4.1", held=1)
         await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.2)
@@ -225,7 +222,10 @@ def test_what_the_providers_fail_with_decides_the_status_and_whether_to_try_agai
 ):
     providers.configure("*", chances=[(outcome, 1.0)])
     one = providers.openai("gpt-4.1", max_retries=0)
-    with served({"moa": mixture(providers), "one": one}) as at, httpx.Client(base_url=at) as client:
+    with (
+        served({"moa": of_both_providers(providers), "one": one}) as at,
+        httpx.Client(base_url=at) as client,
+    ):
         for model, stream in product(("moa", "one"), (False, True)):
             answer = client.post(CHAT, json={**BODY, "model": model, "stream": stream})
             assert answer.status_code == status
@@ -240,7 +240,7 @@ def test_while_the_only_aggregators_circuit_is_open_nothing_is_asked_and_it_is_5
 ):
     providers.configure("gpt-4.1", chances=[(failure(500), 1.0)])
     limits = Limits(breaker=Breaker(failures=1, cooldown=60))
-    with served({"moa": mixture(providers, limits=limits)}) as at:
+    with served({"moa": of_both_providers(providers, limits=limits)}) as at:
         first = httpx.post(at + CHAT, json={**BODY, "stream": stream})
         asked = len(providers.log())
         second = httpx.post(at + CHAT, json={**BODY, "stream": stream})
@@ -252,7 +252,7 @@ def test_while_the_only_aggregators_circuit_is_open_nothing_is_asked_and_it_is_5
 
 def test_a_run_without_an_answer_before_its_deadline_is_504(providers):
     providers.hold("gpt-4.1")
-    with served({"moa": mixture(providers, deadline=0.5)}) as at:
+    with served({"moa": of_both_providers(providers, deadline=0.5)}) as at:
         answer = httpx.post(at + CHAT, json=BODY)
     assert (answer.status_code, told(answer)["code"]) == (504, "deadline_exceeded")
     assert answer.headers["x-should-retry"] == "false"
@@ -263,7 +263,7 @@ def test_an_error_in_a_stream_that_has_begun_is_an_event_and_the_stream_ends(pro
     providers.configure("gpt-4.1", reply="one two three " * 20, chances=[(broken, 1.0)])
     providers.hold("gpt-4.1", after=3)
     with (
-        served({"moa": mixture(providers)}) as at,
+        served({"moa": of_both_providers(providers)}) as at,
         httpx.stream("POST", at + CHAT, json={**BODY, "stream": True}) as answer,
     ):
         first, *_, last = events(answer, lambda: providers.release("gpt-4.1"))
@@ -309,7 +309,10 @@ def test_a_fault_of_our_own_is_500_and_says_nothing_of_it(stream, caplog):
 @pytest.mark.parametrize("stream", [False, True])
 def test_one_run_too_many_is_429_and_there_is_room_again_afterwards(providers, stream):
     providers.hold("gpt-4.1")
-    with served({"moa": mixture(providers)}, in_flight=1) as at, ThreadPoolExecutor() as pool:
+    with (
+        served({"moa": of_both_providers(providers)}, in_flight=1) as at,
+        ThreadPoolExecutor() as pool,
+    ):
         first = pool.submit(httpx.post, at + CHAT, json={**BODY, "stream": stream}, timeout=20)
         providers.wait_for("gpt-4.1", held=1)
         refused = httpx.post(at + CHAT, json=BODY)
@@ -326,7 +329,7 @@ async def test_a_client_that_leaves_ends_its_run_and_every_request_of_it(
     providers, stream, heartbeat
 ):
     providers.hold("*")
-    with served({"moa": mixture(providers)}, heartbeat=heartbeat) as at:
+    with served({"moa": of_both_providers(providers)}, heartbeat=heartbeat) as at:
         async with httpx.AsyncClient(base_url=at) as client:
             asked = asyncio.create_task(client.post(CHAT, json={**BODY, "stream": stream}))
             await providers.await_for("gpt-4.1-mini", held=1)
@@ -343,7 +346,7 @@ async def test_a_client_that_leaves_ends_its_run_and_every_request_of_it(
 def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_request_that_writes_it(providers):
     providers.hold("gpt-4.1", after=3)
     providers.configure("gpt-4.1", reply="one two three four five six")
-    with served({"moa": mixture(providers)}) as at:
+    with served({"moa": of_both_providers(providers)}) as at:
         with httpx.stream("POST", at + CHAT, json={**BODY, "stream": True}) as answer:
             lines = answer.iter_lines()
             assert any("one" in line for line in lines)
@@ -354,7 +357,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_request_that_w
 def test_while_proposers_think_a_stream_carries_comments(providers):
     providers.hold("*")
     with (
-        served({"moa": mixture(providers)}, heartbeat=0.05) as at,
+        served({"moa": of_both_providers(providers)}, heartbeat=0.05) as at,
         httpx.stream("POST", at + CHAT, json={**BODY, "stream": True}) as answer,
     ):
         lines = answer.iter_lines()

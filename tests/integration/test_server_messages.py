@@ -7,11 +7,11 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from members import of_paris
 from pydantic import BaseModel
 from served import served
+from wire import CALLS_WEATHER
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 HELLO: Any = [{"role": "user", "content": "What is the capital of France?"}]
@@ -20,12 +20,6 @@ WEATHER: Any = {
     "description": "The weather in a city.",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
-
-
-def mixture(*replies, proposers=("Paris", "Paris, France"), **settings):
-    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
-    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
-    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, **settings)
 
 
 def client(at, key="a-key") -> Any:
@@ -38,14 +32,9 @@ def ask(at, model="moa", **settings) -> Any:
         return sdk.messages.create(model=model, **given)
 
 
-def call(name, **arguments):
-    block = ToolCallBlock(tool_call_id="call_1", tool_name=name, tool_kwargs=arguments)
-    return ChatMessage(role="assistant", blocks=[block])
-
-
 @pytest.fixture(scope="module")
 def at():
-    models = {"moa": mixture(), "plain": ScriptedLLM("Paris, of course.", usage=(7, 3))}
+    models = {"moa": of_paris(), "plain": ScriptedLLM("Paris, of course.", usage=(7, 3))}
     with served(models) as address:
         yield address
 
@@ -107,7 +96,7 @@ def test_the_conversation_reaches_the_model_as_it_was_written():
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_tool_goes_round(streamed):
-    plain = ScriptedLLM(call("weather", city="Paris"), "It is warm.")
+    plain = ScriptedLLM(CALLS_WEATHER, "It is warm.")
     with served({"plain": plain}) as at, client(at) as sdk:
         settings: Any = {"model": "plain", "max_tokens": 100, "tools": [WEATHER]}
         if streamed:

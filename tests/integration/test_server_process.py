@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from programs import run_python
-from serving import MODELS, MODULE, serving, wait_until_closed
+from serving import ALICE, DEEP, FAST, MODELS, MODULE, serving, wait_until_closed
 from systems import sends_signals
 from wire import BODY
 
@@ -86,17 +86,7 @@ def test_open_shows_the_page_in_the_users_browser(providers, tmp_path):
 
 def test_all_mixtures_of_a_file_are_served_by_their_names(providers, tmp_path):
     file, trace = tmp_path / "moa.toml", tmp_path / "runs.jsonl"
-    file.write_text("""
-[models.small]
-model = "openai:gpt-4.1-mini"
-[mixtures.fast]
-proposers = ["small"]
-aggregator = "openai:gpt-4.1"
-layers = 1
-[mixtures.deep]
-proposers = ["small", "mistral:mistral-small-latest"]
-aggregator = "openai:gpt-4.1"
-""")
+    file.write_text(FAST + DEEP)
     providers.configure("gpt-4.1", reply="42")
     providers.configure("gpt-4.1-mini", reply="41")
     arguments = ["-c", str(file), "--members", "--trace", str(trace)]
@@ -114,15 +104,7 @@ aggregator = "openai:gpt-4.1"
 
 def test_a_key_that_the_file_names_has_its_limit(providers, tmp_path):
     file = tmp_path / "moa.toml"
-    file.write_text("""
-[mixtures.fast]
-proposers = ["openai:gpt-4.1-mini"]
-aggregator = "openai:gpt-4.1"
-layers = 1
-[server.keys.alice]
-key = "$ALICE_KEY"
-requests_per_minute = 1
-""")
+    file.write_text(f"{FAST}{ALICE}1")
     arguments = ["-c", str(file)]
     with serving(providers, *arguments, models=(), ALICE_KEY="one") as (_, said, curl):
         assert "one" not in said.replace("none", "")

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from members import of_paris
 from openai.types.responses import Response
 from pydantic import BaseModel
 from served import served
+from wire import CALLS_WEATHER, openai_sdk
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.cache import SqliteKVStore
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -34,29 +34,14 @@ REQUIRED = {
 }  # fmt: skip
 
 
-def mixture(*replies, proposers=("Paris", "Paris, France"), **settings):
-    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
-    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
-    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, **settings)
-
-
-def client(at) -> Any:
-    return openai.OpenAI(base_url=f"{at}/v1", api_key="a-key", max_retries=0, timeout=20)
-
-
-def call(name, **arguments):
-    block = ToolCallBlock(tool_call_id="call_1", tool_name=name, tool_kwargs=arguments)
-    return ChatMessage(role="assistant", blocks=[block])
-
-
 @pytest.fixture(scope="module")
 def at():
-    with served({"moa": mixture()}) as address:
+    with served({"moa": of_paris()}) as address:
         yield address
 
 
 def test_a_whole_answer_is_a_response_of_openais(at):
-    with client(at) as sdk:
+    with openai_sdk(at) as sdk:
         answer = sdk.responses.create(model="moa", input=QUESTION)
     assert type(answer).__name__ == "Response"
     Response.model_validate(answer.model_dump())
@@ -77,7 +62,7 @@ def test_every_field_that_open_responses_requires_is_there(at):
 
 
 def test_the_events_of_a_stream_come_in_order_and_are_numbered(at):
-    with client(at) as sdk:
+    with openai_sdk(at) as sdk:
         events = list(sdk.responses.create(model="moa", input=QUESTION, stream=True))
     kinds = [event.type for event in events if event.type != "response.output_text.delta"]
     assert kinds == [
@@ -97,8 +82,8 @@ def test_the_events_of_a_stream_come_in_order_and_are_numbered(at):
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_function_goes_round(streamed):
-    plain = ScriptedLLM(call("weather", city="Paris"), "It is warm.")
-    with served({"plain": plain}) as at, client(at) as sdk:
+    plain = ScriptedLLM(CALLS_WEATHER, "It is warm.")
+    with served({"plain": plain}) as at, openai_sdk(at) as sdk:
         settings: Any = {"model": "plain", "tools": [WEATHER]}
         if streamed:
             with sdk.responses.stream(input=QUESTION, **settings) as stream:
@@ -128,7 +113,7 @@ class City(BaseModel):
 
 def test_a_schema_is_filled_in():
     plain = ScriptedLLM('{"name": "Paris", "country": "France"}')
-    with served({"plain": plain}) as at, client(at) as sdk:
+    with served({"plain": plain}) as at, openai_sdk(at) as sdk:
         answer = sdk.responses.parse(model="plain", input=QUESTION, text_format=City)
     assert answer.output_parsed == City(name="Paris", country="France")
 
@@ -138,7 +123,7 @@ def test_a_schema_is_filled_in():
 def test_a_conversation_goes_on_from_a_response(on_disk, streamed, tmp_path):
     plain = ScriptedLLM("Paris.", "About two million.")
     store = SqliteKVStore(tmp_path / "kept.sqlite3") if on_disk else "memory"
-    with served({"plain": plain}, store=store) as at, client(at) as sdk:
+    with served({"plain": plain}, store=store) as at, openai_sdk(at) as sdk:
         if streamed:
             with sdk.responses.stream(
                 model="plain", input=QUESTION, instructions="Be brief."
@@ -168,7 +153,7 @@ def test_a_conversation_goes_on_from_a_response(on_disk, streamed, tmp_path):
 def test_a_response_that_is_not_kept_is_refused_by_its_name(store, settings):
     with (
         served({"plain": ScriptedLLM("ok")}, store=store) as at,
-        client(at) as sdk,
+        openai_sdk(at) as sdk,
         pytest.raises(openai.BadRequestError, match="previous_response_id"),
     ):
         sdk.responses.create(model="plain", input="Go on.", **settings)
@@ -176,7 +161,7 @@ def test_a_response_that_is_not_kept_is_refused_by_its_name(store, settings):
 
 def test_an_answer_that_was_cut_off_is_incomplete(providers):
     providers.configure("gpt-4.1", reply="one two three four")
-    with served({"cut": providers.openai("gpt-4.1")}) as at, client(at) as sdk:
+    with served({"cut": providers.openai("gpt-4.1")}) as at, openai_sdk(at) as sdk:
         answer = sdk.responses.create(model="cut", input=QUESTION, max_output_tokens=2)
     assert answer.status == "incomplete"
     assert answer.incomplete_details.reason == "max_output_tokens"
@@ -189,7 +174,7 @@ def test_a_failing_run_ends_a_stream_with_a_failed_response():
         await asyncio.to_thread(begun.wait)
         raise ValueError("no")
 
-    with served({"plain": ScriptedLLM(late)}, heartbeat=0.01) as at, client(at) as sdk:
+    with served({"plain": ScriptedLLM(late)}, heartbeat=0.01) as at, openai_sdk(at) as sdk:
         events = sdk.responses.create(model="plain", input=QUESTION, stream=True)
         assert next(events).type == "response.created"
         begun.set()
@@ -210,7 +195,7 @@ def test_a_failing_run_ends_a_stream_with_a_failed_response():
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(at, settings, word):
-    with client(at) as sdk, pytest.raises(openai.BadRequestError) as caught:
+    with openai_sdk(at) as sdk, pytest.raises(openai.BadRequestError) as caught:
         sdk.responses.create(**{"model": "moa", "input": QUESTION, **settings})
     assert word in str(caught.value)
 
@@ -233,7 +218,7 @@ async def test_a_client_that_leaves_ends_its_run():
 
 
 def test_what_the_layers_do_is_shown_as_reasoning_before_the_answer(at):
-    with client(at) as sdk:
+    with openai_sdk(at) as sdk:
         whole: Any = sdk.responses.create(model="moa:shown", input=QUESTION)
         events: Any = list(sdk.responses.create(model="moa:shown", input=QUESTION, stream=True))
     for response in (whole, events[-1].response):

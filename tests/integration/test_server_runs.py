@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from members import of_both_providers, of_paris
 from served import served
 from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
-from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.replay import replay
 from llama_index.packs.mixture_of_agents.server.run_events import SavedRun
 from llama_index.packs.mixture_of_agents.simulation import failure
@@ -21,18 +21,9 @@ STREAM: dict[str, Any] = {**BODY, "stream": True}
 KEY = "a-key-of-this-server"
 
 
-def mixture(*replies: Any, proposers: Any = ("Paris", "Paris, France"), **settings: Any):
-    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
-    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
+def mixture(*replies: Any, **settings: Any) -> MixtureOfAgents:
     prices = {"p1": (1.0, 2.0), "writer": (10.0, 20.0)}
-    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, prices=prices, **settings)
-
-
-def simulated(providers, **settings: Any):
-    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
-    call = CallPolicy(retries=0)
-    writer = providers.openai("gpt-4.1")
-    return MixtureOfAgents(llm=writer, proposers=proposers, num_layers=1, call=call, **settings)
+    return of_paris(*replies, prices=prices, **settings)
 
 
 def post(at, body: Any, **more: Any) -> httpx.Response:
@@ -101,7 +92,7 @@ def test_a_proposal_arrives_while_another_proposer_still_works(providers):
     providers.configure("mistral-small-latest", reply="Early.")
     providers.hold("gpt-4.1-mini")
     with (
-        served({"moa": simulated(providers)}) as at,
+        served({"moa": of_both_providers(providers)}) as at,
         httpx.stream("POST", at + RUNS, json=STREAM, timeout=30) as answer,
     ):
         received = events(answer.iter_lines())
@@ -114,7 +105,7 @@ def test_a_proposal_arrives_while_another_proposer_still_works(providers):
 
 def test_a_client_that_leaves_ends_every_request_of_its_run(providers):
     providers.hold("*")
-    with served({"moa": simulated(providers)}) as at:
+    with served({"moa": of_both_providers(providers)}) as at:
         with httpx.stream("POST", at + RUNS, json=STREAM, timeout=30) as answer:
             received = events(answer.iter_lines())
             assert next(received)["kind"] == "run_started"
@@ -126,7 +117,7 @@ def test_a_client_that_leaves_ends_every_request_of_its_run(providers):
 
 def test_a_failed_call_says_why_and_a_failed_run_ends_its_stream_with_the_error(providers):
     providers.configure("*", chances=[(failure(401, "Wrong key sk-0123456789abcdef."), 1.0)])
-    with served({"moa": simulated(providers)}) as at:
+    with served({"moa": of_both_providers(providers)}) as at:
         answer = post(at, STREAM)
         whole = post(at, BODY)
     *_, finished, last = events(answer.text.splitlines())
@@ -144,7 +135,7 @@ def test_it_needs_a_key_and_room_as_every_other_path_does(providers):
     providers.hold("*")
     headers = {"Authorization": f"Bearer {KEY}"}
     with (
-        served({"moa": simulated(providers)}, keys=[KEY], in_flight=1) as at,
+        served({"moa": of_both_providers(providers)}, keys=[KEY], in_flight=1) as at,
         ThreadPoolExecutor() as pool,
     ):
         assert post(at, STREAM).status_code == 401

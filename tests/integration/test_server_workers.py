@@ -7,21 +7,11 @@ from urllib.parse import urljoin
 import httpx
 import psutil
 import pytest
-from serving import serving, wait_until_closed
+from serving import ALICE, FAST, serving, wait_until_closed
 from systems import forks
 from wire import BODY
 
 pytestmark = [pytest.mark.slow, forks]
-
-FILE = """
-[mixtures.moa]
-proposers = ["openai:gpt-4.1-mini"]
-aggregator = "openai:gpt-4.1"
-layers = 1
-[server.keys.alice]
-key = "$ALICE_KEY"
-requests_per_minute = 9
-"""
 
 
 def workers_of(process) -> list[psutil.Process]:
@@ -30,15 +20,15 @@ def workers_of(process) -> list[psutil.Process]:
 
 def test_workers_share_conversations_limits_and_metrics(providers, tmp_path):
     file = tmp_path / "moa.toml"
-    file.write_text(FILE)
+    file.write_text(f"{FAST}{ALICE}9")
     arguments, keyed = ["-c", str(file), "--workers", "2"], {"x-api-key": "one"}
     with serving(providers, *arguments, models=(), ALICE_KEY="one") as (process, _, curl):
         assert len(workers_of(process)) == 2
         address = urljoin(curl[1], "/v1/responses")
         first = httpx.post(
-            address, json={"model": "moa", "input": "Why?"}, headers=keyed, timeout=20
+            address, json={"model": "fast", "input": "Why?"}, headers=keyed, timeout=20
         )
-        body = {"model": "moa", "input": "And?", "previous_response_id": first.json()["id"]}
+        body = {"model": "fast", "input": "And?", "previous_response_id": first.json()["id"]}
 
         def go_on(_) -> int:
             return httpx.post(address, json=body, headers=keyed, timeout=30).status_code
@@ -48,9 +38,9 @@ def test_workers_share_conversations_limits_and_metrics(providers, tmp_path):
         assert go_on(None) == 429
         texts = [httpx.get(urljoin(curl[1], "/metrics"), headers=keyed).text for _ in range(4)]
         for text in texts:
-            assert 'moa_requests_total{model="moa",status="200"} 9.0' in text
+            assert 'moa_requests_total{model="fast",status="200"} 9.0' in text
             assert 'moa_key_requests_total{key="alice"} 9.0' in text
-            assert 'moa_in_flight{model="moa"} 0.0' in text
+            assert 'moa_in_flight{model="fast"} 0.0' in text
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
         assert process.stderr.read() == ""

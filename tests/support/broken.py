@@ -15,7 +15,7 @@ from llama_index.packs.mixture_of_agents import (
     QuorumNotMet,
     moa,
 )
-from llama_index.packs.mixture_of_agents.errors import Failure
+from llama_index.packs.mixture_of_agents.errors import Failure, FailureKind
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
@@ -62,3 +62,13 @@ async def fails(
 
 def always(*pieces: bytes) -> Callable[[bytes], Iterable[bytes]]:
     return lambda _: pieces
+
+
+BUSY = {"message": "the model is busy", "code": 429}
+"""A provider's error."""
+
+
+def says_busy(failure: Failure) -> bool:
+    """Whether a failure tells ``BUSY``, in the provider's words."""
+    told = (failure.kind, failure.status) == (FailureKind.RATE_LIMITED, 429)
+    return told and "the model is busy" in failure.message

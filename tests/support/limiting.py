@@ -2,7 +2,21 @@
 
 from typing import Any
 
+from hypothesis import strategies as st
 from llama_index.core.rate_limiter import BaseRateLimiter
+
+STEPS = st.lists(
+    st.tuples(
+        st.floats(-1, 30),
+        st.one_of(
+            st.tuples(st.just("reserve"), st.integers(0, 5), st.integers(0, 120)),
+            st.tuples(st.just("settle"), st.integers(-60, 60)),
+            st.tuples(st.just("cool_down"), st.integers(0, 40)),
+        ),
+    ),
+    max_size=40,
+)
+"""Pauses in seconds, and what is called with which numbers after each."""
 
 
 class Recording(BaseRateLimiter):

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
+from llama_index.packs.mixture_of_agents import Aggregator, MixtureOfAgents, Proposer, Recipe, moa
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 from llama_index.packs.mixture_of_agents.simulation import SimulatedProviders
+from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 ONCE = CallPolicy(retries=0)
 AT_ONCE = CallPolicy(backoff=0)
@@ -43,6 +44,34 @@ def one_proposer(llm: Any, policy: CallPolicy = AT_ONCE, **policies: Any) -> Mix
     return MixtureOfAgents(moa([Proposer(llm, name="p")], None, layers=1, call=policy, **policies))
 
 
+def under_writer(llm: Any, policy: CallPolicy = AT_ONCE) -> MixtureOfAgents:
+    """A mixture of one scripted proposal, whose answer this LLM writes."""
+    writer = Aggregator(llm, name="writer")
+    return MixtureOfAgents(moa([ScriptedLLM("proposal")], writer, layers=1, call=policy))
+
+
+def two_layers(aggregator: Any = None, **policies: Any) -> Recipe:
+    """Three scripted proposers, twice."""
+    proposers = [Proposer(ScriptedLLM(f"I am {name}"), name=name) for name in "abc"]
+    return moa(proposers, aggregator or ScriptedLLM("the end"), layers=2, **policies)
+
+
+def of_paris(
+    *replies: Any, proposers: Any = ("Paris", "Paris, France"), **settings: Any
+) -> MixtureOfAgents:
+    """Scripted proposers p1, p2, ... in one layer, under the aggregator ``writer``."""
+    members = [ScriptedLLM(one, model=f"p{n}") for n, one in enumerate(proposers, 1)]
+    writer = ScriptedLLM(*(replies or ("It is Paris.",)), model="writer")
+    return MixtureOfAgents(llm=writer, proposers=members, num_layers=1, **settings)
+
+
+def of_both_providers(providers: SimulatedProviders, **settings: Any) -> MixtureOfAgents:
+    """A proposer of each class in one layer, without retries."""
+    proposers = [providers.openai("gpt-4.1-mini"), providers.mistral("mistral-small-latest")]
+    writer = providers.openai("gpt-4.1")
+    return MixtureOfAgents(llm=writer, proposers=proposers, num_layers=1, call=ONCE, **settings)
+
+
 def six_calls(providers: SimulatedProviders, **policies: Any) -> MixtureOfAgents:
     """Two proposers of each class, twice, under an aggregator."""
     names = ("gpt-4.1-mini", "gpt-4o", "mistral-small-latest", "mistral-large-latest")
@@ -53,3 +82,9 @@ def six_calls(providers: SimulatedProviders, **policies: Any) -> MixtureOfAgents
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
+
+
+def a_story(words: int) -> str:
+    """At least that many words."""
+    sentence = "Once upon a time there was a very old bridge over a very wide river. "
+    return (sentence * (words // 14 + 1)).strip()

@@ -12,6 +12,24 @@ from urllib.parse import urlsplit
 
 MODULE = "llama_index.packs.mixture_of_agents.cli"
 MODELS = ("-p", "openai:gpt-4.1-mini", "-p", "mistral:mistral-small-latest", "-a", "openai:gpt-4.1")
+FAST = """
+[models.small]
+model = "openai:gpt-4.1-mini"
+[mixtures.fast]
+proposers = ["small"]
+aggregator = "openai:gpt-4.1"
+layers = 1
+"""
+DEEP = """
+[mixtures.deep]
+proposers = ["small", "mistral:mistral-small-latest"]
+aggregator = "openai:gpt-4.1"
+"""
+ALICE = """
+[server.keys.alice]
+key = "$ALICE_KEY"
+requests_per_minute = """
+"""Parts of a recipe file; the last one ends with a number."""
 OF_OPENAI = (
     "-p",
     "openai:gpt-4.1-mini",

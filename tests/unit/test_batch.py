@@ -29,6 +29,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.llms.openai import OpenAI
+from row_files import ids, rows
 from systems import makes_links, not_on_windows
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents
@@ -53,14 +54,6 @@ from llama_index.packs.mixture_of_agents.result import MixtureResult
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 PRICES = {"scripted": (1.0, 2.0)}  # 10 tokens in and 5 out: 0.00002 dollars an answer
-
-
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-
-
-def ids(path: Path) -> list[str]:
-    return [row["id"] for row in rows(path)]
 
 
 def asked(llm: ScriptedLLM) -> list[str | None]:

@@ -1,8 +1,7 @@
 """Judgments of public scorers, and the statistics that are put on them."""
 
-import json
-
 import pytest
+from row_files import written
 
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 from llama_index.packs.mixture_of_agents.evaluation import read_judgments, win_rates_of
@@ -11,13 +10,7 @@ from llama_index.packs.mixture_of_agents.evaluation.battles import is_judgments,
 
 @pytest.fixture
 def file(tmp_path):
-    def write(records, name="judgments.jsonl"):
-        path = tmp_path / name
-        lines = "".join(f"{json.dumps(one)}\n" for one in records)
-        path.write_text(json.dumps(records) if name.endswith(".json") else lines)
-        return path
-
-    return write
+    return lambda records, name="judgments.jsonl": written(tmp_path / name, records)
 
 
 def annotation(preference, output="mine"):

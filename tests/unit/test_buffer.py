@@ -2,6 +2,8 @@
 
 import asyncio
 
+from members import settle
+
 from llama_index.packs.mixture_of_agents._concurrency.buffer import Buffer
 
 
@@ -12,19 +14,14 @@ async def produce(buffer: Buffer[int], count: int, produced: list[int]) -> None:
         await buffer.room()
 
 
-async def turns() -> None:
-    for _ in range(200):
-        await asyncio.sleep(0)
-
-
 async def test_a_task_waits_for_its_reader_and_nothing_is_lost_or_out_of_order():
     buffer, produced = Buffer[int](), []
     task = asyncio.ensure_future(produce(buffer, 100, produced))
-    await turns()
+    await settle()
     waiting = len(produced)
     assert 1 < waiting < 20
     assert await buffer.get() == 0
-    await turns()
+    await settle()
     assert len(produced) == waiting + 1
     taken = [0]
     while len(taken) < 100:

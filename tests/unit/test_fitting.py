@@ -7,6 +7,7 @@ from asking import QUESTION, ask
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock
+from members import a_story
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -37,11 +38,6 @@ def count_words(text: str) -> int:
 
 
 COUNTERS = st.sampled_from([len, count_bytes, count_words])
-
-
-def a_story(words: int) -> str:
-    sentence = "Once upon a time there was a very old bridge over a very wide river. "
-    return (sentence * (words // 14 + 1)).strip()
 
 
 async def result_of(mixture: MixtureOfAgents, *messages: ChatMessage) -> MixtureResult:

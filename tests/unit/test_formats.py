@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from row_files import written
 
 from llama_index.packs.mixture_of_agents.errors import EvaluationError
 from llama_index.packs.mixture_of_agents.evaluation import (
@@ -29,13 +30,7 @@ FLASK = [{"idx": 1, "instruction": "Rewrite.", "answer": "Done.", "skill": ["Rea
 
 @pytest.fixture
 def file(tmp_path):
-    def write(records, name="questions.jsonl"):
-        path = tmp_path / name
-        lines = "".join(f"{json.dumps(one)}\n" for one in records)
-        path.write_text(json.dumps(records) if name.endswith(".json") else lines)
-        return path
-
-    return write
+    return lambda records, name="questions.jsonl": written(tmp_path / name, records)
 
 
 def test_alpaca_evals_list_is_read_and_its_model_outputs_are_written(file, tmp_path):

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limiting import STEPS
 from members import settle
 
 from llama_index.packs.mixture_of_agents.errors import LimiterUnavailable, RecipeError
@@ -191,18 +192,6 @@ def test_limits_that_make_no_sense_are_refused(wrong):
 
 
 # --- in a file -----------------------------------------------------------------------------------
-
-STEPS = st.lists(
-    st.tuples(
-        st.floats(-1, 30),
-        st.one_of(
-            st.tuples(st.just("reserve"), st.integers(0, 5), st.integers(0, 120)),
-            st.tuples(st.just("settle"), st.integers(-60, 60)),
-            st.tuples(st.just("cool_down"), st.integers(0, 40)),
-        ),
-    ),
-    max_size=30,
-)
 
 
 @pytest.mark.slow

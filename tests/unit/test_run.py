@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 from llama_index.core.tools import FunctionTool
-from members import ONCE, Closed, forever
+from members import ONCE, Closed, forever, two_layers
 
 from llama_index.packs.mixture_of_agents import (
     Aggregator,
@@ -59,11 +59,6 @@ from llama_index.packs.mixture_of_agents.selection import (
     Vote,
 )
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
-
-
-def two_layers(aggregator: Any = None, **policies: Any) -> Recipe:
-    proposers = [Proposer(ScriptedLLM(f"I am {name}"), name=name) for name in "abc"]
-    return moa(proposers, aggregator or ScriptedLLM("the end"), layers=2, **policies)
 
 
 async def heard(recipe: Recipe) -> tuple[list[Event], BaseException | None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from row_files import ids, rows
 from systems import makes_links
 
 from llama_index.packs.mixture_of_agents.batch import Question, arun_batch, run_batch
@@ -17,14 +18,6 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 A_CENT = {"scripted": (1000.0, 0.0)}  # 10 tokens in: 0.01 dollars a question
 TEXTS = [f"question {number}" for number in range(1, 101)]
-
-
-def rows(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-
-
-def ids(path: Path) -> list[str]:
-    return [row["id"] for row in rows(path)]
 
 
 @pytest.fixture
