@@ -7,7 +7,6 @@ from statistics import fmean
 
 from llama_index.core.llms.llm import LLM
 
-from llama_index.packs.mixture_of_agents._checks import whole
 from llama_index.packs.mixture_of_agents.events import Proposal
 from llama_index.packs.mixture_of_agents.recipe import Agent, Arriving, Outlook, Selected, Step
 
@@ -28,10 +27,6 @@ class Rank(Judged):
 
     k: int = 1
     prompt: str = judge_prompts.RANK
-
-    def __post_init__(self) -> None:
-        whole("Rank", 1, k=self.k)
-        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) < 2:
@@ -62,10 +57,6 @@ class Rate(Judged):
 
     k: int = 1
     prompt: str = judge_prompts.RATE
-
-    def __post_init__(self) -> None:
-        whole("Rate", 1, k=self.k)
-        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) < 2:
@@ -209,10 +200,6 @@ class Pick(Judged):
     k: int = 2
     moderate: bool = True
     prompt: str = judge_prompts.PICK
-
-    def __post_init__(self) -> None:
-        whole("Pick", 1, k=self.k)
-        Judged.__post_init__(self)  # zero-argument super() fails in a dataclass with slots
 
     async def __call__(self, step: Step) -> Selected:
         if len(step.proposals) <= (0 if self.moderate else self.k):

@@ -10,6 +10,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms.llm import LLM
 
+from llama_index.packs.mixture_of_agents._checks import whole
 from llama_index.packs.mixture_of_agents._messages.fitting import MARK
 from llama_index.packs.mixture_of_agents._messages.prompts import fence, text_of
 from llama_index.packs.mixture_of_agents.events import Proposal
@@ -101,6 +102,7 @@ class Judged:
     judge: Agent | LLM
 
     def __post_init__(self) -> None:
+        whole(type(self).__name__, 1, k=getattr(self, "k", 1))  # of those that pass on the k best
         object.__setattr__(self, "judge", as_judge(self.judge))
 
     @property

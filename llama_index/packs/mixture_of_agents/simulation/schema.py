@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-Json = dict[str, Any]
+from .conversation import Json
+
 _FORMATS = {
     "date": "2024-06-07",
     "date-time": "2024-06-07T12:00:00Z",
