@@ -182,7 +182,7 @@ def test_questions_come_from_standard_input_too(folder):
     lines = "".join(f'{{"id": "q{number}", "question": "Why?"}}\n' for number in range(3))
     folder.run(questions="-", stdin=lines)
     done = folder.run(questions="-", stdin=lines + '{"question": "How?"}\nno\n', code=2)
-    assert "-, line 5: this is no JSON" in done.stderr
+    assert "-, line 5: this is not JSON" in done.stderr
     assert "1 answered, 0 failed, 3 answered before" in done.stderr
     assert folder.ids()[-1] == "4"  # what was in flight is not lost
 
@@ -295,7 +295,9 @@ def test_after_ctrl_c_it_says_that_batches_go_on(folder, providers):
     interrupt(first)
     first.join()
     assert first.exitcode == 130
-    assert "Open batches go on at the provider" in (folder.path / "streams" / "stderr").read_text()
+    assert (
+        "Open batches continue at the provider" in (folder.path / "streams" / "stderr").read_text()
+    )
     providers.advance(100)
     folder.run("--via", "batch-api")
     assert len(folder.ids()) == 20

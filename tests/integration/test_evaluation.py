@@ -118,7 +118,7 @@ async def test_an_evaluation_is_the_same_after_its_way_through_json(members):
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
     assert json.loads(evaluation.to_json())["conclusion"] == evaluation.conclusion
     for text in ("{}", "no JSON", evaluation.to_json().replace("evaluation/1", "evaluation/9")):
-        with pytest.raises(EvaluationError, match="no saved evaluation"):
+        with pytest.raises(EvaluationError, match="not a saved evaluation"):
             Evaluation.from_json(text)
 
 

@@ -141,7 +141,7 @@ def test_a_name_that_is_no_endpoint_of_the_recipe_is_refused(providers: Simulate
 def test_a_store_that_does_not_exist_is_an_error_that_lists_those_that_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"'postgres' is no store.*memory, sqlite, ray, redis"):
+    with pytest.raises(ConfigError, match=r"'postgres' is not a store.*memory, sqlite, ray, redis"):
         connect("postgres://127.0.0.1", {})
     with pytest.raises(ConfigError, match="LIMITS_ARE_HERE is not set"):
         connect("$LIMITS_ARE_HERE", {})

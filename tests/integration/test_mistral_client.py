@@ -68,7 +68,7 @@ ANSWERS: dict[str, tuple[bytes, Any]] = {
     "nothing": (head(status=204), b""),
     "pieces": (head(EVENTS), events(CHUNK, {**CHUNK, "extra": 1})),
     "a piece with less than is promised": (head(EVENTS), events(CHUNK, {"choices": []})),
-    "a piece that is no JSON": (head(EVENTS), b"data: {\n\n"),
+    "a piece that is not JSON": (head(EVENTS), b"data: {\n\n"),
 }
 
 

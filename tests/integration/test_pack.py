@@ -412,7 +412,10 @@ def test_mistakes_are_refused_with_what_to_give_before_anything_is_paid_for(
         (lambda: MixtureOfAgents(llm=llm, proposers=[other], quorom=1), "quorum"),  # type: ignore[call-arg]
         (lambda: pack.run(""), "query_str = '': must be the question"),
         (lambda: pack.run(None), "query_str = None: must be the question"),  # type: ignore[arg-type]
-        (lambda: pack.run("x", foo=1), r"foo = '...': is no setting of a call: known are .*top_p"),
+        (
+            lambda: pack.run("x", foo=1),
+            r"foo = '...': is not a setting of a call: known are .*top_p",
+        ),
         (lambda: pack.run_detailed("x", temperatur=1), r"did you mean temperature\?"),
         (lambda: next(pack.stream("x", max_token=1)), r"did you mean max_tokens\?"),
         (lambda: pack.run("x", deadline=1), "deadline = '...': is set when the pack is made"),

@@ -151,7 +151,7 @@ def test_a_single_model_has_no_run_and_is_refused():
         answer = post(at, STREAM)
     assert answer.status_code == 400
     error = answer.json()["error"]
-    assert (error["param"], error["message"]) == ("model", "model: the model moa is no mixture")
+    assert (error["param"], error["message"]) == ("model", "model: the model moa is not a mixture")
 
 
 def test_a_request_may_choose_as_in_a_chat_completion():

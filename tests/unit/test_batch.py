@@ -414,7 +414,7 @@ def test_a_line_that_is_no_row_is_refused_and_left_alone(tmp_path):
     run_batch(ScriptedLLM(echo), ["one", "two"], out)
     damaged = out.read_bytes().replace(b'"id"', b'"di"', 1)
     out.write_bytes(damaged)
-    with pytest.raises(BatchError, match=r"answers\.jsonl, line 1: this is no row of a batch"):
+    with pytest.raises(BatchError, match=r"answers\.jsonl, line 1: this is not a row of a batch"):
         run_batch(ScriptedLLM(echo), ["one", "two"], out)
     assert out.read_bytes() == damaged
 
@@ -553,7 +553,7 @@ def test_a_full_disk_is_told_and_what_was_written_is_whole(tmp_path):
 def test_what_is_no_file_to_go_on_with_is_refused(tmp_path):
     out = tmp_path / "answers.jsonl"
     out.symlink_to(os.devnull)
-    with pytest.raises(BatchError, match="no file that a batch can go on with"):
+    with pytest.raises(BatchError, match="not a file that a batch can continue"):
         run_batch(ScriptedLLM(echo), ["one"], out)
 
 
@@ -881,18 +881,18 @@ def test_a_cell_of_a_csv_file_may_be_long(tmp_path):
 def test_what_is_no_parquet_file_is_told(tmp_path):
     path = tmp_path / "questions.parquet"
     path.write_text("no")
-    with pytest.raises(BatchError, match="this is no Parquet file"):
+    with pytest.raises(BatchError, match="this is not a Parquet file"):
         list(read_questions(path))
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("q.jsonl", b'{"question": "a"}\n{"question"', r"line 2: this is no JSON .*one object a"),
-        ("q.jsonl", b"[1]", "line 1: this is no object; write one that has"),
+        ("q.jsonl", b'{"question": "a"}\n{"question"', r"line 2: this is not JSON .*one object a"),
+        ("q.jsonl", b"[1]", "line 1: this is not an object; write one that has"),
         ("q.jsonl", b'{"prompt": "a"}', r"line 1: there is no question; .*\(it has: prompt\)"),
         ("q.jsonl", b'{"question": " "}', "line 1: the question is empty"),
-        ("q.jsonl", b'{"question": 5}', 'line 1: "question" is no text but 5'),
+        ("q.jsonl", b'{"question": 5}', 'line 1: "question" is not text but 5'),
         ("q.jsonl", b'{"question": "a", "messages": [{}]}', "are both there; leave one out"),
         ("q.jsonl", b'{"question": "a", "id": 1.5}', "id 1.5 is neither a text nor a whole"),
         ("q.jsonl", b'{"messages": ["a"]}', "a message is 'a'; write"),
@@ -900,12 +900,12 @@ def test_what_is_no_parquet_file_is_told(tmp_path):
         ("q.jsonl", b'{"messages": [{"role": "user"}]}', "the content of a message is None"),
         ("q.jsonl", b'{"messages": [{"role": "user", "content": [{}]}]}', "neither .text. nor"),
         ("q.jsonl", b'{"question": "\\ud83d"}', "half a character"),
-        ("q.txt", b"fine\n\xe9t\xe9\n", "line 2: this is no UTF-8"),
+        ("q.txt", b"fine\n\xe9t\xe9\n", "line 2: this is not UTF-8"),
         ("q.csv", b"q,id\na,b\n", 'line 1: no column is named "question"; they are: q, id'),
         ("q.csv", b"question\na\nb,c\n", "line 3: it has more cells than"),
         ("q.csv", b'question\na\n"b\n', "line 3: .*are its quotes right"),
         ("q.csv", b'question,id\n"a\nb",1\n,2\n', "line 4: the question is empty"),
-        ("q.csv", b"question\nfine\n\xe9t\xe9\n", "line 3: this is no UTF-8 .*CSV UTF-8"),
+        ("q.csv", b"question\nfine\n\xe9t\xe9\n", "line 3: this is not UTF-8 .*CSV UTF-8"),
         ("q.csv", "question\na\n".encode("utf-16-le"), "line 1: .*perhaps UTF-16; save it as"),
         ("q.csv", b"\xff\xfeq", "this is broken UTF-16"),
         ("q.csv", b"question,\nWhy, so?\n", "line 2: it has more cells than"),

@@ -95,7 +95,7 @@ def test_two_turns_of_a_question_count_as_one_cluster(file):
 
 
 def test_what_is_no_judgment_is_refused(file):
-    with pytest.raises(EvaluationError, match="no judgments of AlpacaEval"):
+    with pytest.raises(EvaluationError, match="not judgments of AlpacaEval"):
         read_judgments(file([{"question_id": 1}]))
 
 

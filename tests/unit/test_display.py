@@ -131,11 +131,11 @@ def test_the_timeline_has_a_bar_for_each_call_and_marks_what_held_a_layer_up(
 ):
     figure = hostile.timeline()
     bars = {bar.name: bar for bar in figure.data}
-    assert set(bars) == {"proposer", "aggregator", "failed", "held its layer up"}
+    assert set(bars) == {"proposer", "aggregator", "failed", "slowest of its layer"}
     (proposer, aggregator) = bars["proposer"], bars["aggregator"]
     call = hostile.calls[0]
     assert (proposer.base[0], proposer.x[0]) == (call.started, call.elapsed)
-    edges = bars["held its layer up"]
+    edges = bars["slowest of its layer"]
     assert list(edges.base) == [hostile.critical_path[0].started]
     assert edges.y[0] != aggregator.y[0]
     assert edges.marker.line.width == 3

@@ -96,5 +96,5 @@ def test_a_record_that_lacks_something_is_named(file):
         read_public(file([*ARENA, {"uid": "x"}]))
     path = file(ARENA)
     path.write_text("{")
-    with pytest.raises(EvaluationError, match="no lines of JSON"):
+    with pytest.raises(EvaluationError, match="nor lines of JSON"):
         read_public(path)

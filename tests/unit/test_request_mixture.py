@@ -79,7 +79,7 @@ async def test_a_request_chooses_models_layers_and_recipe(wanted, asked):
         ({"mixture": {"recipe": "cascade"}}, "cascade"),
         ({"mixture": {"recipe": "self_moa"}}, "self_moa"),
         ({"mixture": {"show": "all"}}, "mixture.show"),
-        ({"model": "a", "mixture": {"layers": 2}}, "the model a is no mixture"),
+        ({"model": "a", "mixture": {"layers": 2}}, "the model a is not a mixture"),
     ],
     ids=str,
 )

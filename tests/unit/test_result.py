@@ -81,7 +81,7 @@ def test_json_tells_a_reader_without_this_library_what_matters():
     "text", ["[]", '{"events": []}', '{"format": "mixture-of-agents/9"}', "nonsense"]
 )
 def test_what_is_no_result_is_refused(text: str):
-    with pytest.raises(ValueError, match="this is no saved result"):
+    with pytest.raises(ValueError, match="this is not a saved result"):
         MixtureResult.from_json(text)
 
 

@@ -1,4 +1,4 @@
-"""The table of a run: seconds that can be compared, and the mark at the call that held its layer up."""
+"""The table of a run: seconds that can be compared, and the mark at the call that slowest of its layer."""
 
 from llama_index.core.base.llms.types import ChatMessage
 
@@ -86,7 +86,7 @@ def test_a_judge_that_ends_after_the_proposers_is_marked_with_its_own_seconds() 
 
 
 def test_the_mark_is_explained_only_where_it_stands() -> None:
-    explained = "* held its layer up."
+    explained = "* the slowest call of its layer."
     assert explained in footnotes(run(call(1, "a", 1.0, 3.0)))
     answered = RunFinished(9.0, ChatMessage(role="assistant", content="yes"), "boss")
     alone = MixtureResult((START, call(1, "boss", 3.0, 9.0, role="aggregator"), answered))

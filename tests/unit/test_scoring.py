@@ -107,10 +107,10 @@ def test_a_function_that_returns_no_number_is_an_error(returned):
     ("how", "right", "problem"),
     [
         ("exact", "", "no right answer in the column 'answer'"),
-        ("number", "many", "this is no number"),
-        ("choice", "Paris", "this is no letter"),
+        ("number", "many", "this is not a number"),
+        ("choice", "Paris", "this is not the letter"),
         ("regex", "(", "q1"),
-        ("json", "[1]", "this is no JSON object"),
+        ("json", "[1]", "this is not a JSON object"),
         ("json", "{", "q1"),
     ],
 )

@@ -174,9 +174,9 @@ def test_a_batch_does_not_ask_what_it_has_written(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "before", "after", "said"),
     [
-        ("answers.batch.json", "failures_cost", "x", "json: this is no file of a batch"),
-        ("answers.batch.json", '"usd": "0"', '"usd": "x"', "json: this is no file of a batch"),
-        ("answers.jsonl", '"cost_usd": null', '"cost_usd": "x"', "line 1: this is no row"),
+        ("answers.batch.json", "failures_cost", "x", "json: this is not a file of a batch"),
+        ("answers.batch.json", '"usd": "0"', '"usd": "x"', "json: this is not a file of a batch"),
+        ("answers.jsonl", '"cost_usd": null', '"cost_usd": "x"', "line 1: this is not a row"),
     ],
 )
 def test_odd_values_in_its_files_are_told(out, name, before, after, said):
@@ -190,7 +190,9 @@ def test_odd_values_in_its_files_are_told(out, name, before, after, said):
 
 def test_a_folder_in_the_place_of_its_failures_is_told(out, failures):
     failures.mkdir()
-    with pytest.raises(BatchError, match=r"answers\.failed\.jsonl: this is no file that a batch"):
+    with pytest.raises(
+        BatchError, match=r"answers\.failed\.jsonl: this is not a file that a batch"
+    ):
         run_batch(ScriptedLLM(""), TEXTS[:1], out)
 
 

@@ -23,7 +23,12 @@ def is_a(kind: type[Any], value: object) -> bool:
 
 def of_kind(field_name: str, value: object, kind: type[Any], example: str) -> None:
     """Raise a RecipeError unless a value is an instance of a class."""
-    require(is_a(kind, value), field_name, shown(value), f"is no {kind.__name__}: say {example}")
+    require(
+        is_a(kind, value),
+        field_name,
+        shown(value),
+        f"is not of type {kind.__name__}: say {example}",
+    )
 
 
 def shown(value: object) -> object:

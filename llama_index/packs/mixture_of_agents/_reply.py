@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .limits import Quota
 
 _RETRIES = CallPolicy()
-"""How long to wait before a retry of an LLM that is no mixture."""
+"""How long to wait before a retry of an LLM that is not a mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Respondent:
 
     Args:
         llm: The LLM.
-        prices: The user's own prices, for an LLM that is no mixture: that has its own.
-        limits: Limits of endpoints, for an LLM that is no mixture: the first that name its endpoint hold for it. It is
+        prices: The user's own prices, for an LLM that is not a mixture: that has its own.
+        limits: Limits of endpoints, for an LLM that is not a mixture: the first that name its endpoint hold for it. It is
             then retried here as often as it would retry by itself, so that each request counts.
     """
 

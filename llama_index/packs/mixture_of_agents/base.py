@@ -42,7 +42,7 @@ class MixtureOfAgentsPack(BaseLlamaPack):
             names ``proposers``, ``layers`` and ``deadline`` can replace the old pack's names.
 
     Raises:
-        RecipeError: a parameter is given twice, is missing, or makes no sense.
+        RecipeError: a parameter is given twice, is missing, or is not valid.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class MixtureOfAgentsPack(BaseLlamaPack):
             The answer's text.
 
         Raises:
-            RecipeError: the question is no text, or the aggregator's class does not know a parameter.
+            RecipeError: the question is not text, or the aggregator's class does not know a parameter.
             RunError: there is no answer. The error explains what happened to every call.
         """
         return self.run_detailed(query_str, **kwargs).answer

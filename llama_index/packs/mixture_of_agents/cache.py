@@ -235,7 +235,7 @@ _PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)"
 
 
 class SqliteKVStore(BaseKVStore):
-    """A key-value store in an SQLite file, as JSON. A write-ahead log lets readers go on beside a writer.
+    """A key-value store in an SQLite file, as JSON. A write-ahead log lets readers work beside a writer.
 
     Args:
         path: the file; it is created if there is none.

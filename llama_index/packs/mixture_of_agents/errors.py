@@ -127,7 +127,7 @@ class MixtureError(Exception):
 
 
 class RecipeError(MixtureError, ValueError):
-    """A recipe or a setting that makes no sense.
+    """A recipe or a setting that is not valid.
 
     Args:
         field: the name of the wrong field, in Python or in a configuration file.
@@ -146,7 +146,7 @@ class RecipeError(MixtureError, ValueError):
 
 
 class ConfigError(MixtureError, ValueError):
-    """A configuration file that makes no sense. The message has the file, the line and what to do."""
+    """A configuration file that is not valid. The message has the file, the line and what to do."""
 
 
 class LimiterUnavailable(MixtureError):
@@ -154,7 +154,7 @@ class LimiterUnavailable(MixtureError):
 
 
 class BatchError(MixtureError, ValueError):
-    """A batch that cannot begin or go on. The message has the file, the line and what to do."""
+    """A batch that cannot begin or continue. The message has the file, the line and what to do."""
 
 
 class EvaluationError(MixtureError, ValueError):

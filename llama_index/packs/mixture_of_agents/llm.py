@@ -100,7 +100,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
                 raise RecipeError("recipe", None, problem)
             recipe = moa(**parts)
         elif not is_a(Recipe, recipe):
-            problem = "is no Recipe: say MixtureOfAgents(llm=..., proposers=[...])"
+            problem = "is not a Recipe: say MixtureOfAgents(llm=..., proposers=[...])"
             raise RecipeError("recipe", shown(recipe), problem)
         elif parts:
             raise RecipeError("recipe", recipe.name, "give either a recipe or its parts, not both")

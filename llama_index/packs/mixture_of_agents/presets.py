@@ -4,7 +4,7 @@ All presets have the same names for the same things: ``proposers`` answer, a ``j
 ``aggregator`` writes the answer. A ``Proposer``, an ``Aggregator`` or an ``Agent`` with settings of its own can stand
 wherever an LLM stands. ``policies`` are further fields of ``Recipe``; those of ``Layer`` (quorum, grace) apply to every
 layer. A recipe has its preset's name unless ``name`` is given. Judges' instructions are our own. Each preset raises
-``RecipeError`` for what makes no sense.
+``RecipeError`` for what is not valid.
 """
 
 from collections.abc import Callable, Sequence
@@ -281,12 +281,12 @@ def sparse(
     keep: int = 2,
     **policies: Unpack[Policies],
 ) -> Recipe:
-    """Sparse MoA (arXiv 2411.03284): a judge picks the answers that go on, a moderator ends the rounds.
+    """Sparse MoA (arXiv 2411.03284): a judge picks the answers that are passed on, a moderator ends the rounds.
 
     One call after every layer does both, as in the paper's code.
 
     Departs from its source: the picked answers keep the order of their proposers, not the judge's; after a verdict
-    that cannot be read the first ``keep`` answers go on, and the result is marked as degraded; a proposer has a role
+    that cannot be read the first ``keep`` answers are passed on, and the result is marked as degraded; a proposer has a role
     only if you give it one, ``Proposer(llm, system_prompt=...)``.
 
     Args:

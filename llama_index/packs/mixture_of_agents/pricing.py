@@ -168,7 +168,7 @@ def _list_price(shop: str, model: str, usage: Usage, when: float | None) -> Deci
     moment = None if when is None else datetime.fromtimestamp(when, timezone.utc)
     try:
         found = calc_price(tokens, model, provider_id=shop, genai_request_timestamp=moment)
-    # The model is not listed, or the usage makes no sense, such as more cached tokens than input tokens.
+    # The model is not listed, or the usage is not valid, such as more cached tokens than input tokens.
     except (LookupError, ValueError):
         return None
     # A model that is listed without a price would be free.

@@ -39,7 +39,7 @@ def replay(mixture: Any, path: str | Path, run: int | str | None = None) -> Mixt
         A mixture whose runs raise ``ReplayMiss`` where the file lacks a call that they make.
 
     Raises:
-        ValueError: The file is no trace file, or has no such run.
+        ValueError: The file is not a trace file, or has no such run.
         OSError: The file cannot be read.
     """
     llm = as_mixture(mixture)

@@ -250,9 +250,9 @@ class MixtureResult:
         try:
             document = json.loads(text)
         except ValueError as error:
-            raise ValueError(f"this is no saved result, since it is no JSON: {error}") from None
+            raise ValueError(f"this is not a saved result, since it is not JSON: {error}") from None
         if not isinstance(document, dict) or document.get("format") != _FORMAT:  # type: ignore[reportUnknownMemberType]
-            raise ValueError(f'this is no saved result: it does not say "format": "{_FORMAT}"')
+            raise ValueError(f'this is not a saved result: it does not say "format": "{_FORMAT}"')
         return cls(_adapter().validate_json(json.dumps(document.get("events"))))  # type: ignore[reportUnknownMemberType]
 
     @classmethod
@@ -264,7 +264,7 @@ class MixtureResult:
             run: the run's place in the file, from 0 (negative: from its end), or its ``run_id``.
 
         Raises:
-            ValueError: the file has no such run, or is no trace file.
+            ValueError: the file has no such run, or is not a trace file.
             OSError: the file cannot be read.
         """
         runs = saved_runs(path)
@@ -328,7 +328,7 @@ def saved_runs(path: str | Path) -> list[MixtureResult]:
         path: A trace file, or a file that holds what ``to_json`` wrote.
 
     Raises:
-        ValueError: it is no trace file; the message names the place.
+        ValueError: it is not a trace file; the message names the place.
         OSError: it cannot be read.
     """
     text = Path(path).read_text("utf-8")

@@ -151,7 +151,7 @@ class Attempts:
                         held.callback(slots.release, self.transport.key)
                     await self._pace()
             except LimiterUnavailable:
-                raise  # nothing may be sent without limits, so the run cannot go on
+                raise  # nothing may be sent without limits, so the run cannot continue
             except Exception as error:  # noqa: BLE001  # a rate limiter may raise anything
                 words = f"the limits did not let it through within {left or 0:.4g} s"
                 late = Fault(FailureKind.TIMEOUT, words)
@@ -301,7 +301,7 @@ class Attempts:
         await reading
         if self.end is not None:
             self.end += self.run.now() - begun
-        # A stream may take longer than one request, as long as it goes on.
+        # A stream may take longer than one request, as long as its pieces arrive.
         task.put_off(earliest(self._time_left(), self.policy.timeout))
 
     async def _estimate(self, answers: Sequence[Answer]) -> Usage:

@@ -273,7 +273,7 @@ async def select(selections: Sequence[Selection], step: Step, state: RunState) -
             state.emit(Degraded(selected.degraded, state.now()))
         total = Selected(
             selected.references,
-            # Without references there is nothing to end with: the next layer starts anew.
+            # Without references there is nothing to end with: the next layer starts from the question alone.
             stop=(total.stop or selected.stop or selected.final) and bool(selected.references),
             final=selected.final,
             addition="\n\n".join(text for text in (total.addition, selected.addition) if text),

@@ -220,7 +220,7 @@ _log = logging.getLogger(__name__)
 
 
 class Listeners:
-    """The listeners of one run. A listener that raises is dropped for the rest of the run, which goes on."""
+    """The listeners of one run. A listener that raises is dropped for the rest of the run, which continues."""
 
     def __init__(self, listeners: Iterable[Listener], run: RunStarted) -> None:
         self._listeners, self._run = tuple(listeners), run

@@ -112,7 +112,7 @@ def _call(call: Any) -> ToolCallBlock:
 
 
 def _arguments(text: str) -> Any:
-    """The arguments as a dict, which some LLM classes need. Text that is no JSON object stays text."""
+    """The arguments as a dict, which some LLM classes need. Text that is not JSON object stays text."""
     try:
         read: Any = json.loads(text)
     except (ValueError, RecursionError):

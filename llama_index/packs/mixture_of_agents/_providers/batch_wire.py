@@ -140,7 +140,7 @@ class Wire:
         try:
             return response.json()
         except ValueError:
-            raise Refused(502, "the answer is no JSON") from None
+            raise Refused(502, "the answer is not JSON") from None
 
     async def upload(self, content: bytes) -> str:
         """Upload a file of requests and return its id. Raises as ``json`` does."""

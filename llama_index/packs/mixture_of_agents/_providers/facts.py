@@ -93,7 +93,7 @@ def _derives(kind: type[LLM], integration: str) -> bool:
 def method_owner(llm: LLM, method: str) -> type | None:
     """The class that defines an LLM's method.
 
-    The search goes through the classes, since LlamaIndex wraps a method anew at each access.
+    The search goes through the classes, since LlamaIndex wraps a method again at each access.
     """
     return next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
 

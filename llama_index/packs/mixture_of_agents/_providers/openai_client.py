@@ -1,6 +1,6 @@
 """The OpenAI SDK's clients with a faster ``chat.completions``, for requests that are plain data.
 
-For every request the SDK translates typed parameters, builds the address and headers anew, and assembles the answer
+For every request the SDK translates typed parameters, builds the address and headers again, and assembles the answer
 field by field. That is three times the work of the rest of a call. LlamaIndex sends dicts and lists, which need no
 translation. If the client does not retry (the engine does), a request goes straight to the connections. Errors are the
 SDK's own, and the SDK handles everything unusual.

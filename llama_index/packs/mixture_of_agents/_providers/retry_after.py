@@ -15,7 +15,7 @@ def parse_retry_after(value: object, now: datetime) -> float | None:
         now: the time that a date is compared with.
 
     Returns:
-        Seconds to wait, never negative; None if the header makes no sense, as if it were not there.
+        Seconds to wait, never negative; None if the header is not valid, as if it were not there.
     """
     if not isinstance(value, str) or len(value) > _LONGEST_DATE:
         return None

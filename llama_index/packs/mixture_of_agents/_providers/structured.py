@@ -1,7 +1,7 @@
 """Forms of an aggregator's answer other than prose: tool calls, or a filled schema.
 
 Each LLM class has its own format for tools and schemas, and a run may try several aggregators. So a run carries the
-tools or the schema as objects, and prepares them anew for each aggregator, in the format of its class.
+tools or the schema as objects, and prepares them again for each aggregator, in the format of its class.
 """
 
 # LLM classes prepare their requests in protected methods.

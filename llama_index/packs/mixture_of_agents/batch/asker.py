@@ -33,10 +33,10 @@ class Asker:
     Args:
         llm: The LLM; a mixture, or any other.
         system: A system prompt for questions that have none.
-        prices: The user's own prices, for an LLM that is no mixture: a mixture has its own.
+        prices: The user's own prices, for an LLM that is not a mixture: a mixture has its own.
         details: Whether answers carry a mixture's proposals and calls.
         waits: Seconds to wait, time after time, for a mixture's provider that has worked and is down now.
-        threaded: Ask an LLM that is no mixture in threads, by its sync client: the caller is sync, and has no loop that
+        threaded: Ask an LLM that is not a mixture in threads, by its sync client: the caller is sync, and has no loop that
             an async client could be bound to.
     """
 

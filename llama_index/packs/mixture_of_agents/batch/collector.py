@@ -59,7 +59,7 @@ class Request:
     tries: int = 0
 
     def settle(self, received: Received) -> None:
-        """Give the answer to whoever waits for it."""
+        """Give the answer to its waiter."""
         if not self.answer.done():
             self.answer.set_result(received)
 
@@ -152,7 +152,7 @@ class Collector:
             self._start(self._api.cancel(self._wire, batch), ())
 
     async def aclose(self) -> None:
-        """Wait for nothing any more. Open batches go on at the provider."""
+        """Wait for nothing any more. Open batches continue at the provider."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

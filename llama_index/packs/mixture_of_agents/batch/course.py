@@ -85,7 +85,7 @@ class Course:
             Each question, once it is checked.
 
         Raises:
-            BatchError: A question makes no sense; or there is a bound, and the cost so far is unknown.
+            BatchError: A question is not valid; or there is a bound, and the cost so far is unknown.
         """
         store, total, skipped = self._store, None, 0
         if self._most is not None and store.spent.unpriced:

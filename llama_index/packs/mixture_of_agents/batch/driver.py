@@ -48,13 +48,13 @@ class Settings:
         ledger: Where the account is kept instead.
         max_failures: Stop after this many failures in a row; 0 for never.
         system: A system prompt for questions that have none.
-        prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
+        prices: US dollars per million tokens in and out, by model, for an LLM that is not a mixture: that has its own.
         details: Whether answers carry a mixture's proposals and calls.
-        fingerprint: What answers, in words; a batch goes on only with the same one. By default the LLM's class and
+        fingerprint: What answers, in words; a batch continues only with the same one. By default the LLM's class and
             model, and all that decides how a mixture of LlamaIndex's LLM classes answers.
         watch: Called with a report before the first question is asked, and after each question. If it raises, no more
             questions are asked; the error is raised when those in flight have their answers.
-        threaded: Ask an LLM that is no mixture in threads, by its sync client.
+        threaded: Ask an LLM that is not a mixture in threads, by its sync client.
         via: "batch-api" asks LLMs by their providers' batch APIs, in which an answer takes up to a day and costs less.
             LLMs whose provider has none are asked directly, 16 at once.
         batch_size: How many requests a batch of a provider's has.
@@ -110,7 +110,7 @@ _LEAST = {
 async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
     """Ask an LLM many questions, and write their answers to a file as they come.
 
-    Called again with the same file it goes on where it was: what is answered is not asked again, what failed is.
+    Called again with the same file it continues where it was: what is answered is not asked again, what failed is.
 
     Args:
         llm: Any LLM of LlamaIndex's, a mixture for example.
@@ -125,7 +125,7 @@ async def arun_batch(llm: LLM, questions: Questions, out: str | Path, **settings
         The outcome; ``stopped`` says why the batch ended early, if it did.
 
     Raises:
-        BatchError: The questions or the settings make no sense, or these are answers of another mixture, or another
+        BatchError: The questions or the settings are not valid, or these are answers of another mixture, or another
             process writes them. The message says what to do.
         OSError: A file cannot be read or written. What was written before is there.
     """

@@ -31,7 +31,7 @@ from .route import members_of
 _BLOCK = 8
 """Questions that a worker receives together."""
 _TOGETHER = 50_000
-"""Questions that Ray receives together. The workers start anew for the next ones."""
+"""Questions that Ray receives together. The workers start again for the next ones."""
 _PAUSE = 1.0
 """Seconds: if no further question comes for so long, those that are there are asked."""
 _TRIES = 3

@@ -41,7 +41,7 @@ def answers(
             thread, since it may block.
         in_flight: the largest number of questions in flight.
         system: a system prompt for questions that have none.
-        prices: US dollars per million tokens in and out, by model, for an LLM that is no mixture: that has its own.
+        prices: US dollars per million tokens in and out, by model, for an LLM that is not a mixture: that has its own.
         details: whether answers carry a mixture's proposals and calls.
 
     Returns:

@@ -128,7 +128,7 @@ def _json_lines(path: File) -> Iterator[tuple[int, Any]]:
         try:
             yield number, json.loads(line)
         except ValueError as error:
-            problem = f"this is no JSON ({error}); write one object a line"
+            problem = f"this is not JSON ({error}); write one object a line"
             raise BatchError(f"{path}, line {number}: {problem}") from None
 
 
@@ -210,11 +210,11 @@ def _lines(path: File) -> Iterator[tuple[int, str]]:
             return
         for number, data in enumerate(file, 1):
             if number == 1 and b"\0" in data:
-                raise BatchError(f"{path}, line 1: this is no UTF-8 but perhaps UTF-16; {_SAVE}")
+                raise BatchError(f"{path}, line 1: this is not UTF-8 but perhaps UTF-16; {_SAVE}")
             try:
                 line = data.decode()
             except UnicodeDecodeError as error:
-                problem = f"this is no UTF-8 ({error.reason} at byte {error.start + 1}); {_SAVE}"
+                problem = f"this is not UTF-8 ({error.reason} at byte {error.start + 1}); {_SAVE}"
                 raise BatchError(f"{path}, line {number}: {problem}") from None
             yield number, line.removeprefix(_BOM) if number == 1 else line
 

@@ -153,7 +153,7 @@ def answer_of(row: Mapping[str, Any]) -> Answer:
             row.get("calls", ()),
         )
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"this is no row of a batch's answers ({error!r})") from None
+        raise ValueError(f"this is not a row of a batch's answers ({error!r})") from None
 
 
 def _cost(usd: float | None, estimated: bool) -> Cost:

@@ -26,7 +26,7 @@ def read_rows(path: Path | RemoteFile) -> Iterator[dict[str, Any]]:
         try:
             batches = pq.ParquetFile(file).iter_batches(_AT_ONCE)
         except ValueError as error:
-            raise BatchError(f"{path}: this is no Parquet file ({error})") from None
+            raise BatchError(f"{path}: this is not a Parquet file ({error})") from None
         for batch in batches:
             yield from batch.to_pylist()
 

@@ -75,7 +75,7 @@ def question_of(record: Any, number: int) -> Question:
         BatchError: The record is not a question; the message says why, but not where.
     """
     if not isinstance(record, Mapping):
-        raise BatchError(f"this is no object; write one that has {_PLACES}")
+        raise BatchError(f"this is not an object; write one that has {_PLACES}")
     rest: dict[str, Any] = {**record}  # type: ignore[reportUnknownVariableType]
     if isinstance(rest.get("body"), dict):  # https://platform.openai.com/docs/guides/batch
         body = dict[str, Any](rest["body"])
@@ -125,7 +125,7 @@ def _name(name: Any, number: int) -> str:
 
 def _text(name: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise BatchError(f'"{name}" is no text but {value!r}; write it between quotes')
+        raise BatchError(f'"{name}" is not text but {value!r}; write it between quotes')
     return value or ""
 
 

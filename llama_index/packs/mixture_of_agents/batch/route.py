@@ -54,7 +54,7 @@ def prices_by_batch_api(
 
     Args:
         llm: The LLM.
-        prices: The user's own prices, for an LLM that is no mixture: that has its own.
+        prices: The user's own prices, for an LLM that is not a mixture: that has its own.
         factors: See ``pricing.batch_prices``.
         directly: Addresses of servers without a batch API.
 

@@ -41,7 +41,7 @@ class Store:
 
     Args:
         out: The file of the answers: ``.jsonl``; or ``.parquet``, which is made at the end from a ``.jsonl`` beside it.
-        fingerprint: The mixture in words; a batch goes on only with the same one.
+        fingerprint: The mixture in words; a batch continues only with the same one.
 
     Attributes:
         path: The file of the answers' rows.
@@ -179,7 +179,7 @@ class Store:
     def _lock(self) -> None:
         for path in (self.path, self.failures):
             if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-                problem = "this is no file that a batch can go on with; name another"
+                problem = "this is not a file that a batch can continue; name another"
                 raise BatchError(f"{path}: {problem} for the answers")
         if not lock(self._file):
             raise BatchError(f"{self.path}: {_BY_ANOTHER.format('process')}")
@@ -207,7 +207,7 @@ class Store:
             self._gone = Cost(Decimal(gone["usd"]), tuple(gone["unpriced"]))
         except (ValueError, KeyError, TypeError, ArithmeticError):
             raise BatchError(
-                f"{self._description}: this is no file of a batch; name another"
+                f"{self._description}: this is not a file of a batch; name another"
             ) from None
         if answers_of == self._fingerprint:
             if found.get("tidied"):
@@ -216,7 +216,7 @@ class Store:
         if not empty:
             problem = "its answers are of another mixture"
             both = f"  before: {answers_of}\n  now:    {self._fingerprint}"
-            remedy = "To go on, ask the same as before; or name another file for these answers."
+            remedy = "To continue, ask the same as before; or name another file for these answers."
             raise BatchError(f"{self.path}: {problem}.\n{both}\n{remedy}")
         self._gone = Cost()
         self._describe()

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.recipe import Recipe
 
 CONTINUE = "Run it again to continue: answered questions are not asked again."
-OPEN = "Open batches go on at the provider: the next run waits for them and pays for nothing twice."
+OPEN = (
+    "Open batches continue at the provider: the next run waits for them and pays for nothing twice."
+)
 
 
 Questions = Annotated[
@@ -138,7 +140,7 @@ def _run(
 
 
 def at_batch_prices(recipe: "Recipe") -> "Recipe":
-    """The recipe with the prices of its providers' batch APIs, for what is told beforehand."""
+    """The recipe with the prices of its providers' batch APIs, for what is said beforehand."""
     from dataclasses import replace
 
     from llama_index.packs.mixture_of_agents.batch.route import prices_by_batch_api

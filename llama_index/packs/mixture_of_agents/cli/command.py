@@ -30,7 +30,7 @@ MODELS = "Which models"
 
 
 class UsageError(Exception):
-    """The user asked for something that makes no sense; the message says what does."""
+    """The user asked for something that is not valid; the message says what is."""
 
 
 @dataclass(frozen=True)

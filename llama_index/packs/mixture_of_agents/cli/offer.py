@@ -27,7 +27,7 @@ def mixtures_of(
     """The mixtures by the names that clients use, their single models, and where they come from.
 
     Raises:
-        ConfigError: A recipe makes no sense.
+        ConfigError: A recipe is not valid.
         UsageError: Two mixtures would have one name, or --name is given where names are there.
     """
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents

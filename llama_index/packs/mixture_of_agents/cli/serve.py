@@ -175,7 +175,7 @@ def _keys(
     """All keys: those of the environment, and those that the file names.
 
     Raises:
-        ConfigError: The file's table of keys makes no sense.
+        ConfigError: The file's table of keys is not valid.
         UsageError: Other machines could ask without a key.
     """
     from llama_index.packs.mixture_of_agents.config import server_keys

@@ -86,7 +86,7 @@ class Source:
             need_keys: Whether a missing key is an error.
 
         Raises:
-            ConfigError: The data makes no sense.
+            ConfigError: The data is not valid.
         """
         return from_document(self.document, need_keys=need_keys)
 

@@ -133,7 +133,7 @@ class Talk:
         say(str(self.recipe))
 
     def new(self, words: list[str]) -> None:
-        """/new: forget the conversation and begin anew."""
+        """/new: forget the conversation and start again."""
         del words
         self.messages = list(self.system)
         say("Forgotten.")

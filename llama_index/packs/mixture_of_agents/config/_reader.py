@@ -44,7 +44,7 @@ def load(path: str | Path, *, need_keys: bool = True) -> Recipe:
         The recipe.
 
     Raises:
-        ConfigError: the file makes no sense. The message has the line and the remedy.
+        ConfigError: the file is not valid. The message has the line and the remedy.
     """
     return from_document(read_file(path), need_keys=need_keys)
 
@@ -123,7 +123,7 @@ def read_with_models(
         The recipe, and the models by name.
 
     Raises:
-        ConfigError: The recipe makes no sense.
+        ConfigError: The recipe is not valid.
     """
     reader = _Reader(document, need_keys)
     recipe = reader.whole()

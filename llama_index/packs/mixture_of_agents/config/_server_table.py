@@ -50,7 +50,7 @@ def server_keys(document: Document) -> dict[str, tuple[str, KeyTable]]:
         The secret and the table of each key, by the key's name.
 
     Raises:
-        ConfigError: A table makes no sense, or a variable is not set. The message never holds a key.
+        ConfigError: A table is not valid, or a variable is not set. The message never holds a key.
     """
     try:
         table = ServerTable.model_validate(document.data.get("server", {}))

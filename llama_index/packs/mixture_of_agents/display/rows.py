@@ -27,7 +27,7 @@ class Row:
         seconds: of a proposer, from its layer's start, so that its layer's calls can be compared; of others, from
             their own.
         failed: Whether the call failed.
-        critical: Whether the call held its layer up.
+        critical: Whether the call slowest of its layer.
         remark: What is out of the ordinary about it.
     """
 
@@ -227,7 +227,7 @@ def footnotes(result: "MixtureResult") -> Iterator[str]:
     if result.cost.unpriced:
         yield f"? no price known for {', '.join(result.cost.unpriced)}."
     if held_up(result):
-        yield "* held its layer up."
+        yield "* the slowest call of its layer."
 
 
 def _count(number: int, what: str) -> str:

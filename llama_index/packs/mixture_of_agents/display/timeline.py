@@ -117,7 +117,7 @@ def _first_tokens(go: Any, calls: list[CallFinished]) -> Any:
 
 def _edges(go: Any, calls: Sequence[CallFinished]) -> Any:
     return go.Bar(
-        name="held its layer up",
+        name="slowest of its layer",
         orientation="h",
         y=[_place(call) for call in calls],
         base=[call.started for call in calls],

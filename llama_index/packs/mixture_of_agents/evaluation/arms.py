@@ -101,7 +101,7 @@ def named_arm(name: str, given: Recipe | LLM) -> Arm:
 
 
 def recipe_of(given: Recipe | LLM) -> Recipe:
-    """A recipe that answers as the given LLM does; one that is no mixture is asked with its own settings."""
+    """A recipe that answers as the given LLM does; one that is not a mixture is asked with its own settings."""
     if isinstance(given, Recipe):
         return given
     if isinstance(given, MixtureOfAgents):

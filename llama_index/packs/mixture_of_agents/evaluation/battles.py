@@ -79,7 +79,7 @@ def read_judgments(path: str | Path) -> list[Judgment]:
         )
         return [_judgment(record, number) for number, record in enumerate(records, 1)]
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        problem = f"these are no judgments of AlpacaEval, MT-Bench or Arena-Hard ({error!r})"
+        problem = f"these are not judgments of AlpacaEval, MT-Bench or Arena-Hard ({error!r})"
         raise EvaluationError(f"{path}: {problem}") from None
 
 

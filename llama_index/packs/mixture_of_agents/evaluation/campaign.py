@@ -76,7 +76,7 @@ class EvaluationSettings:
         watch: Receives an arm's name and how far it is.
 
     Raises:
-        EvaluationError: A setting makes no sense.
+        EvaluationError: A setting is not valid.
     """
 
     folder: str | Path | None = None
@@ -131,7 +131,7 @@ async def aevaluate(
         The evaluation; ``stopped`` says why where it did not come to the end.
 
     Raises:
-        EvaluationError: The arms, the questions or the settings make no sense; the message says what to do.
+        EvaluationError: The arms, the questions or the settings are not valid; the message says what to do.
         BatchError: The questions cannot be read, or the folder holds answers of something else.
     """
     how = EvaluationSettings(**settings)

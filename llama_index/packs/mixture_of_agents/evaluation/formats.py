@@ -146,7 +146,7 @@ def _records(path: Path, most: int | None = None) -> Iterable[Any]:
         return [json.loads(line) for line in lines[:most]]
     except (ValueError, TypeError) as error:
         raise EvaluationError(
-            f"{path}: this is no JSON list, and no lines of JSON: {error}"
+            f"{path}: this is neither a JSON list nor lines of JSON: {error}"
         ) from None
 
 

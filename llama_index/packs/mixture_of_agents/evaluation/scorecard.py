@@ -269,9 +269,9 @@ class Evaluation:
         try:
             saved: _Saved = _adapter().validate_json(text)
         except ValueError as error:
-            raise EvaluationError(f"this is no saved evaluation: {error}") from None
+            raise EvaluationError(f"this is not a saved evaluation: {error}") from None
         if saved.format != _FORMAT:
-            raise EvaluationError(f"this is no saved evaluation: its format is {saved.format!r}")
+            raise EvaluationError(f"this is not a saved evaluation: its format is {saved.format!r}")
         return saved.evaluation
 
     def to_html(self) -> str:

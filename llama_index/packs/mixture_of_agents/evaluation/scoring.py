@@ -27,7 +27,7 @@ class Scorer:
         name: What it is called in the report.
         compare: The score of an answer, from the answer and the right one.
         column: The column of the right answers; "" if ``compare`` takes the whole question.
-        check: Raises ValueError for a right answer that makes no sense.
+        check: Raises ValueError for a right answer that is not valid.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Scorer:
             question: The question.
 
         Raises:
-            EvaluationError: It has no right answer, or one that makes no sense.
+            EvaluationError: It has no right answer, or one that is not valid.
         """
         if not self.column:
             return
@@ -131,7 +131,7 @@ def _imported(place: str) -> Callable[[Question, str], float]:
     except (ImportError, AttributeError) as error:
         raise EvaluationError(f"{place}: {error}; say module:function") from error
     if not callable(found):
-        raise EvaluationError(f"{place} is no function")
+        raise EvaluationError(f"{place} is not a function")
     function: Any = found
     return function
 
@@ -171,7 +171,7 @@ def _number(right: Any) -> float:
         return max(map(_number, right))  # type: ignore[reportUnknownArgumentType]
     found = float(right) if isinstance(right, (int, float)) else number_in(str(right))
     if found is None:
-        raise ValueError("this is no number")
+        raise ValueError("this is not a number")
     return found
 
 
@@ -208,7 +208,7 @@ def choice_in(text: str) -> str:
 def _letter(right: Any) -> str:
     letter = str(right).strip(" ().").upper()
     if not re.fullmatch(r"[A-Z]", letter):
-        raise ValueError("this is no letter of a choice")
+        raise ValueError("this is not the letter of a choice")
     return letter
 
 
@@ -223,7 +223,7 @@ def _fields(text: str, right: Any) -> float:
 def _object(right: Any) -> Mapping[str, Any]:
     data: Any = json.loads(right) if isinstance(right, str) else right
     if not isinstance(data, Mapping):
-        raise ValueError("this is no JSON object")  # noqa: TRY004 - it is the file's text
+        raise ValueError("this is not a JSON object")  # noqa: TRY004 - it is the file's text
     return data  # type: ignore[reportUnknownVariableType]
 
 

@@ -39,7 +39,7 @@ PAIR_TITLES = (
 
 
 def main_pairs(evaluation: "Evaluation") -> "list[Pair]":
-    """The mixture's pairs, seen from it; all pairs where there is no mixture."""
+    """The mixture's pairs, seen from it; all pairs where there is not a mixture."""
     mixture = next((arm.name for arm in evaluation.arms if arm.kind == "mixture"), None)
     if mixture is None:
         return list(evaluation.pairs)

@@ -117,7 +117,7 @@ def length_controlled_interval(
 ) -> Bounds | None:
     """The 95 % interval of the length-controlled win rate, which counts the regression's own uncertainty.
 
-    Questions (or whole clusters) are drawn again, and the regression is fitted anew to each draw, without a penalty.
+    Questions (or whole clusters) are drawn again, and the regression is fitted again to each draw, without a penalty.
 
     Args:
         outcomes: As for ``length_controlled``.

@@ -1,4 +1,4 @@
-"""Finds how many requests an endpoint takes at once. Pure: it is told what happened.
+"""Finds how many requests an endpoint takes at once. Pure: it receives what happened.
 
 The idea is that of TCP's congestion control, and of adaptive concurrency limits in general: up while it goes well, down when
 requests are refused (additive increase) or become slow (the gradient of the latency).
@@ -14,7 +14,7 @@ _SAMPLE = 50
 _ENOUGH = 0.8
 """The part of a sample that must have its answers; the rest may be slow, or have failed."""
 _SLOW = 1.5
-"""A sample that takes so many times as long as usual is slow."""
+"""A sample that takes this many times as long as usual is slow."""
 _QUEUE = 1.15
 """The latency that is aimed at then, as a multiple of the usual one: a short line keeps all places busy."""
 _UP, _DOWN = 0.01, 0.5

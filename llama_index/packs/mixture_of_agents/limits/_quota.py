@@ -55,7 +55,7 @@ def connect(store: str, endpoints: Endpoints) -> Limiter:
         return MemoryLimiter(endpoints)
     if kind not in STORES:
         known = ", ".join(("memory", *STORES))
-        raise ConfigError(f"limits.store: {kind!r} is no store of limits; known are {known}")
+        raise ConfigError(f"limits.store: {kind!r} is not a store of limits; known are {known}")
     return STORES[kind](store, endpoints)
 
 

@@ -97,7 +97,7 @@ class RedisLimiter:
         clock: returns the time in seconds, for tests. By default the server's own clock.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL makes no sense.
+        ConfigError: redis-py is not installed, or the URL is not valid.
     """
 
     def __init__(

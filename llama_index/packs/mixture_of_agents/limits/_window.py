@@ -1,4 +1,4 @@
-"""The requests and tokens of the last minute, for one endpoint. Pure: it is told the time."""
+"""The requests and tokens of the last minute, for one endpoint. Pure: it receives the time."""
 
 from dataclasses import dataclass, field
 from math import floor

@@ -72,7 +72,7 @@ def create_server(
         A server of the official SDK, for any of its transports.
 
     Raises:
-        ValueError: there is no mixture.
+        ValueError: there is not a mixture.
     """
     if not mixtures:
         raise ValueError("mixtures = {}: give at least one mixture")

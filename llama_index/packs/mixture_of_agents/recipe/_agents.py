@@ -43,7 +43,7 @@ class Agent(Packable):
             word in brackets replaces the others. None: what its model is known to take. An aggregator is sent all kinds.
 
     Raises:
-        RecipeError: ``llm`` is not an LLM, its class does not know its model, or a setting makes no sense.
+        RecipeError: ``llm`` is not an LLM, its class does not know its model, or a setting is not valid.
     """
 
     llm: LLM = field(repr=False)
@@ -65,7 +65,7 @@ class Agent(Packable):
             of_kind(f"{owner}.call", self.call, CallPolicy, "CallPolicy(timeout=30.0)")
         if self.takes is not None:
             named = is_a(Collection, self.takes) and not is_a(str, self.takes)
-            require(named, f"{owner}.takes", self.takes, 'is no list of kinds: say ["image"]')
+            require(named, f"{owner}.takes", self.takes, 'is not a list of kinds: say ["image"]')
         self._check_model()
 
     def _check_model(self) -> None:

@@ -50,7 +50,7 @@ class Layer:
 
     Attributes:
         proposers: proposers, or plain LLMs.
-        quorum: how many proposals the layer needs to go on. 0: it may come out empty, and what is behind it starts
+        quorum: how many proposals the layer needs to continue. 0: it may come out empty, and what is behind it starts
             from the question alone.
         grace: seconds to wait for stragglers once the quorum is there (None: wait for all).
         deadline: seconds after which the layer closes with what it has (None: the run's deadline decides).
@@ -82,7 +82,7 @@ class Layer:
         object.__setattr__(self, "select", tuple(many(self.select)))
         for selection in self.select:
             ready = callable(selection) and not is_a(type, selection)
-            require(ready, "Layer.select", shown(selection), "is no selection: say Take(2), ...")
+            require(ready, "Layer.select", shown(selection), "is not a selection: say Take(2), ...")
         count = self.samples
         require(count > 0, "Layer.proposers", [], "a layer needs at least one proposer")
         enough = is_a(int, self.quorum) and 0 <= self.quorum <= count
@@ -153,7 +153,7 @@ class Recipe:
         max_tokens: for every agent without one of its own. None leaves it to the LLM.
         prompt: the aggregate-and-synthesize prompt; the references follow it.
         placement: where the references go, see ``prompts.inject``.
-        fence: put each reference between lines with a tag that is drawn anew for each prompt, so that a proposal cannot
+        fence: put each reference between lines with a tag that is new in each prompt, so that a proposal cannot
             forge another's.
         shuffle: give the references in an order drawn by ``seed``, so that no proposer's place is fixed.
         fan_out: ask the proposers on every call, or only when the last message is the user's (an agent's loop),
@@ -305,7 +305,7 @@ class Recipe:
 def _aggregator(agent: Aggregator | LLM) -> Aggregator:
     several = isinstance(agent, (list, tuple))
     swapped = (
-        "is no LLM: give the one that writes the answer (are proposers and aggregator swapped?)"
+        "is not an LLM: give the one that writes the answer (are proposers and aggregator swapped?)"
     )
     require(not several, "Recipe.aggregator", shown(agent), swapped)
     known = agent if isinstance(agent, Aggregator) else Aggregator(agent)
@@ -377,7 +377,7 @@ def moa(
         The recipe.
 
     Raises:
-        RecipeError: a part is missing, does not exist, or makes no sense.
+        RecipeError: a part is missing, does not exist, or is not valid.
     """
     whole("", 1, MOST_LAYERS, layers=layers)
     settings: dict[str, Any] = dict(policies)

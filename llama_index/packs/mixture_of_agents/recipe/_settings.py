@@ -174,4 +174,4 @@ def check_names(owner: str, given: Iterable[str], known: Collection[str]) -> Non
     for name in given:
         near = get_close_matches(name, known, 1)
         meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-        require(name in known, name, "...", f"is no setting of {owner}: {meant}")
+        require(name in known, name, "...", f"is not a setting of {owner}: {meant}")

@@ -62,7 +62,7 @@ def as_data(selection: Selection) -> tuple[str, dict[str, Any]]:
         selection: the selection.
 
     Raises:
-        RecipeError: the selection is none of ``SELECTIONS``.
+        RecipeError: the selection is not one of ``SELECTIONS``.
     """
     known = [name for name, kind in SELECTIONS.items() if kind is type(selection)]
     if not known:

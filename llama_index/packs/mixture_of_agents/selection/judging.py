@@ -21,7 +21,7 @@ class Rank(Judged):
 
     Attributes:
         judge: the LLM that ranks.
-        k: how many go on.
+        k: how many are passed on.
         prompt: its instructions.
     """
 
@@ -51,7 +51,7 @@ class Rate(Judged):
 
     Attributes:
         judge: the LLM that rates, one call for each proposal.
-        k: how many go on.
+        k: how many are passed on.
         prompt: its instructions.
     """
 
@@ -192,7 +192,7 @@ class Pick(Judged):
 
     Attributes:
         judge: the LLM that picks.
-        k: how many go on.
+        k: how many are passed on.
         moderate: let it skip the remaining layers.
         prompt: its instructions.
     """
@@ -232,7 +232,7 @@ class Gate(Judged):
 
     Attributes:
         judge: the LLM that decides.
-        afresh: when it is not good enough, what comes behind starts anew from the question alone.
+        afresh: when it is not good enough, what follows starts from the question alone.
         prompt: its instructions.
     """
 

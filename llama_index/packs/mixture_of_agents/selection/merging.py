@@ -28,7 +28,7 @@ class Fold:
     """Folds many proposals into one window: the first ones become one synthesis, which begins the next window.
 
     Self-MoA-Seq (arXiv 2502.00674): a sliding window over the samples, so that the context window does not limit their
-    number. The last window goes on to the aggregator, whose answer is the last synthesis.
+    number. The last window is passed on to the aggregator, whose answer is the last synthesis.
 
     Attributes:
         agent: the LLM that writes the syntheses, with the recipe's aggregate-and-synthesize prompt.

@@ -69,7 +69,7 @@ def briefing(
         step: where the run stands.
         proposals: the responses, numbered from 1.
         task: what is asked this time; it follows the responses.
-        latest: responses of a later round, numbered anew.
+        latest: responses of a later round, numbered from 1 again.
     """
 
     def put(texts: Sequence[str]) -> list[ChatMessage]:

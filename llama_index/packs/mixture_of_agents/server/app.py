@@ -80,7 +80,7 @@ def create_app(
         recipes: Let clients read the recipes, without keys: the events of ``POST /v1/runs`` then hold them.
 
     Raises:
-        ValueError: There is no model, or a setting makes no sense.
+        ValueError: There is no model, or a setting is not valid.
     """
     _check(models, keys, in_flight=in_flight, largest_body=largest_body, heartbeat=heartbeat, body_timeout=body_timeout)  # fmt: skip
     app, metrics = _bare_app(), Metrics()

@@ -138,7 +138,7 @@ class Refused(Exception):
 
 
 class LLMFailed(Exception):
-    """An LLM that is no mixture raised an error.
+    """An LLM that is not a mixture raised an error.
 
     Args:
         fault: what the error means.
@@ -161,7 +161,7 @@ ENDING = Problem(503, "The server is ending; ask again in a moment.", "server_en
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:
-    """The problem of a request that makes no sense."""
+    """The problem of a request that is not valid."""
     return Problem(400, f"{param}: {message}" if param else message, code, param)
 
 
@@ -214,7 +214,7 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
     first = max(errors, key=lambda error: len(error["loc"]))
     kind, place = str(first["type"]), tuple(first["loc"][1:])
     if kind == "json_invalid":
-        return invalid(f"The body is no JSON: {first['ctx']['error']}", code="invalid_json")
+        return invalid(f"The body is not JSON: {first['ctx']['error']}", code="invalid_json")
     if not isinstance(body, dict):
         problem = "The body must be a JSON object, sent with Content-Type: application/json."
         return invalid(problem, code="invalid_json")

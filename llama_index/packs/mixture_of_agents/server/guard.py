@@ -78,7 +78,7 @@ class Guard:
         scope.setdefault("state", {})["key"] = key
         if self._keys and scope["path"] not in OPEN and not key:
             brought = {"authorization", "x-api-key"} & set(headers)
-            given = "That is no key of this server" if brought else "No key"
+            given = "That is not a key of this server" if brought else "No key"
             problem = f"{given}. Send one as Authorization: Bearer KEY."
             return Problem(401, problem, "invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         length = headers.get("content-length", "")

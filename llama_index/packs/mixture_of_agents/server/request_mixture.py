@@ -41,7 +41,7 @@ class Pool:
         """The model to ask: the served one, or a mixture made of it as the request wants.
 
         Raises:
-            Refused: The request chooses what is not there, or what makes no sense.
+            Refused: The request chooses what is not there, or what is not valid.
         """
         chosen = wanted.model_dump(include=set(_CHOICES), exclude_none=True) if wanted else {}
         if not chosen:
@@ -63,7 +63,7 @@ class Pool:
         fan_out: bool = True,
     ) -> Model:
         if not isinstance(served.llm, MixtureOfAgents):
-            raise Refused(invalid(f"the model {served.name} is no mixture", "mixture"))
+            raise Refused(invalid(f"the model {served.name} is not a mixture", "mixture"))
         llms = tuple(
             self._llm(name, f"mixture.proposers[{place}]") for place, name in enumerate(proposers)
         )

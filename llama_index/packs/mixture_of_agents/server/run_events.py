@@ -51,10 +51,10 @@ class RunWriter:
         """What writes the events of this model's run.
 
         Raises:
-            Refused: The model is no mixture, so its answer has no layers.
+            Refused: The model is not a mixture, so its answer has no layers.
         """
         if not isinstance(model.llm, MixtureOfAgents):
-            raise Refused(invalid(f"the model {model.name} is no mixture", "model"))
+            raise Refused(invalid(f"the model {model.name} is not a mixture", "model"))
         self._recipe = model.llm.to_dict()["recipe"] if self.recipes else None
         return self._data
 

@@ -213,7 +213,7 @@ class Voice:
     Args:
         on_piece: awaited with each piece.
         calls: cuts tool calls into pieces.
-        holds: hold back text that is no JSON until the end. A tool may still be called to fill in a schema, and its
+        holds: hold back text that is not JSON until the end. A tool may still be called to fill in a schema, and its
             arguments are the answer then.
 
     Attributes:

@@ -31,7 +31,7 @@ class Outcome:
             "hang" (never a byte) and "hang_midway" (half the body or half the chunks, then nothing);
             "reset" (the connection is reset before the first byte) and "reset_midway" (after half
             of the body or of the chunks); "close_midway" (the same, with an orderly close);
-            "broken_json" (a body cut off, or a chunk that is no JSON); "empty_body" (200, no body);
+            "broken_json" (a body cut off, or a chunk that is not JSON); "empty_body" (200, no body);
             "empty_answer" (a whole answer without content); "error_in_stream" (an error event after
             half of the chunks; without streaming the same as status 500).
         status: the HTTP status of the kind "status".

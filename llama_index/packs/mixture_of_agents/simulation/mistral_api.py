@@ -47,7 +47,7 @@ def unauthorized(*, has_key: bool) -> Problem:  # noqa: ARG001
 
 
 def not_json() -> Problem:
-    """The answer to a body that is no JSON object."""
+    """The answer to a body that is not JSON object."""
     return _unprocessable("json_invalid", ["body", 0], "JSON decode error", None)
 
 

@@ -31,7 +31,7 @@ def unauthorized(*, has_key: bool) -> Problem:
 
 
 def not_json() -> Problem:
-    """The answer to a body that is no JSON object."""
+    """The answer to a body that is not JSON object."""
     return Problem(400, "We could not parse the JSON body of your request.")
 
 

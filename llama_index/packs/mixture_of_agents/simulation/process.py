@@ -159,7 +159,7 @@ class SimulatedProviders:
         return MistralAI(model=model, **settings)
 
     def configure(self, model: str, behaviour: Behaviour | None = None, **fields: Any) -> None:
-        """Set a model's behaviour. Scripts start anew.
+        """Set a model's behaviour. Scripts start again.
 
         Args:
             model: the model; "*" for every model without its own behaviour.
