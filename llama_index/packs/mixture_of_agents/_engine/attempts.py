@@ -124,7 +124,7 @@ class Attempts:
     ) -> None:  # fmt: skip
         self.request, self.run, self.transport, self.endpoint = request, run, transport, endpoint
         self.policy, self.parameters = policy, parameters
-        self._dropped: set[str] = set()
+        self._dropped = frozenset[str]()
         self._ticket: Ticket | None = None
         self.spent = Spent(run.now())
         own = None if policy.deadline is None else self.spent.started + policy.deadline
@@ -321,7 +321,7 @@ class Attempts:
         sent = transport.parameters(self.parameters, stream=self.request.on_chunk is not None)
         names = {*sent, *transport.sent_by_itself(), *transport.refused} - self._dropped
         fault = diagnose(error, names, transport.secrets)
-        self._dropped.update(fault.refused)
+        self._dropped |= frozenset(fault.refused)
         transport.refuse(fault.refused)
         if fault.window:
             transport.learn_window(fault.window)

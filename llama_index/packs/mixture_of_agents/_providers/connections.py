@@ -185,7 +185,7 @@ class _Pools(httpx.AsyncBaseTransport):
         from httpx_aiohttp import transport
 
         pool = await self._of_this_loop()
-        with _connect_errors(), transport.map_aiohttp_exceptions():
+        try:
             response = await pool.session.post(
                 url,
                 headers=headers,
@@ -194,6 +194,11 @@ class _Pools(httpx.AsyncBaseTransport):
                 allow_redirects=False,
                 auto_decompress=False,
             )
+        except (
+            Exception
+        ):  # only now, since a call in flight would keep a context manager's five objects
+            with _connect_errors(), transport.map_aiohttp_exceptions():
+                raise
         return response, transport.AiohttpResponseStream(response)
 
     async def _of_this_loop(self) -> "_Pool":

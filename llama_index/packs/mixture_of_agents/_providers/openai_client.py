@@ -172,7 +172,7 @@ class _Direct(_Plain):
         url, headers, timeout = self._envelope
         if self._http.cookies:
             headers = {**headers, **self._cookies}
-        with provider_to_blame():
+        try:
             raw, stream = await self._http.connections.post(url, headers, content, timeout)
             if raw.status == 200 and raw.headers.get("Content-Type", "").startswith(_JSON):
                 packed = await _whole(stream)
@@ -180,6 +180,9 @@ class _Direct(_Plain):
                 if completion:
                     return completion, None
                 stream = httpx.ByteStream(packed)
+        except Exception:
+            with provider_to_blame():
+                raise
         request = self._request(content)
         reason = {"reason_phrase": (raw.reason or "").encode()}
         response = httpx.Response(
