@@ -71,7 +71,9 @@ def _served(app: Callable[[], FastAPI], path: str, more: dict[str, Any]) -> Any:
     async def ask(question: str) -> str:
         if not started:
             listening = socket.create_server(("127.0.0.1", 0))
-            config = uvicorn.Config(app(), log_level="warning", access_log=False)
+            config = uvicorn.Config(
+                app(), log_level="warning", access_log=False, timeout_keep_alive=600
+            )
             started["task"] = asyncio.create_task(uvicorn.Server(config).serve([listening]))
             started["url"] = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/{path}"
             started["client"] = aiohttp.ClientSession()

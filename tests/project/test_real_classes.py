@@ -173,8 +173,11 @@ BODIES: dict[str, Any] = {
 class Provider(ThreadingHTTPServer):
     """Answers with the bodies above, after the refusals that it was told of."""
 
+    daemon_threads = True
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Recorded)
+        self.connections = 0
         self.base = f"http://127.0.0.1:{self.server_port}"
         self.refusals: list[tuple[int, str]] = []
         self.asked: list[dict[str, Any]] = []
@@ -183,7 +186,12 @@ class Provider(ThreadingHTTPServer):
 
 
 class Recorded(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open
     server: Provider  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -465,3 +473,42 @@ def test_samples_of_the_responses_api_are_a_request_each(provider: Provider):
     )
     assert len(provider.asked) == 3
     assert result.additional_kwargs["mixture"].degraded == ()
+
+
+async def test_anthropics_models_are_asked_over_the_connections_that_all_mixtures_share(
+    provider: Provider,
+):
+    for _ in range(2):
+        claude = make("anthropic", provider.base)
+        mixture = MixtureOfAgents(recipe_of(claude))
+        assert (await mixture.achat(QUESTION)).message.content == "forty-two"
+        chunks = await mixture.astream_chat(QUESTION)
+        assert "".join([chunk.delta or "" async for chunk in chunks]) == "forty-two"
+        assert type(claude._aclient._client).__name__ == "AsyncHttpxClientWrapper"
+    assert provider.connections == 1
+
+
+async def test_anthropics_models_keep_their_connections_where_sharing_is_off(provider: Provider):
+    for _ in range(2):
+        recipe = recipe_of(make("anthropic", provider.base), shared_clients=False)
+        assert (await MixtureOfAgents(recipe).achat(QUESTION)).message.content == "forty-two"
+    assert provider.connections == 2
+
+
+async def test_a_callers_client_of_anthropics_sdk_is_used(provider: Provider):
+    sdk, httpx = importlib.import_module("anthropic"), importlib.import_module("httpx")
+    sent: list[Any] = []
+
+    async def see(request: Any) -> None:
+        sent.append(request)
+
+    claude = make("anthropic", provider.base)
+    mine = httpx.AsyncClient(event_hooks={"request": [see]})
+    claude._aclient = sdk.AsyncAnthropic(api_key=KEY, base_url=provider.base, http_client=mine)
+    assert await MixtureOfAgents(recipe_of(claude)).achat(QUESTION)
+    assert len(sent) == 2
+
+
+def recipe_of(llm: Any, **call: Any) -> Any:
+    """A recipe whose one proposer and aggregator are this LLM."""
+    return moa([llm], llm, layers=1, call=CallPolicy(**call))

@@ -1,4 +1,4 @@
-"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI class and those derived from it.
+"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI and Anthropic classes and those derived from them.
 
     gpt, mini, nano = share_clients(OpenAI("gpt-4.1"), OpenAI("gpt-4.1-mini"), OpenAI("gpt-4.1-nano"))
 
@@ -19,9 +19,9 @@ def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]
     environment names a proxy, every LLM gets its own httpx clients, and these share one SSL context.
 
     Args:
-        llms: the LLMs. Four kinds are returned unchanged: those of other classes than LlamaIndex's OpenAI class and
-            its subclasses, those with a client of the caller's, those that make a client for every call
-            (``reuse_client=False``), and those with a password in their address.
+        llms: the LLMs. Five kinds are returned unchanged: those of other classes than LlamaIndex's OpenAI and Anthropic
+            classes and their subclasses, those with a client of the caller's, those that make a client for every call
+            (``reuse_client=False``), those with a password in their address, and Claude at Vertex AI and Bedrock.
         connections: the largest number of connections at once. A mixture needs one for each proposer of its widest
             layer, times the number of parallel runs. Without a free connection a call waits. None sets no limit.
 

@@ -1,4 +1,4 @@
-"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI class and those derived from it.
+"""HTTP connections that many LLMs share, for LlamaIndex's OpenAI and Anthropic classes and those derived from them.
 
 By default every LLM object makes its own HTTP clients. Each client makes an SSL context (20 ms of CPU) and closes its
 connections after 5 idle seconds, before the next layer begins. docs/performance.md has the numbers.
@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from ssl import SSLContext
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from weakref import finalize
 import httpx
 from llama_index.core.llms.llm import LLM
 
-from .facts import is_openai
+from .facts import derives_from, is_openai
 from .openai_client import plain_clients
 from .wire import CheckedTransport, check
 
@@ -42,7 +43,7 @@ def with_shared_clients(llm: AnyLLM) -> AnyLLM:
         The copy. The LLM itself if ``SharedClients.share_with`` returns it, or if the environment variable
         ``MOA_SHARED_CLIENTS`` is 0.
     """
-    if not is_openai(llm) or os.environ.get(SWITCH, "").strip() == "0":
+    if os.environ.get(SWITCH, "").strip() == "0":
         return llm
     certificates = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     return _of_process(*certificates, _proxied()).share_with(llm)
@@ -78,16 +79,10 @@ class SharedClients:
             be made. No client can be made without a key, or with unusable certificates or an unusable proxy in the
             environment; the LLM's own clients then report the problem.
         """
-        if not is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
-            return llm
-        if not getattr(llm, "reuse_client", True):  # it closes its client after each call
-            return llm
-        if "@" in str(
-            getattr(llm, "api_base", None)
-        ):  # aiohttp takes no password in the URL together with a key
-            return llm
         try:
-            return self._copied(llm)
+            if derives_from(llm, "anthropic"):
+                return self._awaited_by_anthropic(llm)
+            return self._copied(llm) if _needs_clients(llm) else llm
         except Exception:  # noqa: BLE001 - no key, no certificates, a SOCKS proxy without socksio
             return llm
 
@@ -100,6 +95,21 @@ class SharedClients:
         clients = (*_plain(llm, blocking, awaited), blocking, awaited)
         for name, client in zip(_CLIENTS, clients, strict=True):
             setattr(copy, name, client)
+        return copy
+
+    def _awaited_by_anthropic(self, llm: AnyLLM) -> AnyLLM:
+        """Copy an LLM of Anthropic's class, which has made its clients, and give the async one the shared connections.
+
+        Vertex AI's and Bedrock's clients stay, and those that a caller has set.
+        """
+        client: Any = getattr(llm, "_aclient", None)
+        if type(client) is not import_module("anthropic").AsyncAnthropic or self._awaited is None:
+            return llm
+        makes_its_own = type(client._client).__name__ == "AsyncHttpxClientWrapper"  # noqa: SLF001
+        if not makes_its_own or "@" in str(client.base_url):
+            return llm
+        copy: Any = llm.model_copy()
+        copy._aclient = client.with_options(http_client=self._awaited)  # noqa: SLF001
         return copy
 
     @cached_property
@@ -124,6 +134,14 @@ class SharedClients:
         if _proxied() or not find_spec("httpx_aiohttp"):
             return None
         return _Pools(self._ssl, self._connections or 0)
+
+
+def _needs_clients(llm: LLM) -> bool:
+    """Whether an LLM is of OpenAI's class, has no clients yet, keeps those that it makes, and can be asked with aiohttp."""
+    if not is_openai(llm) or any(getattr(llm, name, None) for name in _CLIENTS):
+        return False
+    # aiohttp takes no password in the URL together with a key.
+    return getattr(llm, "reuse_client", True) and "@" not in str(getattr(llm, "api_base", None))
 
 
 _CLIENTS = ("_client", "_aclient", "_http_client", "_async_http_client")

@@ -36,7 +36,9 @@ def works_on_every_loop(llm: LLM) -> bool:
 
     This holds for LLMs over shared connections, unless a class has replaced one of the sync or async methods alone.
     """
-    http = getattr(llm, "_async_http_client", None)
+    http = getattr(llm, "_async_http_client", None) or getattr(
+        getattr(llm, "_aclient", None), "_client", None
+    )
     if not hasattr(http, "connections"):
         return False
     return all(

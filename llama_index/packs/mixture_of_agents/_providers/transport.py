@@ -75,8 +75,8 @@ class Transport:
         self.original = llm
         self.llm = llm if alone else without_retries(llm)
         self._unchecked = set[bool]() if alone else {False, True}
-        if shared and is_openai(llm):
-            from .connections import with_shared_clients  # it imports httpx, as OpenAI's class does
+        if shared and (is_openai(llm) or derives_from(llm, "anthropic")):
+            from .connections import with_shared_clients  # it imports httpx, as these classes do
 
             self.llm = with_shared_clients(self.llm)
         self.key = endpoint_key(llm)
