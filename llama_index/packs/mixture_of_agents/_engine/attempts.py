@@ -176,6 +176,7 @@ class Attempts:
 
     def _answered(self) -> Coroutine[Any, Any, Attempt]:
         """Make one request, and a second one if the first is late and the policy asks for that."""
+        # Only proposers: the pieces of an aggregator's answer may be on a screen already.
         after = self.policy.hedge_after if self.request.role == "proposer" else None
         if after == "usual":
             after = self.endpoint.usual.seconds
@@ -297,6 +298,7 @@ class Attempts:
             await reading
             return
         begun = self.run.now()
+        # While the reader is slow no clock runs: the LLM is not late.
         task.put_off(None)
         await reading
         if self.end is not None:

@@ -69,6 +69,7 @@ class Spending:
         budget = self._recipe.budget
         assert budget
         return (budget.tokens is None or tokens <= budget.tokens) and (
+            # By way of str: Decimal(0.1) is a little more than 0.1.
             budget.usd is None or usd <= Decimal(str(budget.usd))
         )
 

@@ -74,6 +74,7 @@ class Caller:
             return known
         policy = agent.call or self._recipe.call
         made = Transport(agent.llm, shared=policy.shared_clients)
+        # Another thread may have made one at the same time; all must use the same.
         return self._transports.setdefault(id(agent.llm), made)
 
     def window(self, llm: LLM) -> int | None:
@@ -167,6 +168,7 @@ class _Call:
             if self.breaker and admission == "open":
                 attempt = Attempt(fault=_left_alone(self.breaker))
             else:
+                # A probe is one request: an endpoint that fails should get no more.
                 self.retries = 0 if admission == "probe" else self.retries
                 attempt = await self.attempts.make()
             while self._worth_another(attempt):
@@ -197,6 +199,7 @@ class _Call:
     def _backoff(self) -> float:
         first = self.policy.backoff
         doubled = first * 2 ** (self.policy.retries - self.retries)
+        # By chance a little longer, so that calls that failed together are not repeated together.
         return min(doubled + random.uniform(0, first), self.policy.max_wait)  # noqa: S311  # it keeps no secret
 
     async def _pause(self, seconds: float) -> None:

@@ -72,6 +72,7 @@ class CircuitBreaker:
         """Record a call that failed through the endpoint's fault."""
         with self._lock:
             self._in_a_row += 1
+            # A call from before the circuit opened may have succeeded since, which ends the probing.
             if admission == "probe" and self._probing:
                 self._opened, self._probing, self.reason = self._clock(), False, reason
             elif self._opened is None and 0 < self._failures <= self._in_a_row:

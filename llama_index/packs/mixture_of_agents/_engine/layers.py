@@ -164,6 +164,7 @@ class Layers:
         if self._job.caller.transport(proposer).offers_samples:
             return got
         first = len(got) + 1
+        # The answer that came is kept: it is paid for.
         names = [f"{proposer.name}#{i}" for i in range(first, proposer.samples + 1)]
         others = await asyncio.gather(*(ask(replace(proposer, name=name)) for name in names))
         return (*got, *(proposal for each in others for proposal in each))
@@ -208,6 +209,7 @@ class Layers:
             texts = [reference_text(reference) for reference in references]
             return References(texts, recipe, self._addition, number).put(conversation)
 
+        # Not the references' tag: proposers have seen that one and could forge it.
         tag = draw_tag(chance_of(recipe, f"judges of {number}")) if recipe.fence else ""
         step = Step(
             tuple(conversation), number, layer.proposers, proposals, previous,

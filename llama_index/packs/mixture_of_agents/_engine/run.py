@@ -79,6 +79,7 @@ class Happening:
             self._task = self._job.context.run(
                 asyncio.ensure_future, run(self._job, self._events.put, self._events.room)
             )
+            # None wakes the reader when the run has ended, however it ended.
             self._task.add_done_callback(lambda _: self._events.put(None))
         event = await self._events.get()
         if event is not None:
@@ -130,6 +131,7 @@ class _Run:
             self.answering.check_circuits()
             proposals = await self.propose() if self.fans_out() else ()
             answered = await self.answer(proposals)
+        # A cancelled run has a last event too: traces and listeners count on one.
         except BaseException as error:
             problem = error.problem if isinstance(error, RunError) else _words(error)
             emit(RunFinished(self.state.now(), self.answering.partial, error=problem))
@@ -167,6 +169,7 @@ class _Run:
 
     async def answer(self, proposals: tuple[Proposal, ...]) -> Answered:
         takes_tools = form_of(self.job.kwargs) or self.job.kwargs.get("tools")
+        # Only the aggregator can call tools or fill in a schema, so a selection's winner cannot replace it then.
         final = self.layers.final and proposals and not takes_tools
         if self.recipe.aggregator is None or final:
             if not proposals:
@@ -202,6 +205,7 @@ def _warn(result: MixtureResult) -> None:
     causes = [
         reason if count == 1 else f"{reason} ({count} times)" for reason, count in reasons.items()
     ]
+    # Reversed, so that of several failures alike the first one is kept.
     first = {
         (failure.agent, failure.kind, failure.status): failure
         for failure in reversed(result.failures)

@@ -49,6 +49,7 @@ def corrected_events(lines: bytes, retry_after: str | None) -> bytes:
         lines: whole lines of the stream.
         retry_after: the response's Retry-After header. An error in a stream has no headers, so it becomes a field.
     """
+    # Nearly all lines hold none of these marks and need not be parsed.
     if not any(mark in lines for mark in _MARKS):
         return lines
     return b"".join(_corrected(line, retry_after) for line in lines.splitlines(keepends=True))
@@ -111,6 +112,7 @@ def _streamed(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _chunk(choice: dict[str, Any]) -> dict[str, Any]:
     delta: dict[str, Any] = dict(choice.get("message") or {})
+    # Readers of a stream join the pieces of a tool call by its index, which whole answers lack.
     if calls := delta.get("tool_calls"):
         delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls)]
     rest = {name: value for name, value in choice.items() if name != "message"}

@@ -46,6 +46,7 @@ def answer_to(answer: Awaitable[Any]) -> Any:
     Args:
         answer: Its answer, some time.
     """
+    # An exception leaves the SDK's frames, so that none of its memory is held for the hours until the answer.
     raise _Handed(answer)
 
 

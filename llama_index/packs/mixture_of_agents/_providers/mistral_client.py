@@ -119,6 +119,7 @@ class _Plain:
         body = dict(parameters)
         retries, timeout = body.pop("retries", None), body.pop("timeout_ms", settings.timeout_ms)
         unusual = body.keys() - _NUMBERS - {"model", "messages"}
+        # The SDK must convert these, ask for a key, or retry by itself.
         if unusual or callable(settings.security) or hasattr(retries, "strategy"):
             return None
         models = import_module("mistralai.client.models")
@@ -139,6 +140,7 @@ class _Plain:
         body = import_module("mistralai.client.utils").SerializedRequestBody
         return make(
             method="POST",
+            # The SDK marks its streams so in the address.
             path=f"/v1/chat/completions{'#stream' if stream else ''}",
             base_url=self._get_url(None, None),
             url_variables=None,

@@ -55,11 +55,13 @@ async def read_stream(
     text = ThinkingFilter()
     try:
         async for chunk in chunks:
+            # The first chunk stays, and the last few.
             ends[1:] = [*ends[1:][1 - _TAIL :], chunk]
             await on_chunk(text.feed(chunk.delta or "", chunk.raw), chunk)
         if ends and (held_back := text.rest()):
             await on_chunk(held_back, ends[-1])
     finally:
+        # Not every LLM class returns an async generator.
         close = getattr(chunks, "aclose", None)
         if close:
             await close()
@@ -71,6 +73,7 @@ def _streamed(text: str, ends: Sequence[ChatResponse], otherwise: str) -> Stream
     usage: Usage | None = None
     for chunk in ends:
         usage = latest(usage, read_usage(chunk))
+    # A stream without text is an empty answer, which is asked for again, and not an incomplete one.
     reason = reasons[-1] if reasons else otherwise if text else ""
     if not text and any(is_refusal(chunk.raw) for chunk in ends):
         reason = "refusal"

@@ -100,6 +100,7 @@ class Asker:
     def _failed(self, question: Question, messages: list[ChatMessage], error: Exception) -> Answer:
         result = error.result if isinstance(error, RunError) else None
         if isinstance(error, RunError) and isinstance(result, MixtureResult):
+            # A run may fail for several reasons: the most frequent one stands for it.
             kinds = Counter(failure.kind for failure in error.failures)
             kind = kinds.most_common(1)[0][0] if kinds else FailureKind.ERROR
             return Answer(question, kind=kind, error=str(error), **self._of_run(result))

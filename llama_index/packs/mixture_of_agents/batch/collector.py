@@ -122,6 +122,7 @@ class Collector:
         Returns:
             Its answer, some time. Cancelling it leaves the request out of batches that are not sent yet.
         """
+        # Sorted: an earlier process may have written the same fields in another order.
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.blake2b(canonical, digest_size=16).digest()
         request = self._of_earlier_process(digest) or _request(digest)
@@ -266,6 +267,7 @@ class Collector:
             except Refused as refused:
                 if refused.status != 404:
                     raise
+                # A server of the provider may not know a new batch yet.
                 missing += 1
                 continue
             missing, batch.done, batch.total = 0, stage.done, stage.total or batch.total

@@ -126,7 +126,9 @@ class Course:
             return True
         outlay = await in_thread(partial(self._foresee, question))
         while not self._so_far.stopped and await self._asks_others():
+            # A question without an upper bound is reserved the cost of the dearest one so far.
             needed = max(outlay.least, self._dearest if outlay.most is None else outlay.most)
+            # The first answer shows what a question costs, so until then only one is asked at a time.
             learns = outlay.most is None and not self._store.rows + self._so_far.answered
             others = self.purse.spent if self.purse else Decimal(0)
             spent = max(self._so_far.spent.at_least, others)
@@ -167,7 +169,7 @@ class Course:
             self._watch(self.report())
         except Exception as error:  # noqa: BLE001 - requests in flight are paid for, so they end first
             self.trouble = self.trouble or error
-            self._stop(f"who watched it raised {error!r}")
+            self._stop(f"watch raised {error!r}")
             self.give_up()
 
     def _count(self, answer: Answer) -> None:

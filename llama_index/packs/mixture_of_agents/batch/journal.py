@@ -53,6 +53,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path, self._lock, self.is_over = path, threading.Lock(), False
         self._base = sqlite3.connect(path, check_same_thread=False)
+        # A batch that is paid for must be known after a power failure too.
         self._base.execute("PRAGMA synchronous = FULL")
         self._base.executescript(_TABLES)
         found = self._base.execute("SELECT seed FROM about").fetchone()

@@ -190,6 +190,7 @@ class BatchRoute:
                 api, Wire(self._client, base, headers), model, endpoint, self._journal, self._size,
                 touch=self._touch, tell=self._tell,
             )  # fmt: skip
+            # The address is known only now, and with it the batches that an earlier process left there.
             self._collectors[endpoint].go_on()
         return self._collectors[endpoint].put(body)
 
@@ -210,6 +211,7 @@ class BatchRoute:
             await self._quiet()
             for collector in self._collectors.values():
                 old = time.monotonic() - collector.waits_since > _LONGEST
+                # An answer of a direct request may lead to more requests for the same batch.
                 if collector.is_waiting and (old or not self._direct):
                     collector.send()
 

@@ -225,6 +225,7 @@ class Store:
         cost = {"usd": str(self._gone.at_least), "unpriced": self._gone.unpriced}
         text = {"format": _FORMAT, "answers_of": self._fingerprint, "failures_cost": cost}
         text |= {"tidied": True} if tidied else {}
+        # Written beside the old one and moved over it, so that a crash leaves one of them whole.
         unfinished = self._description.with_name(f"{self._description.name}.part")
         with unfinished.open("w", encoding="utf-8") as file:
             file.write(f"{json.dumps(text, indent=2)}\n")

@@ -72,6 +72,7 @@ class Gate:
             LimiterUnavailable: the store cannot be reached.
         """
         with self._changed:
+            # A request that comes while others wait goes behind them, even if a small request would pass.
             if key not in self._lines and self._passes(key, tokens):
                 if self._leases and self._leases.is_low(key):
                     self._low.add(key)

@@ -112,6 +112,7 @@ class Leases:
 
     def reserve(self, key: str, requests: int, tokens: int) -> float:
         """See ``Limiter.reserve``. It reserves more than that in the store, if the limits allow it."""
+        # Another thread may take what was filled in between.
         while not self.take(key, requests, tokens):
             seconds = self.fill(key, requests, tokens)
             if seconds:

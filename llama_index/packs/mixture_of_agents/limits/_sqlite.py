@@ -85,6 +85,7 @@ class SqliteLimiter:
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
         with self._lock:
             try:
+                # Within a process the lock orders the threads; SQLite's own lock orders the processes.
                 connection = self._connected()
                 with connection:  # commits, or rolls back
                     connection.execute("BEGIN IMMEDIATE")  # the lock, before anything is read

@@ -82,6 +82,7 @@ class Window:
         """The time from which there is room for more."""
         if limit is None or not wanted:
             return 0.0
+        # A single request above the limit counts as the limit, or it could never be sent.
         excess = sum(grant[column] for grant in self.grants) + min(wanted, limit) - limit
         for grant in self.grants:
             if excess <= 0:
