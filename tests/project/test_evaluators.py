@@ -1,6 +1,7 @@
 """Public scorers, really installed: their numbers, their readers on our files, and themselves against ``moa serve``.
 
-They have a virtual environment of their own (make evaluators).
+They have a virtual environment of their own (make evaluators). Arena-Hard is in no package: its test runs where the
+environment variable ARENA_HARD names a checkout of lmarena/arena-hard-auto.
 """
 
 import json
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.evaluators, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "support" / "evaluators"
+ARENA_HARD = os.environ.get("ARENA_HARD")
 CAPITALS = {"What is the capital of France?": "Paris", "What is the capital of Peru?": "Lima"}
 
 
@@ -133,6 +135,47 @@ def test_fastchats_own_loaders_read_what_is_written(tmp_path):
         "81": ["one 81", "two 81"],
         "82": ["one 82", "two 82"],
     }
+
+
+@pytest.mark.skipif(not ARENA_HARD, reason="ARENA_HARD names no checkout of Arena-Hard")
+def test_arena_hards_own_code_reads_what_is_written_and_scores_as_we_do(tmp_path):
+    texts = {
+        "a1": "# Title\n\n- one\n- **two**\n\n```py\n# no title\n```\n",
+        "b2": "1. x\n2. __y__",
+        "c3": "Plain \u2028 words.",
+    }
+    folder = tmp_path / "data" / "arena-hard-v2.0"
+    (folder / "model_judgment" / "judge").mkdir(parents=True)
+    file, judged = folder / "question.jsonl", folder / "model_judgment" / "judge" / "moa.jsonl"
+    rows = [
+        {"uid": uid, "category": "hard_prompt", "subcategory": "x", "prompt": f"{uid}?"}
+        for uid in texts
+    ]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    questions = read_public(file)
+    write_public("arena-hard", folder / "model_answer" / "moa.jsonl", "moa", questions, texts)
+    labels = [("A>>B", "B>A"), ("A=B", "A>B"), ("B>>A", None)]
+    judgments = [
+        {
+            "uid": uid, "category": "hard_prompt", "judge": "judge", "model": "moa", "baseline": "o3",
+            "games": [{"score": label, "judgment": {}} for label in pair],
+        }
+        for uid, pair in zip(texts, labels, strict=True)
+    ]  # fmt: skip
+    judged.write_text("".join(f"{json.dumps(one)}\n" for one in judgments))
+
+    found = json.loads(run("arena_hard_loads.py", str(ARENA_HARD), folder=tmp_path))
+    assert found["questions"] == list(texts)
+    assert found["answers"] == texts
+    assert all(type(found["style"][uid]["token_len"]) is int for uid in texts)
+    ours = [
+        {name: value for name, value in style.items() if name != "token_len"}
+        for style in found["style"].values()
+    ]
+    assert ours == found["counted"]
+    read = read_judgments(judged)
+    assert {one.question: one.outcome for one in read if one.outcome is not None} == found["scores"]
+    assert [one.outcome is None for one in read] == [False, False, True]
 
 
 def test_alpaca_eval_judges_our_file_by_a_mixture_and_its_annotations_are_read_back(

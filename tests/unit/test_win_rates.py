@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import expit
 
 from llama_index.packs.mixture_of_agents.evaluation.win_rates import (
     length_controlled,
@@ -67,6 +69,38 @@ def test_the_interval_counts_the_regressions_own_uncertainty():
     assert 0.05 < high - low < 0.1
     groups = np.arange(805) // 5
     assert length_controlled_interval(outcomes, mine, theirs, clusters=groups) is not None
+
+
+SPREAD = 400  # of the lengths of each arm's answers
+KINDS = ["right or wrong", "graded", "in groups"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("count", "bias", "level"), [(60, 2.0, 0.0), (200, 1.5, 1.2)])
+def test_the_interval_covers_the_rate_at_equal_lengths_as_often_as_it_says(
+    kind: str, count: int, bias: float, level: float
+):
+    chance = np.random.default_rng(7)
+    groups = np.arange(count) // 4 if kind == "in groups" else None
+    covered = 0
+    for _ in range(1_000):
+        mine, theirs = chance.normal(1200, SPREAD, count), chance.normal(1000, SPREAD, count)
+        p = expit(level + bias * np.tanh((mine - theirs) / np.hypot(SPREAD, SPREAD)))
+        latent = chance.normal(0, 1, count)
+        if groups is not None:  # what makes both answers to questions of a group win or lose
+            latent = np.sqrt(0.5) * (latent + chance.normal(0, 1, count // 4).repeat(4))
+        won = stats.norm.cdf(latent) < p
+        outcomes = chance.beta(4 * p, 4 * (1 - p)) if kind == "graded" else won.astype(float)
+        low, high = length_controlled_interval(outcomes, mine, theirs, clusters=groups) or (2, 2)
+        covered += low <= expit(level) <= high
+    assert 935 <= covered <= 965
+
+
+@pytest.mark.parametrize("longest_that_loses", [19.5, 20.5, 49, 90])
+def test_lengths_that_tell_all_wins_from_all_losses_leave_no_interval(longest_that_loses: float):
+    lengths = np.arange(100.0)
+    outcomes = (lengths > longest_that_loses).astype(float)
+    assert length_controlled_interval(outcomes, lengths, np.full(100, 20.0)) is None
 
 
 def test_too_few_questions_or_equal_lengths_have_no_controlled_rate():

@@ -105,30 +105,29 @@ def report_of(judgments: Iterable[Judgment]) -> str:
     return "\n".join([*lines, f"{unread:,} of {len(found):,} judgments could not be read."])
 
 
-def win_rates_of(judgments: Iterable[Judgment], seed: int = 0) -> tuple[WinRate, ...]:
+def win_rates_of(judgments: Iterable[Judgment]) -> tuple[WinRate, ...]:
     """Return the win rate of each pair of models, with intervals that count a question's turns as one cluster.
 
     Where lengths are known (AlpacaEval), it is length-controlled too.
 
     Args:
         judgments: the judgments; those of single answers are skipped.
-        seed: of the resampling that gives the intervals.
     """
     pairs: dict[tuple[str, str], list[Judgment]] = defaultdict(list)
     for one in judgments:
         if one.second and one.outcome is not None:
             pairs[one.first, one.second].append(one)
-    return tuple(_rate(first, second, found, seed) for (first, second), found in pairs.items())
+    return tuple(_rate(first, second, found) for (first, second), found in pairs.items())
 
 
-def _rate(first: str, second: str, found: list[Judgment], seed: int) -> WinRate:
+def _rate(first: str, second: str, found: list[Judgment]) -> WinRate:
     def column(name: str) -> Array:
         return np.array([getattr(one, name) or 0 for one in found], float)
 
     questions = np.array([one.question for one in found])
     clusters = questions if len(set(questions)) < len(questions) else None
     outcomes, mine, theirs = column("outcome"), column("length"), column("other_length")
-    return win_rate(first, second, outcomes, (mine, theirs), clusters, seed)
+    return win_rate(first, second, outcomes, (mine, theirs), clusters)
 
 
 def _judgment(record: Mapping[str, Any], number: int) -> Judgment:

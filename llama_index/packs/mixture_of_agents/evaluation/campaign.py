@@ -235,7 +235,7 @@ class _Campaign:
         evaluation = compare(material)
         if not self.judged_by:
             return evaluation
-        rates = self.jury.win_rates(self.answers, groups, self.how.seed)
+        rates = self.jury.win_rates(self.answers, groups)
         return replace(evaluation, judging=self.jury.judging(), win_rates=rates)
 
     def _check(self) -> None:

@@ -130,7 +130,7 @@ class Jury:
         )  # fmt: skip
 
     def win_rates(
-        self, answers: Mapping[str, Answers], groups: Mapping[str, str], seed: int
+        self, answers: Mapping[str, Answers], groups: Mapping[str, str]
     ) -> tuple[WinRate, ...]:
         """The win rate of each pair that was compared, raw and length-controlled."""
         rates: list[WinRate] = []
@@ -139,7 +139,7 @@ class Jury:
                 lengths = (_lengths(answers[arm], outcomes), _lengths(answers[other], outcomes))
                 clusters = np.array([groups[name] for name in outcomes]) if groups else None
                 values = np.array(list(outcomes.values()))
-                rates.append(win_rate(arm, other, values, lengths, clusters, seed))
+                rates.append(win_rate(arm, other, values, lengths, clusters))
         return tuple(rates)
 
 
@@ -149,14 +149,13 @@ def win_rate(
     outcomes: Array,
     lengths: tuple[Array, Array],
     clusters: Array | None = None,
-    seed: int = 0,
 ) -> WinRate:
     """The win rate of one arm against another, raw and length-controlled."""
     raw = score_interval(outcomes, clusters)
     controlled = length_controlled(outcomes, *lengths)
     bounds = None
     if controlled is not None:
-        bounds = length_controlled_interval(outcomes, *lengths, clusters, seed)
+        bounds = length_controlled_interval(outcomes, *lengths, clusters)
     return WinRate(
         first, second, len(outcomes), float(outcomes.mean()), Interval(*raw) if raw else None,
         controlled, Interval(*bounds) if bounds else None, *(float(one.mean()) for one in lengths),
