@@ -149,16 +149,12 @@ def _status(error: BaseException) -> int | None:
     places = (("status_code",), ("response", "status_code"), ("code",), ("status",))
     held = (_held(error, *place) for place in places)
     # An error status takes precedence over the 200 of a response whose body holds the error.
-    candidates = sorted((c for c in held if isinstance(c, int) and 100 <= c < 600), key=_is_success)
-    found = next(iter(candidates), None)
+    candidates = [c for c in held if isinstance(c, int) and 100 <= c < 600]
+    found = next(iter(sorted(candidates, key=lambda code: code < 400)), None)
     body = _body(error)
     if found is None and body is not None:
         return status_of(body)
     return (status_of(body) or 500) if body and body.get("error") and found == 200 else found
-
-
-def _is_success(status: int) -> bool:
-    return status < 400
 
 
 _STATUS_OF_CODE = {

@@ -26,7 +26,6 @@ from llama_index.packs.mixture_of_agents.errors import (
 
 ANSWERED, FAILED, BAD_USAGE, DEGRADED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
-MODELS = "Which models"
 
 
 class UsageError(Exception):

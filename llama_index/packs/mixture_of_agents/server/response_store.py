@@ -9,9 +9,8 @@ from llama_index.core.storage.kvstore.types import BaseKVStore
 from .error_bodies import Problem, Refused
 from .responses_request import Messages
 
-MOST = 1000
-LARGEST = 64 * 1024 * 1024
-"""Bytes."""
+MOST, LARGEST = 1000, 64 * 1024 * 1024
+"""Conversations and bytes that are kept in memory."""
 _COLLECTION = "moa_responses"
 
 
@@ -20,15 +19,10 @@ class ResponseStore:
 
     Args:
         disk: A key-value store of LlamaIndex's that keeps them over a restart. None keeps them in memory.
-        most: The number of conversations kept in memory.
-        largest: The bytes kept in memory, all conversations together.
     """
 
-    def __init__(
-        self, disk: BaseKVStore | None = None, most: int = MOST, largest: int = LARGEST
-    ) -> None:
+    def __init__(self, disk: BaseKVStore | None = None) -> None:
         self._disk: Any = disk  # its methods are typed with bare dicts
-        self._most, self._largest = most, largest
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._size = 0
 
@@ -61,6 +55,6 @@ class ResponseStore:
             return
         self._kept[name] = text
         self._size += len(text)
-        while self._kept and (len(self._kept) > self._most or self._size > self._largest):
+        while self._kept and (len(self._kept) > MOST or self._size > LARGEST):
             _, dropped = self._kept.popitem(last=False)
             self._size -= len(dropped)
