@@ -50,6 +50,7 @@ TESTED_BY = {
     "_engine/budget": "run",
     "_engine/playback": "replay",
     "_engine/references": "fitting",
+    "_engine/timed_task": "tasks",
     "_messages/digests": "cache",
     "_messages/tokens": "fitting",
     "_providers/characters": "streams",

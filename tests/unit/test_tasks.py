@@ -12,8 +12,9 @@ from asking import QUESTION, ask
 from members import one_proposer
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
-from llama_index.packs.mixture_of_agents._concurrency.tasks import TimedTask, hedged
+from llama_index.packs.mixture_of_agents._concurrency.tasks import hedged
 from llama_index.packs.mixture_of_agents._engine.endpoint import UsualTime
+from llama_index.packs.mixture_of_agents._engine.timed_task import TimedTask
 from llama_index.packs.mixture_of_agents.policies import CallPolicy, Limits
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 

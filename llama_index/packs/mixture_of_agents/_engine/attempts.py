@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from llama_index.packs.mixture_of_agents._concurrency.tasks import (
-    TimedTask,
     expired,
     expires_after,
     hedged,
@@ -40,6 +39,7 @@ from llama_index.packs.mixture_of_agents.recipe import CallPolicy
 
 from .endpoint import Endpoint
 from .request import Request, RunState, earliest
+from .timed_task import TimedTask
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.limits import Ticket
