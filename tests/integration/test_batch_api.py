@@ -1,12 +1,15 @@
 """Many questions by the providers' batch APIs: collected, waited for, and never paid for twice."""
 
 import asyncio
+import gc
 import json
 import threading
+import tracemalloc
 from collections import Counter
 from decimal import Decimal
 
 import pytest
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.llm import LLMChatStartEvent
 from llama_index_instrumentation import get_dispatcher
@@ -101,6 +104,39 @@ def test_tracers_see_each_call_once(providers, tmp_path):
             get_dispatcher().event_handlers.remove(handler)
         seen[via] = handler.calls
     assert seen["batch-api"] == seen["direct"] > 0
+
+
+def test_a_callback_handler_of_a_mixture_hears_of_each_question(providers, tmp_path):
+    heard = TokenCountingHandler()
+    mixture = of_two(providers)
+    mixture.callback_manager = CallbackManager([heard])
+    run_batch(mixture, QUESTIONS[:3], tmp_path / "answers.jsonl", **BY_BATCHES)
+    assert len(heard.llm_token_counts) == 3
+
+
+def test_a_run_that_waits_takes_less_than_20_kib_beside_its_texts(providers, tmp_path):
+    mixture = MixtureOfAgents(
+        llm=providers.openai("gpt-4.1"), proposers=[providers.openai("gpt-4.1-mini")], num_layers=1
+    )
+    run_batch(mixture, QUESTIONS, tmp_path / "before.jsonl", **BY_BATCHES)
+    providers.configure("*", batch_seconds=DAY)
+    asked, found = [f"What is {number} + 1?" for number in range(300)], []
+
+    def watch(report):
+        if not tracemalloc.is_tracing():
+            tracemalloc.start()
+        elif report.batches and not found:
+            gc.collect()
+            found.append(tracemalloc.get_traced_memory()[0] / len(asked) / 1024)
+            tracemalloc.stop()
+            providers.configure("*", batch_seconds=0)
+            providers.advance(DAY)
+            raise ValueError("it has seen enough")
+
+    settings = {"in_flight": 300, "watch": watch, **BY_BATCHES}
+    with pytest.raises(ValueError, match="enough"):
+        run_batch(mixture, asked, tmp_path / "answers.jsonl", **settings)
+    assert 5 < found[0] < 20
 
 
 def test_a_full_batch_is_sent_off_before_the_rest_is_there(providers, tmp_path):

@@ -100,14 +100,14 @@ class Respondent:
         """The model's name."""
         return self._transport.key[1]
 
-    async def ask(
+    def ask(
         self,
         messages: Sequence[ChatMessage],
         kwargs: Mapping[str, Any],
         on_piece: OnChunk | None = None,
         *,
         threaded: bool = False,
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """Ask the LLM. Cancelling ends every request in flight.
 
         Args:
@@ -128,8 +128,8 @@ class Respondent:
         once = partial(self._ask, transport, messages, sent, threaded=threaded)
         quota = self._quota()
         if quota is None:
-            return await once(on_piece)
-        return await self._in_turn(quota, once, messages, sent, on_piece)
+            return once(on_piece)
+        return self._in_turn(quota, once, messages, sent, on_piece)
 
     async def _ask(
         self,

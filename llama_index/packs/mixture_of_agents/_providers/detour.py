@@ -1,13 +1,16 @@
 """Another way to send requests to LLMs than directly. Without a detour, nothing of it is imported or made."""
 
-from collections.abc import Awaitable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, closing
+# LlamaIndex does not list what it imports from its own package of instrumentation.
+# pyright: reportPrivateImportUsage=false
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import getclosurevars, unwrap
 from typing import Any, Protocol
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.instrumentation import NullEventHandler, NullSpanHandler, get_dispatcher
 from llama_index.core.llms.llm import LLM
 
 from .characters import mended_response
@@ -16,13 +19,15 @@ from .characters import mended_response
 class Detour(Protocol):
     """Another way to send requests to LLMs: through their providers' batch APIs."""
 
-    def asking(self, llm: LLM) -> AbstractAsyncContextManager[LLM | None]:
-        """A context for one request: yields the LLM to use instead, or None to use the LLM itself.
+    def stand_in(self, llm: LLM) -> LLM | None:
+        """The LLM to use instead; None to use the LLM itself. It awaits the answer to its request by ``answer_to``.
 
         A mixture is asked directly: its members take the detour.
-
-        The LLM to use instead awaits the answer to its request by ``answer_to``.
         """
+        ...
+
+    def directly(self) -> AbstractAsyncContextManager[None]:
+        """A context for one request to an LLM itself."""
         ...
 
 
@@ -55,13 +60,13 @@ def known_answer() -> Any:
     return _ANSWER.get()
 
 
-async def chat_by_detour(
+def chat_by_detour(
     detour: Detour,
     llm: LLM,
     messages: Sequence[ChatMessage],
     parameters: dict[str, Any],
-    directly: Coroutine[Any, Any, ChatResponse],
-) -> ChatResponse:
+    ask: Callable[[], Coroutine[Any, Any, ChatResponse]],
+) -> Coroutine[Any, Any, ChatResponse]:
     """Ask an LLM by a detour, or directly if the detour does not take it.
 
     Args:
@@ -69,16 +74,24 @@ async def chat_by_detour(
         llm: the LLM.
         messages: the conversation.
         parameters: keyword arguments of the request.
-        directly: makes the request directly. It is closed if it is not needed.
+        ask: makes the request directly.
 
     Returns:
-        The response.
+        A coroutine that returns the response.
     """
-    with closing(directly):
-        async with detour.asking(llm) as stand_in:
-            if stand_in is None:
-                return await directly
-            return mended_response(await _late_answer(stand_in, messages, parameters))
+    stand_in = detour.stand_in(llm)
+    return (
+        _asked_directly(detour, ask)
+        if stand_in is None
+        else _late_answer(stand_in, messages, parameters)
+    )
+
+
+async def _asked_directly(
+    detour: Detour, ask: Callable[[], Coroutine[Any, Any, ChatResponse]]
+) -> ChatResponse:
+    async with detour.directly():
+        return await ask()
 
 
 async def _late_answer(
@@ -90,14 +103,37 @@ async def _late_answer(
     LlamaIndex's callbacks, which see one request.
     """
     try:
-        return await _without_callbacks(type(llm))(llm, messages, **parameters)
+        made = await _without_callbacks(type(llm))(llm, messages, **parameters)
+        return mended_response(made)
     except _Handed as handed:
         answer = handed.answer
     token = _ANSWER.set(await answer)
     try:
-        return await llm.achat(messages, **parameters)
+        return mended_response(await llm.achat(messages, **parameters))
     finally:
         _ANSWER.reset(token)
+
+
+def chat_method(llm: LLM) -> Callable[..., Awaitable[ChatResponse]]:
+    """The method that a mixture is asked with on a detour, where thousands wait at once.
+
+    Args:
+        llm: the mixture.
+
+    Returns:
+        Its ``achat``; if nobody listens, what is inside LlamaIndex's callbacks, which keep kilobytes for each request.
+    """
+    return llm.achat if _is_watched(llm) else partial(_without_callbacks(type(llm)), llm)
+
+
+def _is_watched(llm: LLM) -> bool:
+    """Whether any of LlamaIndex's handlers hears of an LLM's requests."""
+    dispatcher: Any = get_dispatcher(type(llm).__module__)
+    handlers: list[Any] = [*llm.callback_manager.handlers]
+    while dispatcher:
+        handlers += [*dispatcher.span_handlers, *dispatcher.event_handlers]
+        dispatcher = dispatcher.parent if dispatcher.propagate else None
+    return not all(isinstance(one, (NullSpanHandler, NullEventHandler)) for one in handlers)
 
 
 @lru_cache

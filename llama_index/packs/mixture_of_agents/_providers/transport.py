@@ -25,7 +25,7 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, 
 from llama_index.packs.mixture_of_agents._messages.prompts import inject, merged_turns, text_of
 
 from .characters import mended_response
-from .detour import DETOUR, chat_by_detour
+from .detour import DETOUR, chat_by_detour, chat_method
 from .facts import (
     context_window,
     derives_from,
@@ -239,12 +239,12 @@ class Transport:
             threaded: whether to call the sync method in a thread, unless the LLM works on every loop.
             again: called before a second request: the async client belonged to another loop, so a thread tries again.
         """
-        directly = self._chat(messages, parameters, threaded=threaded, again=again)
+        ask = partial(self._chat, messages, parameters, threaded=threaded, again=again)
         detour = None if isinstance(self.llm, FormingLLM) else DETOUR.get()
         if detour is None:
-            return directly
+            return ask()
         sent = _accepted(messages, self.refused)
-        return chat_by_detour(detour, self.llm, sent, parameters, directly)
+        return chat_by_detour(detour, self.llm, sent, parameters, ask)
 
     async def _chat(
         self,
@@ -257,8 +257,10 @@ class Transport:
         messages = _accepted(messages, self.refused)
         if self._native and self._may_await(threaded=threaded):
             llm, sent = self._ready(parameters, awaited=True)
+            quiet = DETOUR.get() and isinstance(llm, FormingLLM)
             try:
-                return mended_response(await llm.achat(messages, **sent))
+                ask = chat_method(llm) if quiet else llm.achat
+                return mended_response(await ask(messages, **sent))
             except Exception as error:
                 if not self._moves(error):
                     raise

@@ -146,21 +146,18 @@ class BatchRoute:
             collector.stop()
 
     @asynccontextmanager
-    async def asking(self, llm: LLM) -> AsyncGenerator[LLM | None, None]:
+    async def directly(self) -> AsyncGenerator[None, None]:
         """See ``Detour``."""
-        stand_in = self._stand_in(llm)
-        if stand_in is not None:
-            yield stand_in
-            return
         async with self._room:
             self._direct += 1
             try:
-                yield None
+                yield
             finally:
                 self._direct -= 1
                 self._touch()
 
-    def _stand_in(self, llm: LLM) -> LLM | None:
+    def stand_in(self, llm: LLM) -> LLM | None:
+        """See ``Detour``."""
         if id(llm) not in self._stand_ins:
             api = None if endpoint_key(llm)[2] in self._servers_without else batch_api_of(llm)
             made = api.stand_in(llm, partial(self._exchange, api)) if api else None
