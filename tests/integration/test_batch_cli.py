@@ -115,7 +115,7 @@ def test_a_batch_says_what_it_asks_and_what_came_of_it(folder):
     ):
         assert said in done.stderr
     assert "%|" not in done.stderr  # no bar
-    assert re.search(r"They cost \$0\.00\d+ to \$\d", done.stderr)
+    assert re.search(r"They will cost \$0\.00\d+ to \$\d", done.stderr)
     log = folder.providers.log("gpt-4.1-mini")
     sent = {tuple(one["content"] for one in request.body["messages"]) for request in log}
     assert sent == {("Be brief.", question) for question in QUESTIONS[:5]}
@@ -237,7 +237,8 @@ def test_by_batch_apis_it_says_half_the_price_and_asks_nothing_directly(folder, 
     providers.reset()
     done = folder.run("--via", "batch-api")
     prices = [
-        re.findall(r"They cost \$([\d.]+) to \$(\d+\.\d+)\.", one.stderr) for one in (direct, done)
+        re.findall(r"They will cost \$([\d.]+) to \$(\d+\.\d+)\.", one.stderr)
+        for one in (direct, done)
     ]
     (least, most), (half_least, half_most) = (map(float, found[0]) for found in prices)
     assert half_least < least

@@ -153,7 +153,7 @@ def test_the_copy_itself_still_knows_what_was_changed_in_it(folder):
     prompts = folder / INSIDE / "_messages/prompts.py"
     prompts.write_text(prompts.read_text() + "# mine\n")
     told = python(folder, "-m", INSIDE.replace("/", ".") + ".cli", "pack", "--check", ".")
-    assert "Laid down as 1.0.0; what is installed is this folder." in told
+    assert "Written by version 1.0.0; this folder is what is installed." in told
     assert f"{INSIDE}/_messages/prompts.py: changed by you" in told
 
 
@@ -169,5 +169,5 @@ def test_what_was_changed_is_not_replaced_unasked(folder):
 
 
 def test_a_folder_that_is_no_template_is_said_to_be_none(tmp_path):
-    with pytest.raises(ConfigError, match="is not a folder that moa pack laid down"):
+    with pytest.raises(ConfigError, match="is not a folder that moa pack wrote"):
         template.compare(tmp_path)

@@ -345,7 +345,7 @@ def test_a_mistake_is_told_with_its_line_and_the_remedy(text, said):
         ('{ class = "llama_index.llms.openai.Nothing", model = "x" }', "has no LLM class 'Nothing'"),
         ('{ class = "os.path.join", model = "x" }', "'os.path.join' is not a class of llama_index.llms.*"),
         ('{ model = "openai:gpt-4.1", api_key = "$NOT_SET" }', "the environment has no NOT_SET"),
-        ('{ model = "openai:gpt-4.1", api_key = "sk-abcdefgh" }', "a key does not belong into a file"),
+        ('{ model = "openai:gpt-4.1", api_key = "sk-abcdefgh" }', "a file must not hold a key"),
         ('{ model = "openai:gpt-4.1", settings = { timout = 1 } }', 'has no setting "timout"; did you mean "timeout"?'),
         ('{ model = "openai:gpt-4.1", settings = { temperature = 9 } }', "temperature: Input should be less than"),
     ],

@@ -56,7 +56,7 @@ class Store:
     def __init__(self, out: str | Path, fingerprint: str) -> None:
         self.out = Path(out)
         if self.out.suffix not in (".jsonl", ".parquet"):
-            raise BatchError(f"{out}: answers are written to a .jsonl or a .parquet file; say one")
+            raise BatchError(f"{out}: answers are written to a .jsonl or a .parquet file; name one")
         if self.out.suffix == ".parquet":
             require_pyarrow()
         self.path = self.out.with_suffix(".jsonl")

@@ -109,7 +109,7 @@ def compare(folder: Path) -> Comparison:
         known_as, laid_down = record["version"], record["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{folder} is not a folder that moa pack laid down: it has no {_RECORD}"
+            f"{folder} is not a folder that moa pack wrote: it has no {_RECORD}"
         ) from error
     itself = (folder / INSIDE).resolve() == PACKAGE.resolve()
     now = {name: _read(folder / name) for name in {*laid_down, *_sources(folder / INSIDE, folder)}}

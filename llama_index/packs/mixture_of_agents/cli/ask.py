@@ -30,7 +30,9 @@ def ask(
     as_json: Annotated[bool, Option("--json", help="Print the whole result as JSON.")] = False,
     trace: Trace = None,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print the answer alone.")] = False,
-    strict: Annotated[bool, Option("--strict", help="Exit with 3 if degraded.")] = False,
+    strict: Annotated[
+        bool, Option("--strict", help="Exit with 3 if the answer is degraded.")
+    ] = False,
 ) -> int:
     """Ask one question.
 

@@ -60,10 +60,11 @@ BatchSize = Annotated[
     int, Option("--batch-size", help="Requests in one batch of a provider's.", min=1)
 ]
 Engine = Annotated[
-    str, Option("--engine", help='"ray": ask by the workers of a Ray cluster, see RAY_ADDRESS.')
+    str, Option("--engine", help='"ray": the workers of a Ray cluster ask; see RAY_ADDRESS.')
 ]
 Workers = Annotated[
-    int | None, Option("--workers", help="Workers of the cluster: one a CPU.", min=1)
+    int | None,
+    Option("--workers", help="Workers of the cluster; by default one for each CPU.", min=1),
 ]
 
 

@@ -37,7 +37,7 @@ def demo(
     question: Annotated[
         list[str] | None,
         Argument(
-            help='The question; else "What is LlamaIndex?"',
+            help='The question; by default "What is LlamaIndex?"',
             show_default=False,
         ),
     ] = None,

@@ -13,7 +13,7 @@ def estimate(
     models: Flags,
     question: Question = None,
     via: Annotated[
-        str, Option("--via", help='"batch-api": say too what batch APIs would cost.')
+        str, Option("--via", help='"batch-api": also say what batch APIs would cost.')
     ] = "direct",
 ) -> None:
     """Say what a question would take: calls, tokens, money.

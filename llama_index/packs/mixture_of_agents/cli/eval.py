@@ -32,7 +32,7 @@ Column = Annotated[
     str, Option("--answers", metavar="COLUMN", help="The column of the right answers.")
 ]
 Tolerance = Annotated[
-    float, Option("--tolerance", help="For numbers: how far off, as a share of the right one.")
+    float, Option("--tolerance", help="For numbers: how far from the right one, as a share of it.")
 ]
 Cluster = Annotated[
     str, Option("--cluster", metavar="COLUMN", help="Which questions belong together.")
@@ -62,7 +62,7 @@ Judges = Annotated[
     list[str] | None,
     Option("--judge", metavar="MODEL", help="An LLM that judges, for rubric and pairwise."),
 ]
-Rubric = Annotated[str, Option("--rubric", help="What a good answer is like, for judges.")]
+Rubric = Annotated[str, Option("--rubric", help="What makes an answer good, for judges.")]
 Written = Annotated[
     str,
     Option(

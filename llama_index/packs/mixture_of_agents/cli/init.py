@@ -16,13 +16,15 @@ EXAMPLE = Path(__file__).with_name("moa.toml")
 @command
 def init(
     path: Annotated[Path, Argument(help="The file to write.")] = Path("moa.toml"),
-    user: Annotated[bool, Option("--user", help="Write the file for all folders.")] = False,
+    user: Annotated[
+        bool, Option("--user", help="Write the file for this user, for all folders.")
+    ] = False,
     schema: Annotated[
         bool, Option("--schema", help="Also write a JSON Schema, for editors that complete TOML.")
     ] = False,
     force: Annotated[bool, Option("--force", "-f", help="Replace the file that is there.")] = False,
 ) -> None:
-    """Write a recipe file with comments, to begin with."""
+    """Write a first recipe file, with comments."""
     from llama_index.packs.mixture_of_agents.errors import ConfigError
 
     from .sources import from_environment, user_file

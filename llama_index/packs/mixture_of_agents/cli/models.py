@@ -21,7 +21,7 @@ def models(
     models: Flags,
     check: Annotated[bool, Option("--check", help="Ask each model for one token.")] = False,
 ) -> int:
-    """Show which models are asked, where, and with whose key."""
+    """Show which models are asked, at which address, and with which key."""
     from rich.text import Text
 
     from .command import say

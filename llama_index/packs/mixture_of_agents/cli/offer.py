@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .sources import Source
 
 Name = Annotated[
-    str | None, Option("--name", help="What clients call the model; else the recipe's name.")
+    str | None, Option("--name", help="What clients call the model; by default the recipe's name.")
 ]
 
 

@@ -13,14 +13,14 @@ from .command import FAILED, command, say
 def pack(
     folder: Annotated[Path, Argument(help="The folder.", show_default=False)],
     check: Annotated[
-        bool, Option("--check", help="Tell how the folder differs from what is installed.")
+        bool, Option("--check", help="List the files that differ from the installed version.")
     ] = False,
     diff: Annotated[bool, Option("--diff", help="The same, line by line.")] = False,
     force: Annotated[bool, Option("--force", "-f", help="Replace what was changed there.")] = False,
 ) -> int:
-    """Lay the source down as a folder to use, look into and change.
+    """Write the source into a folder, to use, read and change.
 
-    With --check or --diff it exits with 1 where anything differs.
+    With --check or --diff it exits with 1 if anything differs.
     """
     from ._template import compare, lay_down
 
@@ -32,8 +32,8 @@ def pack(
         return 0
     comparison = compare(folder)
     installed = comparison.installed
-    what = f"{installed} is installed" if installed else "what is installed is this folder"
-    say(f"Laid down as {comparison.version}; {what}.")
+    what = f"{installed} is installed" if installed else "this folder is what is installed"
+    say(f"Written by version {comparison.version}; {what}.")
     for difference in comparison.differences:
         print(difference)
         if diff:

@@ -88,7 +88,8 @@ class Progress:
         if report.mended:
             say(f"An answer that was cut off ({report.mended} bytes) is gone; it is asked again.")
         if report.total is not None:
-            say(f"{report.total:,} questions, {report.skipped:,} of them answered already.")
+            questions = "1 question" if report.total == 1 else f"{report.total:,} questions"
+            say(f"{questions}, {report.skipped:,} of them answered already.")
             if report.total > report.skipped:
                 say(self._outlook(report.total - report.skipped, report.spent.at_least))
         if sys.stderr.isatty():
@@ -121,7 +122,9 @@ class Progress:
         most = sum((bound.at_least for bound in bounds if bound), Decimal(0))
         costs = [cost / len(some) * left for cost in (least.at_least, most)]
         from_to = [dollars(cost) for cost in costs]
-        outlook = f"They cost {' to '.join(from_to) if all(bounds) else f'at least {from_to[0]}'}."
+        outlook = (
+            f"They will cost {' to '.join(from_to) if all(bounds) else f'at least {from_to[0]}'}."
+        )
         if self._max_cost is None or (all(bounds) and spent + costs[1] <= self._max_cost):
             return outlook
         bound = f"--max-cost {dollars(Decimal(str(self._max_cost)))}"

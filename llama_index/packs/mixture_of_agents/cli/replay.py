@@ -27,14 +27,14 @@ def replay(
         ),
     ] = None,
     system: Annotated[
-        str | None, Option("--system", "-s", help="The system prompt that it had.")
+        str | None, Option("--system", "-s", help="The system prompt of the saved run.")
     ] = None,
     run: Run = -1,
 ) -> None:
     """Run a recipe again, with every call answered from a saved run.
 
     The file brings the recipe; options change it. No network, no keys, no
-    cost. It fails where the recipe makes a call that the file lacks.
+    cost. It fails if the recipe makes a call that the file lacks.
     """
     from llama_index.packs.mixture_of_agents.replay import replay as answered_from
 

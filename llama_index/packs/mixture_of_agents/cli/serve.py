@@ -29,7 +29,7 @@ Host = Annotated[str, Option("--host", help="The address to listen at.")]
 Port = Annotated[int, Option("--port", min=0, max=65535, help="0 for a free one.")]
 Members = Annotated[bool, Option("--members", help="Serve the single models of the file too.")]
 InFlight = Annotated[
-    int | None, Option("--in-flight", min=1, help="Refuse more runs at once than this.")
+    int | None, Option("--in-flight", min=1, help="The most runs at once; more are refused.")
 ]
 Grace = Annotated[
     int, Option("--grace", min=0, help="Seconds that runs have to finish at the end.")
@@ -46,13 +46,13 @@ MaxCost = Annotated[
     ),
 ]
 Open = Annotated[bool, Option("--open", help="Open the page in a browser.")]
-NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody ask who can reach the address.")]
+NoKeys = Annotated[bool, Option("--no-keys", help="Let everybody who can reach the address ask.")]
 Store = Annotated[
     Path | None,
     Option(
         "--store",
         metavar="FILE",
-        help="Keep conversations and limits in this SQLite file over a restart.",
+        help="Keep conversations and limits in this SQLite file, so that they survive a restart.",
     ),
 ]
 Workers = Annotated[int, Option("--workers", min=1, help="The number of processes.")]

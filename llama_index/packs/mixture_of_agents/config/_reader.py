@@ -360,7 +360,7 @@ class _Reader:
             if SECRET.search(name) and isinstance(value, str) and "$" not in value:
                 raise self.error(
                     (*place, name),
-                    'a key does not belong into a file: give the variable that has it, "$NAME"',
+                    'a file must not hold a key: name the variable that holds it, "$NAME"',
                 )
 
 
