@@ -1,12 +1,11 @@
 """How far judges agree, and how many independent votes they are worth."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 
-from .ceiling import effective_number
-from .statistics import Array, correlation
+from .ceiling import correlations_of, effective_number
+from .statistics import Array
 
 
 def krippendorff_alpha(table: Array) -> float | None:
@@ -40,9 +39,4 @@ def table_of(votes: Sequence[Mapping[str, float]]) -> Array:
 
 def effective_votes(table: Array) -> float:
     """How many independent judges these are worth, by the correlation of their values (Kish's design effect)."""
-    count = len(table)
-    correlations: list[list[float | None]] = [[1.0] * count for _ in range(count)]
-    for one, other in combinations(range(count), 2):
-        both = ~np.isnan(table[one]) & ~np.isnan(table[other])
-        correlations[one][other] = correlation(table[one][both], table[other][both])
-    return effective_number(correlations)
+    return effective_number(correlations_of(table))

@@ -94,7 +94,7 @@ def ceiling_of(
     low, high = exact_interval(wrong, count)
     binary = is_binary(table)
     oracle = float(table.max(axis=0).mean())
-    correlations = _correlations(table)
+    correlations = correlations_of(table)
     return Ceiling(
         tuple(names), count, oracle, best, means[best],
         wrong / count if binary else None, low if binary else None, high if binary else None,
@@ -102,11 +102,13 @@ def ceiling_of(
     )  # fmt: skip
 
 
-def _correlations(table: Array) -> tuple[tuple[float | None, ...], ...]:
-    count = len(table)
+def correlations_of(table: Array) -> tuple[tuple[float | None, ...], ...]:
+    """The correlation of every two rows where both have values; None where one of them never changes."""
+    count, known = len(table), ~np.isnan(table)
     found: dict[tuple[int, int], float | None] = {}
     for one, other in combinations(range(count), 2):
-        found[one, other] = found[other, one] = correlation(table[one], table[other])
+        both = known[one] & known[other]
+        found[one, other] = found[other, one] = correlation(table[one][both], table[other][both])
     return tuple(
         tuple(1.0 if one == other else found[one, other] for other in range(count))
         for one in range(count)

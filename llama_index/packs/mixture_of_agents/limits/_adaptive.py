@@ -5,6 +5,7 @@ requests are refused (additive increase) or become slow (the gradient of the lat
 """
 
 FIRST = 4
+"""The number to begin with."""
 _FASTER = 1.5
 """The growth with each round of answers, until something goes wrong for the first time."""
 _AFTER_REFUSAL, _AFTER_SLOWNESS = 150, 30
@@ -30,15 +31,12 @@ class Adaptive:
 
     Samples are taken of requests in the order in which they were sent: the first answers to come are the short ones.
 
-    Args:
-        first: the number to begin with.
-
     Attributes:
         limit: the number now.
     """
 
-    def __init__(self, first: int = FIRST) -> None:
-        self.limit = first
+    def __init__(self) -> None:
+        self.limit = FIRST
         # Answers between two steps up; None until something went wrong.
         self._pause: int | None = None
         self._since = 0
