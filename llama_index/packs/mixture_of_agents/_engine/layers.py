@@ -235,31 +235,32 @@ async def gathered(
         The proposals in the order of the calls, and why the layer closed.
     """
     tasks = [asyncio.create_task(call) for call in calls]
+    everyone = asyncio.gather(*tasks)
     enough = [] if layer.grace is None else [asyncio.create_task(_enough(tasks, layer))]
-    waiting: Sequence[asyncio.Task[Any]] = enough or tasks
     reason: Reason = "all"
     try:
         left = None if end is None else max(end - state.now(), 0)
-        done, _ = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()  # a call never raises for an LLM's fault: an error here is a bug
-        if not all(task.done() for task in tasks):
-            reason = "quorum" if done and enough else "deadline"
+        waiting = [everyone, *enough]
+        await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if everyone.done():
+            everyone.result()  # a call never raises for an LLM's fault: an error here is a bug
+        else:
+            reason = "quorum" if any(task.done() for task in enough) else "deadline"
         state.closing = _WHY[reason]
     finally:
-        await stop([*enough, *tasks])
+        await stop([everyone, *enough, *tasks])
         state.closing = CANCELLED
     ended = [task.result() for task in tasks if not task.cancelled()]
     return tuple(proposal for proposals in ended for proposal in proposals), reason
 
 
 async def _enough(tasks: Sequence[asyncio.Future[Proposals]], layer: Layer) -> None:
-    """Wait until the layer has its quorum and the grace time is over, or until all calls have ended."""
-    got = 0
+    """Wait until the layer has its quorum and the grace time is over."""
+    got, grace = 0, layer.grace or 0.0
     for ended in asyncio.as_completed(tasks):
         got += len(await ended)
         if got >= layer.quorum:
-            await asyncio.wait(tasks, timeout=layer.grace, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.sleep(grace)
             break
 
 

@@ -212,9 +212,8 @@ class _Pools(httpx.AsyncBaseTransport):
                 allow_redirects=False,
                 auto_decompress=False,
             )
-        except (
-            Exception
-        ):  # only now, since a call in flight would keep a context manager's five objects
+        except Exception:
+            # Only now: while a call is in flight, each of these would keep five objects.
             with _connect_errors(), transport.map_aiohttp_exceptions():
                 raise
         return response, transport.AiohttpResponseStream(response)
