@@ -37,6 +37,20 @@ def work(
     sent.put(log)
 
 
+def outcomes_of(
+    work: Callable[..., None], processes: int, given: tuple[Any, ...], outcomes: Any
+) -> list[Any]:
+    """What each process puts into the queue of outcomes; a process is given its number before the rest."""
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=work, args=(i, *given), daemon=True) for i in range(processes)]
+    for worker in workers:
+        worker.start()
+    found = [outcomes.get(timeout=200) for _ in workers]
+    for worker in workers:
+        worker.join()
+    return found
+
+
 def sent_by(
     processes: int, path: Path, limits: EndpointLimits, seconds: float, wanted: int
 ) -> list[tuple[float, int]]:
@@ -46,12 +60,7 @@ def sent_by(
     clock, all_wait = spawn.Value("d", 1000.0, lock=False), spawn.Barrier(processes, timeout=60)
     sent: Any = spawn.Queue()
     given = (path, {KEY: limits}, 1000.0 + seconds, wanted, clock, due, all_wait, sent)
-    workers = [spawn.Process(target=work, args=(i, *given), daemon=True) for i in range(processes)]
-    for worker in workers:
-        worker.start()
-    logs = [sent.get(timeout=120) for _ in workers]
-    for worker in workers:
-        worker.join()
+    logs = outcomes_of(work, processes, given, sent)
     return sorted((when - 1000.0, tokens) for log in logs for when, tokens in log)
 
 

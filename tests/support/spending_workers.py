@@ -4,6 +4,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+from limited_workers import outcomes_of
+
 from llama_index.packs.mixture_of_agents.batch import run_batch
 from llama_index.packs.mixture_of_agents.limits import SqliteLimiter
 from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
@@ -30,11 +32,4 @@ def spent_by(processes: int, folder: Path, max_cost: float) -> list[tuple[Any, s
     """US dollars that each process has spent, and why it stopped."""
     spawn = multiprocessing.get_context("spawn")
     start, spent = spawn.Barrier(processes, timeout=100), spawn.Queue()
-    given = (folder, max_cost, start, spent)
-    workers = [spawn.Process(target=work, args=(i, *given), daemon=True) for i in range(processes)]
-    for worker in workers:
-        worker.start()
-    outcomes = [spent.get(timeout=200) for _ in workers]
-    for worker in workers:
-        worker.join()
-    return outcomes
+    return outcomes_of(work, processes, (folder, max_cost, start, spent), spent)
