@@ -7,12 +7,14 @@ Two need not repeat it: a method that overrides one of another package, and a do
 import ast
 import importlib
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from programs import run_python
 from reference import PACKAGE, Definition, definitions_of, public_modules
 
 from llama_index.packs.mixture_of_agents import errors
@@ -119,6 +121,21 @@ def test_a_public_docstring_says_what_goes_in_what_comes_out_and_what_is_raised(
         for fault in faults_of(function, docs, RETURNED.get(module, ""))
     ]
     assert found == []
+
+
+EXAMPLES = {
+    node.name: example
+    for module in public_modules()
+    for _, node in definitions_of(module)
+    for example in re.findall(r"```python\n(.*?)```", ast.get_docstring(node) or "", re.DOTALL)
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_a_docstring_runs(name, providers, tmp_path):
+    environment = {**os.environ, **providers.environment}
+    done = run_python("-c", textwrap.dedent(EXAMPLES[name]), cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,15 @@ class MixtureOfAgentsPack(BaseLlamaPack):
 
     Raises:
         RecipeError: a parameter is given twice, is missing, or is not valid.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents import MixtureOfAgentsPack
+
+        pack = MixtureOfAgentsPack(OpenAI("gpt-4.1"), [OpenAI("gpt-4.1-mini"), OpenAI("gpt-4o-mini")], num_layers=1)
+        print(pack.run("What is a generator?"))
+        ```
     """
 
     def __init__(

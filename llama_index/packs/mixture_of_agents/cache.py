@@ -54,6 +54,15 @@ def cached(mixture: Any, store: BaseKVStore | str | Path) -> MixtureOfAgents:
 
     Raises:
         sqlite3.Error: the path is no SQLite file, or cannot be opened.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents import moa
+        from llama_index.packs.mixture_of_agents.cache import cached
+
+        llm = cached(moa([OpenAI("gpt-4.1-mini")], OpenAI("gpt-4.1")), "answers.sqlite3")
+        ```
     """
     llm = as_mixture(mixture)
     behind = store if isinstance(store, BaseKVStore) else SqliteKVStore(store)

@@ -27,6 +27,14 @@ def share_clients(*llms: AnyLLM, connections: int | None = None) -> list[AnyLLM]
 
     Returns:
         The copies, in the order of the LLMs.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents.clients import share_clients
+
+        large, mini = share_clients(OpenAI("gpt-4.1"), OpenAI("gpt-4.1-mini"))
+        ```
     """
     shared = SharedClients(connections)
     return [shared.share_with(llm) for llm in llms]

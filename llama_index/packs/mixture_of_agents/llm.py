@@ -74,6 +74,15 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
 
     Raises:
         RecipeError: the parts are not valid, or do not fit together.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents import MixtureOfAgents
+
+        llm = MixtureOfAgents(llm=OpenAI("gpt-4.1"), proposers=[OpenAI("gpt-4.1-mini"), OpenAI("gpt-4o-mini")])
+        print(llm.complete("What is a generator?"))
+        ```
     """
 
     model: str = "mixture-of-agents"

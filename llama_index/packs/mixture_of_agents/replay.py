@@ -206,5 +206,17 @@ def trace_to(path: str | Path, recipe: Mapping[str, Any] | None = None) -> Trace
 
     Raises:
         OSError: The file cannot be written to.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents import MixtureOfAgents, moa
+        from llama_index.packs.mixture_of_agents.replay import replay, trace_to
+
+        llm = MixtureOfAgents(moa([OpenAI("gpt-4.1-mini")], OpenAI("gpt-4.1")))
+        with llm.listen(trace_to("runs.jsonl")):
+            answer = llm.complete("What is a generator?").text
+        assert replay(llm, "runs.jsonl").complete("What is a generator?").text == answer
+        ```
     """
     return TraceFile(path, recipe)

@@ -67,6 +67,15 @@ class ScriptedLLM(ChatLLM):
         num_output: the tokens reserved for an answer; -1 for an unknown number.
         tools: whether it takes tools.
         usage: the tokens to report, as (input, output); None reports none.
+
+    Example:
+        ```python
+        from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
+
+        llm = ScriptedLLM("Paris.", TimeoutError("too slow"))
+        assert llm.complete("What is the capital of France?").text == "Paris."
+        assert llm.requests[0].messages[0].content == "What is the capital of France?"
+        ```
     """
 
     model: str = "scripted"

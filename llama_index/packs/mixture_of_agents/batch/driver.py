@@ -207,7 +207,16 @@ async def _run_by_batches(llm: LLM, questions: Questions, store: Store, how: Set
 
 
 def run_batch(llm: LLM, questions: Questions, out: str | Path, **settings: Any) -> Report:
-    """Like ``arun_batch``, for sync code; in a notebook too. Ctrl-C cancels the questions in flight."""
+    """Like ``arun_batch``, for sync code; in a notebook too. Ctrl-C cancels the questions in flight.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents.batch import run_batch
+
+        print(run_batch(OpenAI("gpt-4.1-mini"), ["Why?", "How?"], "answers.jsonl", max_cost=1.0))
+        ```
+    """
 
     async def once() -> AsyncGenerator[Report, None]:
         yield await arun_batch(llm, questions, out, **{"threaded": True, **settings})

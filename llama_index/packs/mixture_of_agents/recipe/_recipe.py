@@ -165,6 +165,16 @@ class Recipe:
         limits: how much may be under way at once.
         prices: the user's own prices, model -> (input, output) in US dollars per million tokens.
         seed: makes whatever is drawn by chance repeatable.
+
+    Example:
+        ```python
+        from llama_index.llms.openai import OpenAI
+        from llama_index.packs.mixture_of_agents import moa
+
+        recipe = moa([OpenAI("gpt-4.1-mini"), OpenAI("gpt-4o-mini")], OpenAI("gpt-4.1"), layers=1, quorum=1)
+        print(recipe)
+        print(recipe.estimate("What is a generator?"))
+        ```
     """
 
     layers: tuple[Layer, ...]
