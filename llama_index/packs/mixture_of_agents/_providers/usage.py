@@ -13,8 +13,7 @@ from llama_index.packs.mixture_of_agents.events import Usage
 from .faults import Fault
 from .responses import get
 
-_PLACES = (
-    ("usage",),  # OpenAI, OpenAI-like, Anthropic, Ollama, and MistralAI's whole answers
+_OTHER_PLACES = (
     ("data", "usage"),  # MistralAI's chunks
     ("message", "usage"),  # Anthropic's first event
     ("response", "usage"),  # the last event of OpenAI's Responses
@@ -44,7 +43,12 @@ def read_usage(response: ChatResponse) -> Usage | None:
     if isinstance(inner, Usage):  # a mixture answered: this is the usage of its members
         return replace(inner, requests=0)
     raw = response.raw
-    found = next((usage for place in _PLACES if (usage := get(raw, *place)) is not None), None)
+    found = get(
+        raw, "usage"
+    )  # OpenAI, OpenAI-like, Anthropic, Ollama, and MistralAI's whole answers
+    if found is None:
+        others = (get(raw, *place) for place in _OTHER_PLACES)
+        found = next((usage for usage in others if usage is not None), None)
     if found is None:
         metadata = get(raw, "usage_metadata")
         found = (
