@@ -176,6 +176,8 @@ def test_an_image_in_the_request_reaches_the_model():
         ({"max_tokens": 0}, anthropic.BadRequestError, "max_tokens"),
         ({"extra_body": {"temperature": 3.0}}, anthropic.BadRequestError, "temperature"),
         ({"messages": []}, anthropic.BadRequestError, "messages"),
+        ({"messages": [{"role": "user", "content": []}]}, anthropic.BadRequestError, "messages[0].content: must not be empty"),
+        ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, anthropic.BadRequestError, "'document' is not supported, only 'text'"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, anthropic.BadRequestError, "tools"),
     ],
 )  # fmt: skip
@@ -186,6 +188,20 @@ def test_what_is_wrong_is_said_in_anthropics_format(at, settings, error, word):
     assert body["type"] == "error"
     assert body["error"]["type"] in ("not_found_error", "invalid_request_error")
     assert word in body["error"]["message"]
+
+
+def test_a_path_that_is_asked_in_another_way_is_the_clients_mistake(at):
+    answer = httpx.get(f"{at}/v1/messages")
+    assert answer.status_code == 405
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_stop_sequences_without_text_stop_nothing(providers):
+    providers.configure("gpt-4.1", reply="one two")
+    with served({"plain": providers.openai("gpt-4.1")}) as at:
+        answer = ask(at, "plain", stop_sequences=["", "two"])
+    assert [block.text for block in answer.content] == ["one"]
+    assert providers.log("gpt-4.1")[0].body["stop"] == ["two"]
 
 
 def test_a_failing_run_ends_a_stream_with_an_error_event():

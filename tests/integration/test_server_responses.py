@@ -186,18 +186,23 @@ def test_a_failing_run_ends_a_stream_with_a_failed_response():
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"input": []}, "input"),
+        ({"input": []}, "input: must not be empty"),
         ({"temperature": 3.0}, "temperature"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"background": True}, "background"),
-        ({"conversation": "conv_1"}, "conversation"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type: only 'function' is supported"),
+        ({"background": True}, "background: only False is supported"),
+        ({"conversation": "conv_1"}, "conversation: is not supported"),
+        ({"prompt": {"id": "x"}}, "prompt: is not supported"),
+        (
+            {"input": [{"type": "item_reference", "id": "x"}]},
+            "input[0]: 'item_reference' is not supported, only 'message'",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(at, settings, word):
     with openai_sdk(at) as sdk, pytest.raises(openai.BadRequestError) as caught:
         sdk.responses.create(**{"model": "moa", "input": QUESTION, **settings})
-    assert word in str(caught.value)
+    body: Any = caught.value.body
+    assert word in body["message"]
 
 
 async def test_a_client_that_leaves_ends_its_run():

@@ -184,6 +184,15 @@ async def test_fields_that_ask_for_nothing_are_accepted(fields):
     assert llm.asked[0].kwargs == expected
 
 
+@pytest.mark.parametrize("stop", ["", [], [""], None])
+async def test_stop_words_without_text_stop_nothing(stop):
+    llm = ScriptedLLM("ok")
+    for body in (BODY | {"stop": stop}, BODY | {"stop": ["", "END"]}):
+        answer = await post(create_app({"one": llm}), json.dumps(body).encode())
+        assert answer.status_code == 200, answer.text
+    assert [asked.kwargs.get("stop") for asked in llm.asked] == [None, ["END"]]
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -197,6 +206,15 @@ async def test_fields_that_ask_for_nothing_are_accepted(fields):
         ({"max_tokens": 1e300}, "max_tokens"),
         ({"audio": {}}, "audio: is not supported"),
         ({"mixture": {"strange": 1}}, "mixture.strange"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type: only 'function' is supported"),
+        (
+            {"messages": [{"role": "wizard", "content": "?"}]},
+            "messages[0]: 'wizard' is not supported, only 'system', ",
+        ),
+        (
+            {"messages": [{"role": "user", "content": []}]},
+            "messages[0].content: must not be empty",
+        ),
     ],
     ids=str,
 )

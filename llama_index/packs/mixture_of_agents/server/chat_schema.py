@@ -49,6 +49,11 @@ def _no_logprobs(value: Any) -> Any:
     return False
 
 
+def _with_text(stop: str | list[str] | None) -> str | list[str] | None:
+    """Stop words without text stop nothing, and providers refuse them."""
+    return [word for word in stop if word] or None if isinstance(stop, list) else stop or None
+
+
 def _unsupported(value: Any) -> None:
     if value is not None:
         raise ValueError("is not supported; leave it out")
@@ -266,7 +271,7 @@ class ChatRequest(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
-    stop: str | Many[str] | None = None
+    stop: Annotated[str | Many[str] | None, AfterValidator(_with_text)] = None
     seed: Whole | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None

@@ -100,7 +100,6 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 """The errors of a path that asks models, for the OpenAPI description."""
 
 _MESSAGES_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     404: "not_found_error",
@@ -121,7 +120,8 @@ def body_at(path: str, problem: Problem) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": None, "error": error}
     if not path.startswith("/v1/messages"):
         return problem.body
-    kind = _MESSAGES_TYPES.get(problem.status, "api_error")
+    other = "api_error" if problem.status >= 500 else "invalid_request_error"
+    kind = _MESSAGES_TYPES.get(problem.status, other)
     return {"type": "error", "error": {"type": kind, "message": problem.body["error"]["message"]}}
 
 
@@ -208,10 +208,12 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
 
     Args:
         errors: as its ``ValidationError.errors()`` lists them. One is reported, the first of the deepest: a value that
-            may be of several types has an error for each of them.
+            may be of several types has an error for each of them, and the one that is of its type says what is wrong.
         body: the body.
     """
-    first = max(errors, key=lambda error: len(error["loc"]))
+    first = max(
+        errors, key=lambda error: (len(error["loc"]), not str(error["type"]).endswith("_type"))
+    )
     kind, place = str(first["type"]), tuple(first["loc"][1:])
     if kind == "json_invalid":
         return invalid(f"The body is not JSON: {first['ctx']['error']}", code="invalid_json")
@@ -223,8 +225,21 @@ def from_validation(errors: Iterable[Mapping[str, Any]], body: Any) -> Problem:
         return invalid(
             f"Unrecognized request argument supplied: {param}", None, "unknown_parameter"
         )
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return invalid(message, param, "missing" if kind == "missing" else "invalid_value")
+    return invalid(_words(first), param, "missing" if kind == "missing" else "invalid_value")
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors says, without its own words for what it does not know."""
+    context = error.get("ctx", {})
+    if error["type"] == "union_tag_invalid":
+        return f"{str(context['tag'])[:60]!r} is not supported, only {context['expected_tags']}"
+    if error["type"] == "literal_error":
+        return f"only {context['expected']} is supported"
+    if error["type"] == "too_short" and context["actual_length"] == 0:
+        return "must not be empty"
+    if error["type"] == "none_required":
+        return "is not supported; leave it out"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _param(place: tuple[Any, ...], body: Any, kind: str) -> str:

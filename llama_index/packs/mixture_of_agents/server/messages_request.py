@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from .chat_schema import ChatRequest, JsonSchema, Many, Open, Text, Unsupported
+from .chat_schema import ChatRequest, JsonSchema, Many, Open, Parts, Text, Unsupported
 
 
 class TextBlock(Open):
@@ -65,7 +65,7 @@ class UserTurn(Open):
     """A message of the user, or results of tools."""
 
     role: Literal["user"]
-    content: Text | Many[UserBlock]
+    content: Text | Parts[UserBlock]
 
 
 class AssistantTurn(Open):
@@ -77,7 +77,7 @@ class SystemTurn(Open):
     """An instruction in the middle of the conversation."""
 
     role: Literal["system"]
-    content: Text | Many[TextBlock]
+    content: Text | Parts[TextBlock]
 
 
 class Tool(Open):

@@ -117,7 +117,7 @@ class Model:
         """Cut the reply at stop words and at the request's token limit."""
         reason = reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")
         text = reply.text
-        for stop in _as_list(body.get("stop")):
+        for stop in filter(None, _as_list(body.get("stop"))):
             text = text.partition(stop)[0] if text else text
         most = body.get("max_completion_tokens") or body.get("max_tokens")
         if text and most and count_tokens(text) > most:
