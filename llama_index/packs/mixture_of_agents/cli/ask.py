@@ -38,6 +38,9 @@ def ask(
 
     The answer goes to standard output, everything else to standard error.
     """
+    from .late_packages import import_packages_late
+
+    import_packages_late()
     text = read_question(question)
     from llama_index.packs.mixture_of_agents.errors import RunError
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents

@@ -25,6 +25,9 @@ def chat(
 
     If standard input is not a terminal, each of its lines is a question.
     """
+    from .late_packages import import_packages_late
+
+    import_packages_late()
     from .loop import Loop
     from .sources import find
     from .talk import Talk

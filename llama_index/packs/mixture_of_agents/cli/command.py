@@ -118,9 +118,6 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     @wraps(function)
     def run(*, debug: bool, **given: Any) -> None:
-        from .late_packages import import_packages_late
-
-        import_packages_late()
         if takes_flags:
             flags = {name: given.pop(name) for name, _, _ in named}
             given[takes_flags] = Flags(
