@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import sqlite3
 import threading
 import tracemalloc
 from collections import Counter
@@ -342,6 +343,28 @@ def test_the_users_own_prices_and_factors_count(providers, tmp_path):
     assert report.cost.at_least == Decimal("2.5")
     report = run_batch(llm, ["Why?"], tmp_path / "c.jsonl", max_cost=0.000001, **settings)
     assert report.stopped.startswith("the next question costs at least")
+
+
+def test_answers_that_cannot_be_recorded_are_not_asked_for_again_but_fetched_by_the_next_run(
+    providers, tmp_path
+):
+    """Another program holds the journal, as a full disk would."""
+    llm, out = providers.openai("gpt-4.1"), tmp_path / "answers.jsonl"
+    held = []
+
+    def watch(report):
+        if report.batches and not held:
+            held.append(sqlite3.connect(tmp_path / "answers.batches.db", check_same_thread=False))
+            held[0].execute("BEGIN EXCLUSIVE")
+
+    first = run_batch(llm, QUESTIONS, out, watch=watch, **BY_BATCHES)
+    assert (first.answered, first.failed) == (0, 8)
+    failed = rows(tmp_path / "answers.failed.jsonl")["1"]
+    assert "answers.batches.db: database is locked" in failed["message"]
+    held[0].close()
+    second = run_batch(llm, QUESTIONS, out, **BY_BATCHES)
+    assert (second.answered, second.failed) == (8, 0)
+    assert len(chats(providers)) == 8
 
 
 def test_no_key_and_no_question_is_written_to_the_journal(providers, tmp_path):

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray refuses its own settings
 ]
-QUESTIONS = 120
+QUESTIONS = int(os.environ.get("RAY_QUESTIONS", "120"))
 KEY = "simulated-key"
 ON_RAY = {"engine": "ray"}
 
@@ -104,6 +104,7 @@ def test_the_answers_are_those_of_one_process(cluster, providers, tmp_path):
     assert answers(there) == answers(here)
 
 
+@pytest.mark.timeout(max(240, QUESTIONS))
 def test_a_lost_node_costs_no_answer_and_doubles_none(cluster, providers, tmp_path):
     asked = [f"What is {number} + 1?" for number in range(QUESTIONS)]
     here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"

@@ -1,11 +1,12 @@
 """What was handed to a batch API, on disk."""
 
-import sqlite3
+import resource
 from contextlib import closing
 
 import pytest
 
 from llama_index.packs.mixture_of_agents.batch.journal import Journal
+from llama_index.packs.mixture_of_agents.errors import BatchError
 
 ONE, TWO = b"digest of one", b"digest of two"
 
@@ -70,6 +71,28 @@ def test_it_is_deleted_when_the_run_is_over_and_no_batch_is_open(tmp_path, open_
 def test_a_batch_is_written_down_whole_or_not_at_all(tmp_path):
     path = tmp_path / "journal.db"
     with closing(Journal(path)) as journal:
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(BatchError, match="UNIQUE"):
             journal.intend("mark", "there", [("a", ONE), ("a", TWO)])
         assert journal.open("there") == []
+
+
+def test_a_file_that_is_no_journal_is_named_in_the_error(tmp_path):
+    path = tmp_path / "answers.batches.db"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(BatchError, match=r"answers\.batches\.db: file is not a database"):
+        Journal(path)
+
+
+def test_a_full_disk_is_said_in_words_and_what_was_recorded_stays(tmp_path):
+    path = tmp_path / "answers.batches.db"
+    with closing(Journal(path)) as journal:
+        journal.intend("mark", "there", [("a", ONE)])
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+        try:
+            many = [(str(number), ONE) for number in range(10_000)]
+            with pytest.raises(BatchError, match=r"answers\.batches\.db: .*disk"):
+                journal.intend("other", "there", many)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [noted.mark for noted in journal.open("there")] == ["mark"]

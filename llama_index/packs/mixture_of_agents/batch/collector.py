@@ -21,6 +21,7 @@ from llama_index.packs.mixture_of_agents._providers.batch_wire import (
     Wire,
     fetch,
 )
+from llama_index.packs.mixture_of_agents.errors import BatchError
 
 from .journal import Journal, Noted
 from .outcomes import OpenBatch
@@ -188,6 +189,10 @@ class Collector:
             await work
         except Refused as refused:
             self._settle(requests, Received(refused.status, refused.text.encode()))
+        except (
+            BatchError
+        ) as error:  # the journal's: asked again, the requests might be paid for twice
+            self._settle(requests, _failure(400, str(error)))
         except Exception as error:  # noqa: BLE001 - whatever a client raises must not leave runs waiting for ever
             self._settle(requests, _failure(503, f"the batch API failed: {error!r}"))
 

@@ -8,10 +8,13 @@ keys nor questions.
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
+
+from llama_index.packs.mixture_of_agents.errors import BatchError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (seed INTEGER);
@@ -48,36 +51,39 @@ class Journal:
     Attributes:
         seed: A random number that is the same for all processes of this run.
         is_over: Whether the run has ended, so that no answer is needed any more.
+
+    Raises:
+        BatchError: The file cannot be opened, read or written. All methods but ``close`` raise this.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock, self.is_over = path, threading.Lock(), False
-        self._base = sqlite3.connect(path, check_same_thread=False)
-        # A batch that is paid for must be known after a power failure too.
-        self._base.execute("PRAGMA synchronous = FULL")
-        self._base.executescript(_TABLES)
-        found = self._base.execute("SELECT seed FROM about").fetchone()
-        self.seed: int = found[0] if found else randbits(62)
-        if not found:
-            with self._base:
-                self._base.execute("INSERT INTO about VALUES (?)", (self.seed,))
-        self._kept: dict[tuple[str, bytes], list[int]] = {}
-        query = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
-        for endpoint, digest, row in self._base.execute(query):
-            self._kept.setdefault((endpoint, digest), []).append(row)
+        with self._failing_in_words():
+            self._base = sqlite3.connect(path, check_same_thread=False)
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.executescript(_TABLES)
+            found = self._base.execute("SELECT seed FROM about").fetchone()
+            self.seed: int = found[0] if found else randbits(62)
+            if not found:
+                with self._base:
+                    self._base.execute("INSERT INTO about VALUES (?)", (self.seed,))
+            self._kept: dict[tuple[str, bytes], list[int]] = {}
+            query = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
+            for endpoint, digest, row in self._base.execute(query):
+                self._kept.setdefault((endpoint, digest), []).append(row)
 
     def take(self, endpoint: str, digest: bytes) -> bytes | None:
         """Take an earlier process's answer to such a request. Each answer is returned once; None if there is none."""
         rows = self._kept.get((endpoint, digest))
         if not rows:
             return None
-        with self._lock:
+        with self._transaction():
             query = "SELECT answer FROM requests WHERE rowid = ?"
             return self._base.execute(query, (rows.pop(),)).fetchone()[0]
 
     def open(self, endpoint: str) -> list[Noted]:
         """The batches of an endpoint that an earlier process left open."""
-        with self._lock:
+        with self._transaction():
             found = self._base.execute(
                 "SELECT mark, id, begun FROM batches WHERE endpoint = ?", (endpoint,)
             ).fetchall()
@@ -90,7 +96,7 @@ class Journal:
     def intend(self, mark: str, endpoint: str, requests: Sequence[tuple[str, bytes]]) -> None:
         """Record that a batch is about to be started."""
         rows = [(mark, name, digest, endpoint) for name, digest in requests]
-        with self._lock, self._base:
+        with self._transaction():
             self._base.execute(
                 "INSERT INTO batches VALUES (?, ?, NULL, ?)", (mark, endpoint, time.time())
             )
@@ -98,13 +104,13 @@ class Journal:
 
     def begun(self, mark: str, batch: str) -> None:
         """Record the id of a batch that was started."""
-        with self._lock, self._base:
+        with self._transaction():
             self._base.execute("UPDATE batches SET id = ? WHERE mark = ?", (batch, mark))
 
     def keep(self, mark: str, answers: Iterable[tuple[str, bytes]]) -> None:
         """Store the answers of a finished batch, so that they are not fetched again. Its other requests are forgotten."""
         rows = [(answer, mark, name) for name, answer in answers]
-        with self._lock, self._base:
+        with self._transaction():
             self._base.executemany(
                 "UPDATE requests SET answer = ? WHERE mark = ? AND name = ?", rows
             )
@@ -117,8 +123,23 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; delete it if the run is over and no batch is open."""
-        with self._lock:
+        left = 1
+        with self._lock, suppress(sqlite3.Error):  # if it cannot be read, it is kept
             left = self._base.execute("SELECT count(*) FROM batches").fetchone()[0]
-            self._base.close()
+        self._base.close()
         if self.is_over and not left:
             self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _transaction(self) -> Generator[None, None, None]:
+        """All or nothing, and no other thread meanwhile."""
+        with self._lock, self._failing_in_words(), self._base:
+            yield
+
+    @contextmanager
+    def _failing_in_words(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            problem = "the batches at providers are recorded here, so nothing is sent without it"
+            raise BatchError(f"{self._path}: {error}; {problem}") from error
