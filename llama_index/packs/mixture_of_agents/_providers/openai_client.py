@@ -152,15 +152,17 @@ class _Direct(_Plain):
         Returns:
             The completion of an ordinary whole answer, and None; or None, and any other response.
         """
-        from openai import APIConnectionError, APITimeoutError
-
         try:
             if stream or len(content) > self._http.connections.most_at_once:
                 return None, await self._send(self._request(content), stream=stream)
             return await self._exchange(content)
         except httpx.TimeoutException as error:
+            from openai import APITimeoutError
+
             raise APITimeoutError(request=self._request(content)) from error
         except Exception as error:
+            from openai import APIConnectionError
+
             raise APIConnectionError(request=self._request(content)) from error
 
     async def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
@@ -258,14 +260,13 @@ class _Chunk:
     def build(cls, *, response: httpx.Response, data: Any) -> Any:
         """The SDK's ``ChatCompletionChunk``."""
         del response
-        from openai.types.chat import ChatCompletionChunk
-
+        chunk = _types().ChatCompletionChunk
         try:
-            return ChatCompletionChunk.model_validate(data)
+            return chunk.model_validate(data)
         except ValidationError:  # some OpenAI-compatible servers differ a little
             if not isinstance(data, dict):
                 return data
-            return ChatCompletionChunk.construct(**cast("dict[str, Any]", data))
+            return chunk.construct(**cast("dict[str, Any]", data))
 
 
 async def _whole(stream: Any) -> bytes:
@@ -288,13 +289,11 @@ async def _whole(stream: Any) -> bytes:
 
 def _ordinary(packed: bytes, headers: Mapping[str, str]) -> Any:
     """The completion in a body; None if anything about it is unusual, so that it must be checked (see ``wire``)."""
-    from openai.types.chat import ChatCompletion
-
     content = _unpacked(packed, headers.get("Content-Encoding", ""))
     if content is None or "Set-Cookie" in headers:
         return None
     try:
-        completion = ChatCompletion.model_validate_json(content)
+        completion = _types().ChatCompletion.model_validate_json(content)
     except ValidationError:
         return None
     if not completion.choices or any(choice.message.refusal for choice in completion.choices):
@@ -344,10 +343,7 @@ def _with_id(completion: Any, request_id: str | None) -> Any:
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
-    text = json.dumps(
-        body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
-    )
-    return text.encode()
+    return _ENCODER.encode(body).encode()
 
 
 def _plain(thing: Any) -> Any:
@@ -357,9 +353,28 @@ def _plain(thing: Any) -> Any:
     raise TypeError(f"a {type(thing).__name__} cannot be sent as JSON")
 
 
-def _body(parameters: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-    from openai import NotGiven, Omit
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+)
 
-    unset = (NotGiven, Omit)
+
+def _body(parameters: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    unset = _unset()
     body = {name: value for name, value in parameters.items() if not isinstance(value, unset)}
     return {**body, "stream": stream}
+
+
+# An import statement takes a microsecond each time, so these two are for every call and every chunk.
+
+
+@cache
+def _types() -> Any:
+    return import_module("openai.types.chat")
+
+
+@cache
+def _unset() -> tuple[type, type]:
+    """The classes of values that the SDK does not send."""
+    from openai import NotGiven, Omit
+
+    return NotGiven, Omit
