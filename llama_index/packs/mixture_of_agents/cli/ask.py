@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from .command import DEGRADED, Flags, Trace, UsageError, command, tracing
+from .late_packages import import_packages_late
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents.recipe import Recipe
@@ -38,8 +39,6 @@ def ask(
 
     The answer goes to standard output, everything else to standard error.
     """
-    from .late_packages import import_packages_late
-
     import_packages_late()
     text = read_question(question)
     from llama_index.packs.mixture_of_agents.errors import RunError

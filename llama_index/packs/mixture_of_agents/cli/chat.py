@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from .command import Flags, Trace, command, say
+from .late_packages import import_packages_late
 
 WELCOME = "Ask, or type /help. Ctrl-C stops an answer, Ctrl-D leaves."
 PROMPT = "> "
@@ -25,8 +26,6 @@ def chat(
 
     If standard input is not a terminal, each of its lines is a question.
     """
-    from .late_packages import import_packages_late
-
     import_packages_late()
     from .loop import Loop
     from .sources import find
