@@ -2,13 +2,14 @@
 
 from peers import Peer
 from report import Report
-from rig import Entry, Rig, Setup, middle
+from rig import Entry, Rig, Setup, cpu_over, middle
 
 from suites.in_flight import BEST, LATENCY, OURS, REPLY
 
 LEVELS = {50: 1000, 200: 1000, 1000: 3000}
 """Runs at once, and how many are measured."""
 ROUNDS = 7
+THREADS = 50
 LOOPS = {BEST: "uvloop+gc", OURS: "asyncio"}
 
 
@@ -20,6 +21,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     rig.sim.configure("*", reply=REPLY, latency=LATENCY)
     for name in LOOPS:
         _add(report, rig, name)
+    _add_threads(report, rig)
     return report
 
 
@@ -38,6 +40,16 @@ def _add(report: Report, rig: Rig, name: str) -> None:
     )
     what = "CPU per call at 1,000 over that at 50 at once"
     report.target(what if best else f"{what}, default settings", over[1000], 1.2 if best else 1.1)
+
+
+def _add_threads(report: Report, rig: Rig) -> None:
+    """What blocking callers cost, each in a thread of its own."""
+    rig.sim.configure("*", reply=REPLY)  # the threads' share is largest where nothing waits
+    with rig.worker("llama_index_openai", Setup(client="ours", in_flight=THREADS)) as worker:
+        entries = [Entry(name, worker, name) for name in ("mixture", "sync")]
+        samples = rig.interleave(entries, ROUNDS, 3 * THREADS, in_flight=THREADS)
+    over = cpu_over(samples["sync"], samples["mixture"])
+    report.target(f"CPU of sync over async, {THREADS} threads, own clients, 0 ms a call", over, 1.2)
 
 
 def _measured(rig: Rig, level: int, name: str) -> float:
