@@ -123,6 +123,26 @@ def test_a_public_docstring_says_what_goes_in_what_comes_out_and_what_is_raised(
     assert found == []
 
 
+def undescribed(node: ast.ClassDef) -> Iterator[str]:
+    """The fields of a public dataclass that neither its docstring nor a text below the field describes."""
+    docs = ast.get_docstring(node) or ""
+    for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(field, ast.AnnAssign) or "ClassVar" in ast.unparse(field.annotation):
+            continue
+        name = ast.unparse(field.target)
+        below = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        named = re.search(rf"^\s+(?:\w+, )*{name}(?:, \w+)*:|`{name}`", docs, re.MULTILINE)
+        if name[0] != "_" and name != "kind" and not below and not named:
+            yield f"{node.name}.{name}"
+
+
+@pytest.mark.parametrize("module", public_modules())
+def test_every_field_of_a_public_dataclass_is_described(module):
+    classes = [node for _, node in definitions_of(module) if isinstance(node, ast.ClassDef)]
+    data = [one for one in classes if "dataclass" in "".join(map(ast.unparse, one.decorator_list))]
+    assert [name for one in data for name in undescribed(one)] == []
+
+
 EXAMPLES = {
     node.name: example
     for module in public_modules()

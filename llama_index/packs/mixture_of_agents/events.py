@@ -102,7 +102,13 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class LayerStarted:
-    """A layer of proposers begins."""
+    """A layer of proposers begins.
+
+    Attributes:
+        layer: the layer's number, from 1.
+        agents: the names of its proposers.
+        at: when, in seconds since the run began.
+    """
 
     layer: int
     agents: tuple[str, ...]
@@ -112,7 +118,17 @@ class LayerStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A call to an LLM begins. ``call`` numbers the calls of a run, from 1."""
+    """A call to an LLM begins.
+
+    Attributes:
+        call: the call's number in the run, from 1.
+        layer: the layer's number; the aggregator's is one more than the last layer's.
+        agent: the agent's name.
+        role: what the agent does in the run.
+        model: the model's name.
+        provider: the provider, as LlamaIndex names the integration.
+        at: when, in seconds since the run began.
+    """
 
     call: int
     layer: int
@@ -126,7 +142,15 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """An attempt failed, and another one follows after ``wait`` seconds."""
+    """An attempt failed, and another one follows.
+
+    Attributes:
+        call: the call's number.
+        attempt: the number of attempts so far.
+        failure: why the last one failed.
+        wait: the seconds until the next one.
+        at: when, in seconds since the run began.
+    """
 
     call: int
     attempt: int
@@ -140,7 +164,20 @@ class CallRetried:
 class CallFinished:
     """A call ended: with proposals (one, or n if one request asked for n samples), or with a failure.
 
+    ``call`` to ``provider`` are those of its ``CallStarted``.
+
     Attributes:
+        call: the call's number.
+        layer: the layer's number.
+        agent: the agent's name.
+        role: what the agent does in the run.
+        model: the model's name.
+        provider: the provider.
+        started: when the call began, in seconds since the run began.
+        ended: when it ended.
+        proposals: its proposals; none if it failed.
+        failure: why it failed, or None.
+        attempts: the number of requests.
         usage: the usage of all its attempts together.
         first_token: when its first token arrived; None without a stream.
         cached: whether the answer came from the cache, without a request.
@@ -181,8 +218,10 @@ class LayerFinished:
     """A layer is closed.
 
     Attributes:
+        layer: the layer's number.
         references: the proposals that the layer passes on, in order.
         reason: why it closed: all proposers ended, the quorum and its grace time were reached, or a deadline passed.
+        at: when, in seconds since the run began.
     """
 
     layer: int
@@ -194,7 +233,14 @@ class LayerFinished:
 
 @dataclass(frozen=True, slots=True)
 class NoteTaken:
-    """A finding of a selection: a ranking, a vote, an analysis. ``data`` is plain JSON data."""
+    """A finding of a selection: a ranking, a vote, an analysis.
+
+    Attributes:
+        layer: the number of the selection's layer.
+        topic: what kind of finding it is, such as "ranking".
+        data: the finding, as plain JSON data.
+        at: when, in seconds since the run began.
+    """
 
     layer: int
     topic: str
@@ -205,7 +251,12 @@ class NoteTaken:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """From here on, the run delivers less than its recipe requires; ``reason`` explains why."""
+    """From here on, the run delivers less than its recipe requires.
+
+    Attributes:
+        reason: why.
+        at: when, in seconds since the run began.
+    """
 
     reason: str
     at: float
@@ -219,6 +270,7 @@ class AnswerDelta:
     Attributes:
         text: the new text.
         response: the aggregator's own chunk, as its LLM class made it.
+        at: when, in seconds since the run began.
     """
 
     text: str
@@ -232,6 +284,7 @@ class RunFinished:
     """The run ended, with an answer or with an error.
 
     Attributes:
+        at: when, in seconds since the run began.
         message: the answer as a chat message, or None.
         agent: the name of the answer's author: an aggregator, or a proposer whose proposal is the answer.
         error: the error in words if there is no answer; else "".

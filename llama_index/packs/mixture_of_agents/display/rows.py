@@ -24,11 +24,15 @@ class Row:
 
     Attributes:
         place: "layer 1", where the layer's first call stands; "aggregator"; "total".
+        agent: The agent's name.
+        tokens_in: Tokens sent.
+        tokens_out: Tokens received.
+        cost: US dollars.
         seconds: of a proposer, from its layer's start, so that its layer's calls can be compared; of others, from
             their own.
         failed: Whether the call failed.
-        critical: Whether the call slowest of its layer.
-        remark: What is out of the ordinary about it.
+        critical: Whether the call is the slowest of its layer.
+        remark: What is unusual about it.
     """
 
     place: str

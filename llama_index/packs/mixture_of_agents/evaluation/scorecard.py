@@ -14,7 +14,12 @@ _FORMAT = "mixture-of-agents-evaluation/1"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % interval."""
+    """A 95 % interval.
+
+    Attributes:
+        low: Its lower end.
+        high: Its upper end.
+    """
 
     low: float
     high: float

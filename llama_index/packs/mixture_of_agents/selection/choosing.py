@@ -66,7 +66,11 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The first k."""
+    """The first k.
+
+    Attributes:
+        k: how many are passed on.
+    """
 
     k: int
 

@@ -83,7 +83,12 @@ def failure(
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool. Arguments are an object, or a string that is sent unchanged."""
+    """One call of a tool.
+
+    Attributes:
+        name: the tool's name.
+        arguments: an object, or a string that is sent unchanged.
+    """
 
     name: str
     arguments: Mapping[str, Any] | str = field(default_factory=dict[str, Any])

@@ -15,8 +15,32 @@ class Record:
     """One request as the server saw it.
 
     Times are `time.monotonic()` seconds of the machine, so they compare with those of other
-    processes on it. `headers` holds only names: no key ever enters a record. `batch` is the id
-    of the request's batch; "" for a request outside a batch.
+    processes on it. No key ever enters a record.
+
+    Attributes:
+        number: its place among all requests, from 1.
+        provider: "openai" or "mistral".
+        path: the path of its address.
+        model: the model's name.
+        stream: whether a stream was requested.
+        body: the request's body.
+        headers: the names of its headers.
+        user_agent: the header User-Agent.
+        arrived: when it arrived.
+        first_byte: when the first byte of the answer was sent, or None.
+        ended: when it ended, or None.
+        hung_up: whether the client closed the connection before the end.
+        status: the HTTP status of the answer, or None.
+        outcome: what the behaviour's script made of it.
+        answer: the text of the answer.
+        chunks: the number of chunks of a stream.
+        input_tokens: the tokens of the request.
+        output_tokens: the tokens of the answer, reasoning included.
+        reasoning_tokens: the part of them that was reasoning.
+        cached_tokens: the part of the request's tokens that came from a cache.
+        in_flight: the requests that were open when it arrived, itself included.
+        in_flight_of_model: the same for its model alone.
+        batch: the id of its batch; "" outside a batch.
     """
 
     number: int
@@ -56,7 +80,17 @@ class Record:
 
 @dataclass(slots=True)
 class Counts:
-    """The numbers of requests: arrived, open, held, started (first byte sent), closed, hung up; and the most at once."""
+    """The numbers of requests.
+
+    Attributes:
+        arrived: all of them.
+        open: those without an end yet.
+        held: those that wait to be released.
+        started: those whose answer has begun.
+        closed: those that have ended.
+        hung_up: those whose client left before the end.
+        high_water: the most that were open at once.
+    """
 
     arrived: int = 0
     open: int = 0
