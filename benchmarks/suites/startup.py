@@ -57,6 +57,7 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     for what, statement in (("pack", PACK), ("package", PACKAGE))[: 1 if quick else 2]:
         more = middle([_after_core(statement) for _ in range(rounds)])
         report.target(f"importing the {what} over importing core", more * 1e3, 50.0, unit="ms")
+    report.target(f"CPU of {ASK}, over that of importing core", cpu[ASK] / cpu[CORE], 1.0)
     report.target("moa --help", cpu["moa --help"], 0.4, unit="s of CPU")
     return report
 

@@ -4,10 +4,11 @@ from peers import Peer
 from report import Report
 from rig import Entry, Rig, Setup, cpu_over, middle
 
-PIECES = 200
-ROUNDS = {1: 25, 50: 5, 500: 3}
+PIECES = 50
+ROUNDS = {1: 15, 50: 5, 500: 2}
 """Streams at once, and how often they are measured."""
-BARE, MIXTURE, SERVER = "OpenAI.astream_chat", "mixture", "mixture, over our server"
+BARE, MIXTURE = "OpenAI.astream_chat", "mixture"
+CALM, SERVER = "mixture, calm collector", "mixture, over our server, calm collector"
 
 
 def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
@@ -18,10 +19,15 @@ def run(rig: Rig, _peers: dict[Peer, str], *, quick: bool) -> Report:
     rig.sim.configure(writer, reply="word " * PIECES)
     setup = Setup(client="ours", proposers=(proposer,), aggregator=writer, layers=1)
     rows: list[tuple[str, float, float]] = []
-    with rig.worker("llama_index_openai", setup) as llms, rig.worker("rooms", setup) as rooms:
+    with (
+        rig.worker("llama_index_openai", setup) as llms,
+        rig.worker("llama_index_openai", setup, loop="uvloop+gc") as calm,
+        rig.worker("rooms", setup, loop="uvloop+gc") as rooms,
+    ):
         entries = (
             Entry(BARE, llms, "stream of the aggregator"),
             Entry(MIXTURE, llms, "stream"),
+            Entry(CALM, calm, "stream"),
             Entry(SERVER, rooms, "server, streamed"),
         )
         for level, rounds in {1: 1}.items() if quick else ROUNDS.items():
