@@ -15,6 +15,10 @@ from systems import makes_links
 from wire import BODY, CHAT
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, Proposer, moa
+from llama_index.packs.mixture_of_agents.batch import run_batch
+from llama_index.packs.mixture_of_agents.cli.offer import mixtures_of
+from llama_index.packs.mixture_of_agents.cli.sources import Source
+from llama_index.packs.mixture_of_agents.config import Document
 from llama_index.packs.mixture_of_agents.errors import (
     ConfigError,
     FailureKind,
@@ -302,6 +306,31 @@ async def test_the_members_of_a_mixture_with_several_limits_are_compared(
     recipe = moa([mini], writer, layers=1, limits=said)
     evaluation = await aevaluate(recipe, questions, "number", equal="calls")
     assert [arm.name for arm in evaluation.arms][:3] == [MODEL, "gpt-4.1", "mixture"]
+
+
+NOWHERE = "$LIMITS_ARE_NOWHERE"
+
+
+def test_a_batch_with_a_store_that_does_not_exist_stops_at_its_first_question(
+    providers: SimulatedProviders, tmp_path: Path
+) -> None:
+    said = Limits(endpoints={MODEL: EndpointLimits(5)}, store=NOWHERE)
+    mixture = MixtureOfAgents(moa([providers.openai(MODEL)], None, layers=1, limits=said))
+    questions = [f"Why {number}?" for number in range(10)]
+    report = run_batch(mixture, questions, tmp_path / "answers.jsonl", in_flight=1)
+    assert "LIMITS_ARE_NOWHERE is not set" in report.stopped
+    assert report.failed < 10
+
+
+def test_a_server_with_a_store_that_does_not_exist_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "simulated-key")
+    models = {"proposers": [f"openai:{MODEL}"], "aggregator": f"openai:{MODEL}"}
+    limits = {"store": NOWHERE, "endpoints": {MODEL: {"requests_per_minute": 5}}}
+    source = Source(Document({**models, "limits": limits}, "moa.toml"), "moa.toml")
+    with pytest.raises(ConfigError, match="LIMITS_ARE_NOWHERE is not set"):
+        mixtures_of({"": source}, None)
 
 
 def test_a_run_without_limits_of_endpoints_does_not_import_them() -> None:

@@ -1,7 +1,7 @@
 """What was handed to a batch API, on disk."""
 
-import resource
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -84,6 +84,7 @@ def test_a_file_that_is_no_journal_is_named_in_the_error(tmp_path):
 
 
 def test_a_full_disk_is_said_in_words_and_what_was_recorded_stays(tmp_path):
+    resource: Any = pytest.importorskip("resource", reason="only POSIX limits the size of files")
     path = tmp_path / "answers.batches.db"
     with closing(Journal(path)) as journal:
         journal.intend("mark", "there", [("a", ONE)])

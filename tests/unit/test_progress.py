@@ -52,3 +52,9 @@ def test_without_a_terminal_there_is_a_line_a_minute(capsys):
         "200 of 10,000 questions done, 0 failed, batches open: gpt 4,999 of 5,000 requests done "
         "in 1 h 40 min, mini 3,200 of 10,000 in 12 min (2 batches)"
     ]
+
+
+def test_a_batch_of_a_machine_whose_clock_is_ahead_is_new(capsys):
+    progress = Progress("questions.txt", RECIPE, clock=iter([0.0, 61.0]).__next__, now=lambda: NOW)
+    progress(Report(spent=Cost(unpriced=("m",)), batches=[batch("mini", -90, 0)]))
+    assert "mini 0 of 5,000 requests done in 0 min\n" in capsys.readouterr().err

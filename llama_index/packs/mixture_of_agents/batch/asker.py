@@ -17,7 +17,12 @@ from llama_index.packs.mixture_of_agents._providers.usage import (
     unanswered_usage,
 )
 from llama_index.packs.mixture_of_agents._reply import Reply, Respondent
-from llama_index.packs.mixture_of_agents.errors import FailureKind, LimiterUnavailable, RunError
+from llama_index.packs.mixture_of_agents.errors import (
+    ConfigError,
+    FailureKind,
+    LimiterUnavailable,
+    RunError,
+)
 from llama_index.packs.mixture_of_agents.events import CallFinished, RunStarted, Usage
 from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 from llama_index.packs.mixture_of_agents.pricing import Prices, cost_of
@@ -108,7 +113,7 @@ class Asker:
         billed = is_perhaps_billed(fault, error)
         usage = unanswered_usage(messages, []) if billed else Usage()
         cost = self._respondent.cost(usage)
-        fatal = isinstance(error, LimiterUnavailable)
+        fatal = isinstance(error, (ConfigError, LimiterUnavailable))
         return Answer(
             question, usage=usage, cost=cost, kind=fault.kind, error=fault.message, fatal=fatal
         )

@@ -52,7 +52,7 @@ class Answer:
         proposals: With ``details``, a mixture's proposals: ``layer``, ``agent``, ``text``.
         calls: With ``details``, a mixture's calls: ``layer``, ``agent``, ``role``, ``model``, tokens, ``cost_usd``,
             ``seconds``, ``cached``. A call that the cache answered has the numbers of the original call.
-        fatal: Whether other questions would fail too: the store of the limits cannot be reached, so nothing may be sent.
+        fatal: Whether other questions would fail too: the store of the limits is wrong or out of reach.
     """
 
     question: Question

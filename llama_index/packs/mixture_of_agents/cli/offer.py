@@ -27,9 +27,10 @@ def mixtures_of(
     """The mixtures by the names that clients use, their single models, and where they come from.
 
     Raises:
-        ConfigError: A recipe is not valid.
+        ConfigError: A recipe is not valid, or there is no such store of limits.
         UsageError: Two mixtures would have one name, or --name is given where names are there.
     """
+    from llama_index.packs.mixture_of_agents.limits import connect
     from llama_index.packs.mixture_of_agents.llm import MixtureOfAgents
 
     if name and "" not in sources:
@@ -38,6 +39,8 @@ def mixtures_of(
     models: dict[str, LLM] = {}
     for label, source in sources.items():
         recipe, found = source.with_models()
+        if recipe.limits.endpoints:
+            connect(recipe.limits.store, {})  # a wrong store is an error now, not of each question
         called = label or name or recipe.name
         if called in mixtures:
             raise UsageError(f"two mixtures are called {called}; name the first one with --name")

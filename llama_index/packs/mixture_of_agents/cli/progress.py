@@ -162,5 +162,7 @@ def _of_batches(batches: Sequence[OpenBatch], now: datetime) -> str:
 
 
 def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
+    hours, minutes = divmod(
+        round(max(0.0, seconds) / 60), 60
+    )  # another machine's clock may be ahead
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
