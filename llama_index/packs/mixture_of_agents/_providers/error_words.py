@@ -27,12 +27,14 @@ def wait_in_words(text: str) -> float | None:
 
 
 _WINDOW = re.compile(
-    r"(?:context (?:length|window|size|limit)(?: is| of|:)? ?\(?|> ?|tokens allowed \(|model with )(\d{3,8})\b",
+    r"(?:(?:context (?:length|window|size|limit)|maximum prompt length)(?: is| of|:)? ?\(?|> ?|tokens allowed \(|model with )"
+    r"(\d{3,8})\b(?! \+)",
     re.IGNORECASE,
 )
 """llama.cpp's "available context size (512 tokens)", OpenAI's and vLLM's "maximum context length is 8192 tokens",
-Anthropic's "210000 tokens > 200000 maximum", Google's "maximum number of tokens allowed (1048576)", Mistral's "too large
-for model with 32768 maximum context length"."""
+Anthropic's "210000 tokens > 200000 maximum" and "context limit: 190000 + 20000 > 200000", Google's "maximum number of
+tokens allowed (1048576)", Mistral's "too large for model with 32768 maximum context length", xAI's "maximum prompt length
+is 131072"."""
 
 
 def window_in_words(text: str) -> int | None:

@@ -236,7 +236,8 @@ _TOO_LONG = (
     "context window",
     "maximum context",
     "prompt is too long",
-    "available context size",
+    "context size",
+    "maximum prompt length",
     "input token count",
     "context limit",
 )
