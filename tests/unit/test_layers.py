@@ -200,3 +200,19 @@ async def test_an_error_of_our_own_code_ends_the_layer_at_once() -> None:
     mixture, _ = one_layer(*named(a=forever, b="never asked"))
     with pytest.raises(AssertionError, match="a bug"):
         await asyncio.wait_for(ask(mixture.with_caller(Buggy(mixture.recipe))), NEVER)
+
+
+@pytest.mark.parametrize("grace", [None, NEVER])
+async def test_a_bug_in_one_call_ends_its_layer_at_once(grace: float | None) -> None:
+    class Broken(Caller):
+        def make(self, request: Request, run: RunState, number: int) -> Any:
+            return bug() if request.agent.name == "bug" else super().make(request, run, number)
+
+    async def bug() -> None:
+        raise ZeroDivisionError
+
+    mixture, _ = one_layer(*named(slow=forever, bug="never asked"), quorum=1, grace=grace)
+    before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(ask(mixture.with_caller(Broken(mixture.recipe))), 2)
+    assert asyncio.all_tasks() == before
