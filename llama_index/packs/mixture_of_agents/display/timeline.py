@@ -17,7 +17,7 @@ _LONGEST_TITLE = 80
 
 
 def timeline(result: "MixtureResult") -> Any:
-    """Draw all calls of a run as bars over its seconds; those that held their layers up have an edge.
+    """Draw all calls of a run as bars over its seconds; the slowest of each layer of proposers has an edge.
 
     Args:
         result: The run.
