@@ -143,3 +143,12 @@ def test_a_certificate_that_is_not_trusted_is_reported_as_one():
 )
 def test_ollama_host_is_read_as_ollamas_own_client_reads_it(host: str, address: str):
     assert ollama_address({"OLLAMA_HOST": host}) == address
+
+
+@pytest.mark.parametrize(
+    "host", ["gpu-box:99999", "gpu-box:port", "[::1", "http://me:s3cret@gpu-box:0x1/"]
+)
+def test_an_ollama_host_that_is_no_address_is_reported_by_its_name(host: str):
+    with pytest.raises(ConfigError, match=r"^OLLAMA_HOST is no address: ") as raised:
+        ollama_address({"OLLAMA_HOST": host})
+    assert "s3cret" not in str(raised.value)

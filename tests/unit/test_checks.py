@@ -58,3 +58,21 @@ def test_what_is_large_and_has_a_purpose_is_taken() -> None:
     moa([Proposer(LLM, samples=1000)], LLM, layers=100, deadline=1e9)
     CallPolicy(retries=100, timeout=float("inf"))
     Budget(tokens=10**12)
+
+
+TRUTH: dict[str, Callable[[], Any]] = {
+    "layers": lambda: moa([LLM], LLM, layers=True),
+    "samples": lambda: Proposer(LLM, samples=True),
+    "retries": lambda: CallPolicy(retries=False),
+    "a quorum": lambda: Layer([LLM], quorum=True),
+    "a temperature": lambda: moa([LLM], LLM, temperature=True),
+    "seconds": lambda: moa([LLM], LLM, deadline=True),
+    "tokens": lambda: Budget(tokens=True),
+    "dollars": lambda: Budget(usd=True),
+}
+
+
+@pytest.mark.parametrize("what", list(TRUTH))
+def test_true_and_false_are_no_numbers(what: str) -> None:
+    with pytest.raises(RecipeError, match="number"):
+        TRUTH[what]()

@@ -37,8 +37,8 @@ def shown(value: object) -> object:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number, numpy's included. A number in a string is not."""
-    return isinstance(value, (Real, Decimal))
+    """Whether a value is a number, numpy's included. A number in a string is not, nor are True and False."""
+    return isinstance(value, (Real, Decimal)) and not is_a(bool, value)
 
 
 MOST_SECONDS = 10**9
@@ -60,7 +60,7 @@ def not_negative(owner: str, **values: float | None) -> None:
 def whole(owner: str, least: int, most: int = _MOST, **values: int) -> None:
     """Raise a RecipeError for what is not a whole number from ``least`` to ``most``."""
     for name, value in values.items():
-        holds = is_a(Integral, value) and value >= least
+        holds = is_number(value) and is_a(Integral, value) and value >= least
         field_name = f"{owner}.{name}" if owner else name
         require(holds, field_name, value, f"must be a whole number, at least {least}")
         _not_too_large(field_name, value, most)

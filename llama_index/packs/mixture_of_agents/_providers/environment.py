@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from llama_index.packs.mixture_of_agents.errors import ConfigError
+
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _BAD_HEADER = (
@@ -108,14 +110,21 @@ def ollama_address(environment: Mapping[str, str] = os.environ) -> str:
 
     Returns:
         The address, with scheme, host and port.
+
+    Raises:
+        ConfigError: the variable holds no address.
     """
     host = environment.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme, colon, rest = host.partition("://")
     if not colon:
         scheme, rest = "http", host
-    parts = urlsplit(f"{scheme}://{rest}")
     usual = {"http": 80, "https": 443} if colon else {}
-    port = parts.port or usual.get(scheme, 11434)
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        port = parts.port or usual.get(scheme, 11434)
+    except ValueError:  # whose text may repeat a password
+        problem = "its host or its port cannot be read; write it as in gpu-box:11434"
+        raise ConfigError(f"OLLAMA_HOST is no address: {problem}") from None
     name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104
         parts.hostname or "", parts.hostname
     )

@@ -85,7 +85,7 @@ class Layer:
             require(ready, "Layer.select", shown(selection), "is not a selection: say Take(2), ...")
         count = self.samples
         require(count > 0, "Layer.proposers", [], "a layer needs at least one proposer")
-        enough = is_a(int, self.quorum) and 0 <= self.quorum <= count
+        enough = is_number(self.quorum) and is_a(int, self.quorum) and 0 <= self.quorum <= count
         problem = f"must be a whole number from 0 to {count}, its proposals"
         require(enough, "Layer.quorum", self.quorum, problem)
         not_negative("Layer", grace=self.grace)
