@@ -694,3 +694,14 @@ def test_whatever_llms_say_a_run_ends_in_an_answer_or_in_an_error_of_ours(
         result = error.result
         assert way == "astream_chat", "a whole answer falls back"
     assert result.answer or result.error
+
+
+@in_every_way
+@pytest.mark.parametrize("asked", [[], ()])
+async def test_a_conversation_without_a_message_is_refused_and_nobody_is_asked(
+    way: str, asked: Any
+) -> None:
+    llm = ScriptedLLM("42")
+    with pytest.raises(RecipeError, match=r"messages = .*give at least one message"):
+        await respond(MixtureOfAgents(moa([llm], llm, layers=1)), way, asked)
+    assert not llm.asked

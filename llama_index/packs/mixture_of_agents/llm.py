@@ -30,7 +30,7 @@ from llama_index.packs.mixture_of_agents._engine.job import Finished, Job
 from llama_index.packs.mixture_of_agents._engine.spans import SpanTracer, anybody_listens
 from llama_index.packs.mixture_of_agents._providers.function_calling import FormingLLM
 
-from ._checks import is_a, shown
+from ._checks import is_a, require, shown
 from .errors import RecipeError
 from .events import AnswerDelta, Listener
 from .recipe import (
@@ -223,6 +223,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         stream: bool,
         threaded: bool,
     ) -> Job:
+        require(len(messages) > 0, "messages", "[]", "give at least one message")
         listeners = (_TRACER, *self._listeners) if anybody_listens() else self._listeners
         return Job(self._recipe, self._caller, messages, kwargs, stream, threaded, listeners)
 
