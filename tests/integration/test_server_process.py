@@ -6,6 +6,8 @@ import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +68,17 @@ def test_moa_serve_says_how_to_ask_and_ends_in_good_order(providers, tmp_path):
         assert process.stderr.read() == ""
     run = MixtureResult.load(trace, 0)
     assert run.run_id == answer.json()["mixture"]["run_id"]
+
+
+def test_an_idle_connection_stays_open_longer_than_clients_keep_theirs(providers):
+    with serving(providers) as (_, _, curl):
+        at = urlsplit(curl[1])
+        with closing(HTTPConnection(at.hostname, at.port)) as connection:
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+            connection.sock.settimeout(16)  # aiohttp keeps a connection for 15 s, httpx for 5
+            with pytest.raises(TimeoutError):
+                connection.sock.recv(1)
 
 
 def test_open_shows_the_page_in_the_users_browser(providers, tmp_path):

@@ -20,6 +20,9 @@ _A_MOMENT = 5.0
 """Seconds in which cancelled runs end."""
 _AT_ONCE = 0.5
 """The same after a second signal."""
+_IDLE = 75
+"""Seconds until an idle connection is closed: longer than clients and proxies keep theirs, or they would use one that is
+being closed, and the request would be lost."""
 
 
 def serve(
@@ -48,7 +51,7 @@ def serve(
     listening = listen(host, port)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", server_header=False,
-        timeout_graceful_shutdown=math.ceil(grace + _A_MOMENT),
+        timeout_graceful_shutdown=math.ceil(grace + _A_MOMENT), timeout_keep_alive=_IDLE,
     )  # fmt: skip
     at = f"[{host}]" if ":" in host else host
     announce = partial(ready, f"http://{at}:{listening.getsockname()[1]}")
