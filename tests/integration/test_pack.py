@@ -422,7 +422,7 @@ def test_mistakes_are_refused_with_what_to_give_before_anything_is_paid_for(
         (lambda: asyncio.run(pack.arun("x", quorum=1)), "is set when the pack is made"),
         (lambda: moa([other], llm, quorom=1), r"is not a setting of moa: did you mean quorum\?"),  # type: ignore[call-arg]
         (lambda: moa([other], llm, layers=1, num_layers=1), "give one of them"),  # type: ignore[call-arg]
-        (lambda: council([other], llm, layers=2), "no setting of council"),  # type: ignore[call-arg]
+        (lambda: council([other], llm, layers=2), "not a setting of council"),  # type: ignore[call-arg]
         (lambda: self_moa([llm, other]), "asks one model several times: give one"),
     ]
     for mistake, told in mistakes:
