@@ -25,9 +25,8 @@ async def stop(tasks: Iterable[asyncio.Future[Any]]) -> None:
         return
     try:
         if sys.version_info < (3, 11) and isinstance(sys.exc_info()[1], asyncio.CancelledError):
-            await asyncio.wait(
-                running, timeout=_A_MOMENT
-            )  # a task does not tell that it was cancelled
+            # A task does not tell that it was cancelled.
+            await asyncio.wait(running, timeout=_A_MOMENT)
     finally:
         for task in running:
             if not _is_cancelled(task):

@@ -137,9 +137,8 @@ def length_controlled_interval(
     model = GLM(outcomes, features, family=Binomial())
     try:
         with catch_warnings():
-            simplefilter(
-                "ignore", RuntimeWarning
-            )  # of numbers that overflow before a separation is found
+            # Numbers overflow before a separation is found.
+            simplefilter("ignore", RuntimeWarning)
             simplefilter("error", PerfectSeparationWarning)
             fit = model.fit(cov_type="cluster", cov_kwds={"groups": codes})
     except PerfectSeparationWarning:
