@@ -63,6 +63,7 @@ TESTED_BY = {
     "_providers/models": "config",
     "_providers/openai_batch_api": "batch_api",
     "_providers/pickling": "llm",
+    "_providers/readiness": "pack",
     "_providers/retry_after": "faults",
     "_providers/sdk_clients": "real_classes",
     "_providers/thinking": "streams",

@@ -35,7 +35,6 @@ from .errors import RecipeError
 from .events import AnswerDelta, Listener
 from .recipe import (
     Aggregator,
-    Estimate,
     MixtureSettings,
     Proposers,
     Recipe,
@@ -50,6 +49,8 @@ from .result import RESULT_KEY
 
 if TYPE_CHECKING:
     from llama_index.packs.mixture_of_agents._engine.run import Happening
+
+    from .recipe import Estimate
 
 __all__ = ["RESULT_KEY", "MixtureOfAgents", "as_mixture"]
 
@@ -132,7 +133,7 @@ class MixtureOfAgents(FormingLLM, PromptMixin):
         """The members' smallest context window, less the room that references can take; the aggregator's abilities."""
         return recipe_metadata(self._recipe, self._caller.window)
 
-    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> Estimate:
+    def estimate(self, messages: str | Sequence[ChatMessage] = "") -> "Estimate":
         """Like ``Recipe.estimate``, with the mixture's own system prompt and what its runs have shown of the servers.
 
         Args:

@@ -15,7 +15,7 @@ from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread
 from llama_index.packs.mixture_of_agents._providers.environment import no_key
 from llama_index.packs.mixture_of_agents._providers.facts import context_window
 from llama_index.packs.mixture_of_agents._providers.faults import Fault
-from llama_index.packs.mixture_of_agents._providers.models import missing_key
+from llama_index.packs.mixture_of_agents._providers.readiness import missing_key
 from llama_index.packs.mixture_of_agents._providers.transport import Transport, has_clients
 from llama_index.packs.mixture_of_agents.errors import (
     OF_THE_ENDPOINT,

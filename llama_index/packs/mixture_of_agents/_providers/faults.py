@@ -271,31 +271,27 @@ def _kind_of_status(status: int, low: str, *, ends: bool) -> FailureKind:
     return FailureKind.SERVER_ERROR if status >= 500 else FailureKind.BAD_REQUEST
 
 
-_REFUSAL = re.compile(
-    r"unsupported|(?:not|n't) supported|(?:does not|doesn't) supports?|only supports? (?:temperature|top_p|the default|1\b)|unexpected (?:keyword|parameter|property)|"
+# Patterns are compiled at their first use, as that takes a millisecond.
+_REFUSAL = (
+    r"(?i)unsupported|(?:not|n't) supported|(?:does not|doesn't) supports?|only supports? (?:temperature|top_p|the default|1\b)|unexpected (?:keyword|parameter|property)|"
     r"extra_forbidden|extra inputs are not permitted|additional properties|unrecognized|"
     r"unknown (?:parameter|argument|field|name)|cannot find field|not a valid parameter|not (?:permitted|allowed)|"
     r"deprecated|only \S+ is allowed|may only be|must be (?:set to )?1\b|cannot both|mutually exclusive|not both|"
-    r"(?:cannot|can't) be (?:set|specified|used|changed|combined)|is fixed (?:at|to)",
-    re.IGNORECASE,
+    r"(?:cannot|can't) be (?:set|specified|used|changed|combined)|is fixed (?:at|to)"
 )
-_ONE_OF_THEM = re.compile(
-    r"cannot both|can't both|mutually exclusive|not both|only one of", re.IGNORECASE
-)
+_ONE_OF_THEM = r"(?i)cannot both|can't both|mutually exclusive|not both|only one of"
 _OTHER_NAMES = {"max_tokens": ("max_output_tokens", "max_completion_tokens", "num_predict")}
 
 SYSTEM_ROLE, REPEATED_ROLES = "system role", "repeated roles"
 """What a chat template may refuse. ``Fault.refused`` lists these like parameters."""
 _TEMPLATE_REFUSALS = {
-    SYSTEM_ROLE: re.compile(
-        r"system (?:role|message|prompt|instruction)s?(?: is| are)? not (?:supported|allowed|enabled)|"
+    SYSTEM_ROLE: (
+        r"(?i)system (?:role|message|prompt|instruction)s?(?: is| are)? not (?:supported|allowed|enabled)|"
         r"developer instruction is not enabled|only user and assistant roles are supported|"
-        r"(?:does not|doesn't) support (?:the |a )?'?system'?\b|(?:unsupported|invalid|unexpected|unknown) role:? ['\"]?system",
-        re.IGNORECASE,
+        r"(?:does not|doesn't) support (?:the |a )?'?system'?\b|(?:unsupported|invalid|unexpected|unknown) role:? ['\"]?system"
     ),
-    REPEATED_ROLES: re.compile(
-        r"roles (?:must|should) alternate|must alternate|alternating (?:user|roles)|consecutive (?:user|assistant|messages)",
-        re.IGNORECASE,
+    REPEATED_ROLES: (
+        r"(?i)roles (?:must|should) alternate|must alternate|alternating (?:user|roles)|consecutive (?:user|assistant|messages)"
     ),
 }
 _TEMPLATE_HINT = '; placement="user" puts the references into the last user message'
@@ -310,14 +306,14 @@ def _refused_parameters(
     if status not in (400, 422) and not isinstance(error, TypeError):
         return ()
     body = f"{text} {_message(_body(error))}"
-    if not _REFUSAL.search(body):
+    if not re.search(_REFUSAL, body):
         return ()
     found = {name: _place(name, body) for name in sent}
     if (named := _held(error, "param")) in found:
         found[named] = 0
     refused = sorted((place, name) for name, place in found.items() if place is not None)
     names = tuple(name for _, name in refused)
-    return names[1:] if len(names) > 1 and _ONE_OF_THEM.search(body) else names
+    return names[1:] if len(names) > 1 and re.search(_ONE_OF_THEM, body) else names
 
 
 _SDKS = frozenset({"anthropic", "google", "mistralai", "ollama", "openai"})
@@ -338,7 +334,7 @@ def _refused_roles(status: int | None, text: str) -> list[str]:
     """What the model's chat template refuses. Many servers report that with status 500."""
     if status not in (400, 422, 500):
         return []
-    return [name for name, words in _TEMPLATE_REFUSALS.items() if words.search(text)]
+    return [name for name, words in _TEMPLATE_REFUSALS.items() if re.search(words, text)]
 
 
 def _body(error: BaseException) -> Mapping[str, Any] | None:

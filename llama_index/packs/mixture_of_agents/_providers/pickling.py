@@ -9,9 +9,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_index.packs.mixture_of_agents.errors import ConfigError
 
-from .descriptions import describe_embedding, describe_llm
 from .function_calling import FormingLLM
-from .models import ModelSpec, make_embedding, make_llm
 from .redaction import SECRET
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ class _Description:
         Raises:
             ConfigError: the environment has no key for an LLM of the provider's own server.
         """
+        from .models import ModelSpec, make_embedding, make_llm
+
         data = dict(self.data)
         path = data.pop("class", "")
         if self.is_embedding:
@@ -90,6 +90,8 @@ def _packed(value: Any) -> Any:
         return {name: one for name, one in value.items() if not SECRET.search(str(name))}  # type: ignore[reportUnknownVariableType,reportUnknownArgumentType]
     if not isinstance(value, (LLM, BaseEmbedding)):
         return value
+    from .descriptions import describe_embedding, describe_llm
+
     try:
         if isinstance(value, LLM):
             return _Description(describe_llm(value))

@@ -17,15 +17,16 @@ _SHORTEST = 4
 """Characters. A shorter "secret" would blank out ordinary words."""
 
 # Every alternative takes linear time: no repetition can share a character with the one before it.
-_LOOKS_SECRET = re.compile(
+# It is compiled at its first use, as that takes a millisecond.
+_SUSPICIOUS = (
+    r"(?i)"
     r"(?P<url>(?<=://)[^/\s@?#]+(?=@))"
     r"|(?P<bearer>(?<=bearer )[^\s'\",}]+)"
     r"|(?P<named>(?<![a-z])(?:api[-_]?key|access[-_]?token|authorization|password|secret)['\"]?\s*[:=]\s*['\"]?"
     r"(?:(?:basic|bearer)\s)?)[^\s'\",}&]+"
     r"|(?P<query>[?&](?:key|token|sig)=)[^\s'\",}&]+"
     r"|(?P<key>\b(?:(?:sk|pk|xai)-[\w*-]{6,}\w|(?:gsk|hf|r8)_\w{8,}|AIza[\w-]{30,}))"
-    r"|(?P<incorrect>(?<=api key provided: )[^\s,]+)",
-    re.IGNORECASE,
+    r"|(?P<incorrect>(?<=api key provided: )[^\s,]+)"
 )
 
 
@@ -51,8 +52,8 @@ def redact(text: str, secrets: Iterable[str] = (), most: int = MOST) -> str:
     known = _pattern(tuple(secrets))
     if known:
         searched = known.sub("***", searched)
-    shown = _LOOKS_SECRET.sub(
-        lambda found: (found["named"] or found["query"] or "") + "***", searched
+    shown = re.sub(
+        _SUSPICIOUS, lambda found: (found["named"] or found["query"] or "") + "***", searched
     )
     return shown[:-_UNSURE] if len(text) > most else shown
 

@@ -1,9 +1,10 @@
 """What a mixture is: agents, layers, an aggregator, and the policies they run under."""
 
+from typing import TYPE_CHECKING, Any
+
 from llama_index.packs.mixture_of_agents.policies import Breaker, Budget, CallPolicy, Limits
 
 from ._agents import Agent, Aggregator, Proposer, kinds_taken, many
-from ._estimate import Estimate
 from ._patience import patient
 from ._recipe import Layer, OneAggregator, OneProposer, Proposers, Recipe, moa, recipe_metadata
 from ._recipe_prompts import prompts_of, with_prompts
@@ -17,6 +18,9 @@ from ._settings import (
     spellings_of,
 )
 from ._step import SELECTIONS, Arriving, Ask, Briefing, Outlook, Selected, Selection, Step
+
+if TYPE_CHECKING:
+    from ._estimate import Estimate
 
 __all__ = [
     "SELECTIONS",
@@ -55,3 +59,11 @@ __all__ = [
     "spellings_of",
     "with_prompts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Estimate":  # many runs are never estimated
+        from ._estimate import Estimate
+
+        return Estimate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

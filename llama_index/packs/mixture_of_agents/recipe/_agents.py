@@ -19,8 +19,8 @@ from llama_index.packs.mixture_of_agents._checks import (
     whole,
 )
 from llama_index.packs.mixture_of_agents._providers.facts import derives_from, model_name, takes
-from llama_index.packs.mixture_of_agents._providers.models import check_model_name
 from llama_index.packs.mixture_of_agents._providers.pickling import Packable
+from llama_index.packs.mixture_of_agents._providers.readiness import check_model_name
 from llama_index.packs.mixture_of_agents.errors import ConfigError, RecipeError
 from llama_index.packs.mixture_of_agents.policies import CallPolicy
 

@@ -38,10 +38,12 @@ from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy, Lim
 from llama_index.packs.mixture_of_agents.pricing import price_of
 
 from ._agents import Agent, Aggregator, Proposer, check_models, many
-from ._estimate import Estimate, GivesSamples, estimate
 from ._plan import plan
 from ._settings import Policies, RecipeSettings, spelled
 from ._step import Arriving, Outlook, Selection, agents_of, outlook_of
+
+if TYPE_CHECKING:
+    from ._estimate import Estimate, GivesSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +273,8 @@ class Recipe:
         return replace(self, limits=limits.covering(models, *others))
 
     def estimate(
-        self, messages: str | Sequence[ChatMessage] = "", together: GivesSamples = gives_samples
-    ) -> Estimate:
+        self, messages: str | Sequence[ChatMessage] = "", together: "GivesSamples" = gives_samples
+    ) -> "Estimate":
         """Return what a run will take, without asking any LLM: calls, tokens, money, the shortest time.
 
         Whether a server gives several answers to one request is known of OpenAI's own. Of others the estimate says both
@@ -282,6 +284,8 @@ class Recipe:
             messages: the conversation, or the question alone.
             together: tells of an LLM whether one request can give several answers; None where that is not known.
         """
+        from ._estimate import estimate  # many runs are never estimated
+
         given = [ChatMessage(content=messages)] if isinstance(messages, str) else messages
         return estimate(self, given, together)
 

@@ -1,7 +1,6 @@
 """The settings that ``moa``, the presets, the pack and the mixture share, and other spellings of their names."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
@@ -10,6 +9,7 @@ from typing_extensions import TypedDict
 
 from llama_index.packs.mixture_of_agents._checks import require, shown
 from llama_index.packs.mixture_of_agents._messages.prompts import Placement
+from llama_index.packs.mixture_of_agents.errors import RecipeError
 from llama_index.packs.mixture_of_agents.policies import Budget, CallPolicy, Limits
 
 from ._agents import check_models
@@ -172,6 +172,9 @@ def check_names(owner: str, given: Iterable[str], known: Collection[str]) -> Non
         RecipeError: one does not exist; the error has the nearest name.
     """
     for name in given:
-        near = get_close_matches(name, known, 1)
-        meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-        require(name in known, name, "...", f"is not a setting of {owner}: {meant}")
+        if name not in known:
+            from difflib import get_close_matches  # seldom needed
+
+            near = get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+            raise RecipeError(name, "...", f"is not a setting of {owner}: {meant}")
