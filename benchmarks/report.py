@@ -41,23 +41,6 @@ class Target:
         return self.measured >= self.bound if self.at_least else self.measured <= self.bound
 
 
-@dataclass
-class Report:
-    """Everything that one suite found."""
-
-    suite: str
-    tables: list[Table] = field(default_factory=list)
-    targets: list[Target] = field(default_factory=list)
-
-    def table(self, *args: Any, **kwargs: Any) -> None:
-        """Add a table."""
-        self.tables.append(Table(*args, **kwargs))
-
-    def target(self, *args: Any, **kwargs: Any) -> None:
-        """Add a target."""
-        self.targets.append(Target(*args, **kwargs))
-
-
 def machine() -> dict[str, Any]:
     """When and where it was measured."""
     names = ("llama-index-core", "llama-index-llms-openai", "openai", "httpx", "aiohttp", "uvloop")
@@ -87,9 +70,27 @@ def _processor() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def to_json(where: dict[str, Any], reports: Sequence[Report]) -> dict[str, Any]:
+@dataclass
+class Report:
+    """Everything that one suite found, and when and where."""
+
+    suite: str
+    machine: dict[str, Any] = field(default_factory=machine)
+    tables: list[Table] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+    def table(self, *args: Any, **kwargs: Any) -> None:
+        """Add a table."""
+        self.tables.append(Table(*args, **kwargs))
+
+    def target(self, *args: Any, **kwargs: Any) -> None:
+        """Add a target."""
+        self.targets.append(Target(*args, **kwargs))
+
+
+def to_json(reports: Sequence[Report]) -> dict[str, Any]:
     """Plain data."""
-    return {"machine": where, "suites": [asdict(report) for report in reports]}
+    return {"suites": [asdict(report) for report in reports]}
 
 
 def merged(saved: Path, reports: Sequence[Report], order: Sequence[str]) -> list[Report]:
@@ -103,19 +104,16 @@ def merged(saved: Path, reports: Sequence[Report], order: Sequence[str]) -> list
 def _from_json(data: dict[str, Any]) -> Report:
     return Report(
         data["suite"],
+        data["machine"],
         [Table(**table) for table in data["tables"]],
         [Target(**target) for target in data["targets"]],
     )
 
 
-def to_markdown(where: dict[str, Any], reports: Sequence[Report], level: int = 2) -> str:
+def to_markdown(reports: Sequence[Report], level: int = 2) -> str:
     """Tables: first the targets, then everything."""
-    used = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
-    parts = [
-        f"{where['date']}, Python {where['python']}, {where['system']}, {where['cores']} cores "
-        f"({where['processor']}), load before it {where['load']}; {used}."
-    ]
-    targets = [target for report in reports for target in report.targets]
+    parts: list[str] = []
+    targets = [(target, report) for report in reports for target in report.targets]
     if targets:
         rows = [
             (
@@ -123,15 +121,25 @@ def to_markdown(where: dict[str, Any], reports: Sequence[Report], level: int = 2
                 f"{'≥' if t.at_least else '≤'} {t.bound:g} {t.unit}",
                 _shown(t.measured),
                 _yes(t.met),
+                report.machine["date"],
             )
-            for t in targets
+            for t, report in targets
         ]
-        parts.append(_markdown(Table("", ("promised", "bound", "measured", "kept"), rows)))
+        parts.append(_markdown(Table("", ("promised", "bound", "measured", "kept", "day"), rows)))
     for report in reports:
+        parts += [f"{'#' * level} Suite `{report.suite}`", _words(report.machine)]
         for table in report.tables:
-            parts += [f"{'#' * level} {table.title}", _markdown(table)]
+            parts += [f"{'#' * (level + 1)} {table.title}", _markdown(table)]
             parts += [table.note] if table.note else []
     return "\n\n".join(parts) + "\n"
+
+
+def _words(where: dict[str, Any]) -> str:
+    used = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    return (
+        f"Measured on {where['date']}: Python {where['python']}, {where['system']}, {where['cores']} cores "
+        f"({where['processor']}), load before it {where['load']}; {used}."
+    )
 
 
 def _yes(met: bool) -> str:

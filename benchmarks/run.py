@@ -66,10 +66,10 @@ def main() -> None:
     if unknown:
         known = ", ".join(peer.name for peer in peers.KNOWN)
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there is {known}")
-    from report import machine, merged, to_json, to_markdown
+    from report import merged, to_json, to_markdown
     from rig import Rig
 
-    where, reports = machine(), []
+    reports = []
     against = {} if asked.vs is None else peers.pythons(asked.vs)
     with Rig.started() as rig:
         for name in asked.suites or SUITES:
@@ -77,12 +77,12 @@ def main() -> None:
             rig.sim.reset()
             suite = importlib.import_module(f"suites.{name}")
             reports.append(suite.run(rig, against, quick=asked.quick))
-    print(to_markdown(where, reports))
+    print(to_markdown(reports))
     if asked.save:
         saved = HERE / "results.json"
         reports = merged(saved, reports, SUITES)
-        saved.write_text(json.dumps(to_json(where, reports), indent=1) + "\n")
-        _write_page(to_markdown(where, reports, level=3))
+        saved.write_text(json.dumps(to_json(reports), indent=1) + "\n")
+        _write_page(to_markdown(reports, level=3))
 
 
 def _write_page(results: str) -> None:
