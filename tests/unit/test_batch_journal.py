@@ -13,10 +13,10 @@ ONE, TWO = b"digest of one", b"digest of two"
 
 def begun(path) -> None:
     """A process that began a batch of two, wrote down another that it did not begin, and was killed."""
-    journal = Journal(path)
-    journal.intend("mark", "there", [("a", ONE), ("b", TWO)])
-    journal.begun("mark", "batch-1")
-    journal.intend("other", "there", [("c", ONE)])
+    with closing(Journal(path)) as journal:
+        journal.intend("mark", "there", [("a", ONE), ("b", TWO)])
+        journal.begun("mark", "batch-1")
+        journal.intend("other", "there", [("c", ONE)])
 
 
 def test_the_next_process_finds_open_batches_and_those_that_were_perhaps_begun(tmp_path):

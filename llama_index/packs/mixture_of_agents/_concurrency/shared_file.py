@@ -21,7 +21,9 @@ def open_shared(path: str | Path, timeout: float) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: the file is no SQLite file, or it cannot be opened, or it was locked all the time.
     """
-    connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
     try:
         _into_wal_mode(connection, time.monotonic() + timeout)
         connection.execute("PRAGMA synchronous=NORMAL")

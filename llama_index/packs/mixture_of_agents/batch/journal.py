@@ -60,17 +60,26 @@ class Journal:
         self._path, self._lock, self.is_over = path, threading.Lock(), False
         with self._failing_in_words():
             self._base = sqlite3.connect(path, check_same_thread=False)
-            self._base.execute("PRAGMA synchronous = FULL")
-            self._base.executescript(_TABLES)
-            found = self._base.execute("SELECT seed FROM about").fetchone()
-            self.seed: int = found[0] if found else randbits(62)
-            if not found:
-                with self._base:
-                    self._base.execute("INSERT INTO about VALUES (?)", (self.seed,))
-            self._kept: dict[tuple[str, bytes], list[int]] = {}
-            query = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
-            for endpoint, digest, row in self._base.execute(query):
-                self._kept.setdefault((endpoint, digest), []).append(row)
+            try:
+                self.seed, self._kept = self._begin()
+            except sqlite3.Error:
+                self._base.close()
+                raise
+
+    def _begin(self) -> tuple[int, dict[tuple[str, bytes], list[int]]]:
+        """Make the tables unless they exist. Returns the seed, and the rows with answers that nobody has taken."""
+        self._base.execute("PRAGMA synchronous = FULL")
+        self._base.executescript(_TABLES)
+        found = self._base.execute("SELECT seed FROM about").fetchone()
+        seed: int = found[0] if found else randbits(62)
+        if not found:
+            with self._base:
+                self._base.execute("INSERT INTO about VALUES (?)", (seed,))
+        kept: dict[tuple[str, bytes], list[int]] = {}
+        query = "SELECT endpoint, digest, rowid FROM requests WHERE answer IS NOT NULL"
+        for endpoint, digest, row in self._base.execute(query):
+            kept.setdefault((endpoint, digest), []).append(row)
+        return seed, kept
 
     def take(self, endpoint: str, digest: bytes) -> bytes | None:
         """Take an earlier process's answer to such a request. Each answer is returned once; None if there is none."""
