@@ -158,8 +158,9 @@ async def test_a_cancelled_call_is_cancelled_once_and_comes_to_its_own_end():
         left = asyncio.create_task(client.call_tool("ask", QUESTION))
         await begun.wait()
         left.cancel()
-        await asyncio.wait_for(tidied.wait(), 10)
+        await asyncio.wait_for(tidied.wait(), 10)  # a second cancellation would end it before
         await asyncio.gather(left, return_exceptions=True)
+        assert left.cancelled()
 
 
 async def test_an_assistant_that_leaves_ends_the_process_and_its_runs(providers, tmp_path):

@@ -1,7 +1,7 @@
 """Packages whose ``__init__`` runs only when it is needed.
 
-LlamaIndex and OpenAI's SDK import nearly all of their modules in the ``__init__`` of their packages, and a command needs a
-third of them. Late packages halve the CPU time until a command's first request. They change the order of imports, so only
+LlamaIndex and OpenAI's SDK import nearly all of their modules in the ``__init__`` of their packages, and a question needs
+few of them. Late packages halve the CPU time until a command's first request. They change the order of imports, so only
 the commands use them in which somebody waits for the first word: a library must not in its user's process, and a server
 or a batch gains nothing.
 """

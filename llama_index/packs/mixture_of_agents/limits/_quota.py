@@ -180,7 +180,7 @@ _lock = threading.Lock()
 
 
 def quota_of(limits: Limits, provider: str, model: str) -> Quota | None:
-    """What this process may send to an endpoint. All who say the same of it, with the same store, share it.
+    """What this process may send to an endpoint. All mixtures that set the same limits for it, in the same store, share it.
 
     Args:
         limits: the limits of a recipe.
