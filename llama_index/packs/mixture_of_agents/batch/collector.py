@@ -189,9 +189,8 @@ class Collector:
             await work
         except Refused as refused:
             self._settle(requests, Received(refused.status, refused.text.encode()))
-        except (
-            BatchError
-        ) as error:  # the journal's: asked again, the requests might be paid for twice
+        except BatchError as error:
+            # The journal's. Asked again, the requests might be paid for twice.
             self._settle(requests, _failure(400, str(error)))
         except Exception as error:  # noqa: BLE001 - whatever a client raises must not leave runs waiting for ever
             self._settle(requests, _failure(503, f"the batch API failed: {error!r}"))
