@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from members import of_both_providers, of_paris
-from served import served
+from served import metrics_with, served
 from wire import BODY
 
 from llama_index.packs.mixture_of_agents import MixtureOfAgents, MixtureResult
@@ -112,7 +112,8 @@ def test_a_client_that_leaves_ends_every_request_of_its_run(providers):
             providers.wait_for("gpt-4.1-mini", held=1)
             providers.wait_for("mistral-small-latest", held=1)
         providers.wait_for("*", hung_up=2, open=0)
-        assert 'moa_in_flight{model="moa"} 0.0' in httpx.get(f"{at}/metrics").text
+        idle = 'moa_in_flight{model="moa"} 0.0'
+        assert idle in metrics_with(at, idle)
 
 
 def test_a_failed_call_says_why_and_a_failed_run_ends_its_stream_with_the_error(providers):

@@ -2,10 +2,12 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 from llama_index.core.llms.llm import LLM
 
@@ -32,3 +34,16 @@ def served(models: Mapping[str, LLM], **settings: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def metrics_with(address: str, line: str) -> str:
+    """The server's metrics once they have a line: a run ends a moment after its requests to providers.
+
+    Returns:
+        The metrics; after 10 seconds without the line those without it.
+    """
+    deadline = time.monotonic() + 10
+    while line not in (text := httpx.get(f"{address}/metrics").text):
+        if time.monotonic() > deadline:
+            break
+    return text
