@@ -9,15 +9,15 @@ import contextlib
 import inspect
 import sys
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 # LlamaIndex declares its dictionaries and lists bare.
 # pyright: reportUnknownMemberType=false, reportPrivateImportUsage=false
-from llama_index.core.instrumentation import NullEventHandler, NullSpanHandler, get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span import active_span_id
 
+from llama_index.packs.mixture_of_agents._providers.callbacks import is_heard, reached_from
 from llama_index.packs.mixture_of_agents.errors import MixtureError
 from llama_index.packs.mixture_of_agents.events import (
     AnswerDelta,
@@ -51,18 +51,7 @@ class MixtureEvent(BaseEvent):
 
 def anybody_listens() -> bool:
     """Whether a handler has been added to a dispatcher that our spans and events reach."""
-    return any(
-        not isinstance(handler, (NullSpanHandler, NullEventHandler))
-        for dispatcher in _chain()
-        for handler in (*dispatcher.span_handlers, *dispatcher.event_handlers)
-    )
-
-
-def _chain() -> Iterator[Any]:
-    dispatcher: Any = _dispatcher
-    while dispatcher:
-        yield dispatcher
-        dispatcher = dispatcher.parent if dispatcher.propagate else None
+    return is_heard(_dispatcher)
 
 
 class SpanTracer:
@@ -91,7 +80,7 @@ def _dispatch(event: Event) -> None:
     if isinstance(event, AnswerDelta):
         return
     message = MixtureEvent(event=event)
-    for dispatcher in _chain():
+    for dispatcher in reached_from(_dispatcher):
         for handler in dispatcher.event_handlers:
             if not type(handler).__module__.startswith(_OTHERS_WARN):
                 # as LlamaIndex's own dispatcher does: whatever a user's handler raises concerns nobody else

@@ -1,18 +1,14 @@
 """Another way to send requests to LLMs than directly. Without a detour, nothing of it is imported or made."""
 
-# LlamaIndex does not list what it imports from its own package of instrumentation.
-# pyright: reportPrivateImportUsage=false
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from functools import lru_cache, partial
-from inspect import getclosurevars, unwrap
 from typing import Any, Protocol
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
-from llama_index.core.instrumentation import NullEventHandler, NullSpanHandler, get_dispatcher
 from llama_index.core.llms.llm import LLM
 
+from .callbacks import method_inside
 from .characters import mended_response
 
 
@@ -103,7 +99,7 @@ async def _late_answer(
     LlamaIndex's callbacks, which see one request.
     """
     try:
-        made = await _without_callbacks(type(llm))(llm, messages, **parameters)
+        made = await method_inside(llm, "achat")(messages, **parameters)
         return mended_response(made)
     except _Handed as handed:
         answer = handed.answer
@@ -112,32 +108,3 @@ async def _late_answer(
         return mended_response(await llm.achat(messages, **parameters))
     finally:
         _ANSWER.reset(token)
-
-
-def chat_method(llm: LLM) -> Callable[..., Awaitable[ChatResponse]]:
-    """The method that a mixture is asked with on a detour, where thousands wait at once.
-
-    Args:
-        llm: the mixture.
-
-    Returns:
-        Its ``achat``; if nobody listens, what is inside LlamaIndex's callbacks, which keep kilobytes for each request.
-    """
-    return llm.achat if _is_watched(llm) else partial(_without_callbacks(type(llm)), llm)
-
-
-def _is_watched(llm: LLM) -> bool:
-    """Whether any of LlamaIndex's handlers hears of an LLM's requests."""
-    dispatcher: Any = get_dispatcher(type(llm).__module__)
-    handlers: list[Any] = [*llm.callback_manager.handlers]
-    while dispatcher:
-        handlers += [*dispatcher.span_handlers, *dispatcher.event_handlers]
-        dispatcher = dispatcher.parent if dispatcher.propagate else None
-    return not all(isinstance(one, (NullSpanHandler, NullEventHandler)) for one in handlers)
-
-
-@lru_cache
-def _without_callbacks(kind: type[LLM]) -> Any:
-    """A class's ``achat`` inside LlamaIndex's decorators; as it is, if they are not those that are known here."""
-    method: Any = unwrap(kind.achat)
-    return getclosurevars(method).nonlocals.get("f", method)

@@ -24,8 +24,9 @@ from llama_index.core.llms.llm import LLM
 from llama_index.packs.mixture_of_agents._concurrency.threads import in_thread, iterate_in_thread
 from llama_index.packs.mixture_of_agents._messages.prompts import inject, merged_turns, text_of
 
+from .callbacks import method_to_await
 from .characters import mended_response
-from .detour import DETOUR, chat_by_detour, chat_method
+from .detour import DETOUR, chat_by_detour
 from .facts import (
     context_window,
     derives_from,
@@ -257,10 +258,8 @@ class Transport:
         messages = _accepted(messages, self.refused)
         if self._native and self._may_await(threaded=threaded):
             llm, sent = self._ready(parameters, awaited=True)
-            quiet = DETOUR.get() and isinstance(llm, FormingLLM)
             try:
-                ask = chat_method(llm) if quiet else llm.achat
-                return mended_response(await ask(messages, **sent))
+                return mended_response(await method_to_await(llm, "achat")(messages, **sent))
             except Exception as error:
                 if not self._moves(error):
                     raise
@@ -294,7 +293,7 @@ class Transport:
         if self._native_stream and self._may_await(threaded=threaded):
             llm, sent = self._ready(parameters, awaited=True)
             try:
-                return await read(await llm.astream_chat(messages, **sent))
+                return await read(await method_to_await(llm, "astream_chat")(messages, **sent))
             except Exception as error:
                 if ends or not self._moves(error):
                     raise

@@ -1,0 +1,107 @@
+"""LlamaIndex's callbacks around an LLM's async methods, and the way past them while nobody listens.
+
+For each call they inspect a signature, draw a UUID, write the LLM's settings down and make events, whether anybody listens
+or not: an eighth of the CPU of a call over shared connections, and a quarter of the objects that it keeps in flight.
+"""
+
+# LlamaIndex does not list what it imports from its own package of instrumentation.
+# pyright: reportPrivateImportUsage=false
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import getclosurevars
+from types import FunctionType, MethodType
+from typing import Any
+
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.instrumentation import NullEventHandler, NullSpanHandler
+from llama_index.core.llms.llm import LLM
+
+from .facts import method_owner
+
+_SPANS = "llama_index_instrumentation.dispatcher"
+_EVENTS = "llama_index.core.llms.callbacks"
+
+
+def method_to_await(llm: LLM, name: str) -> Callable[..., Any]:
+    """The method of an LLM, without LlamaIndex's callbacks while nobody listens to them.
+
+    Args:
+        llm: the LLM.
+        name: the name of an async method.
+    """
+    known = _known(llm, name)
+    return (
+        getattr(llm, name)
+        if known is None or known.is_needed(llm)
+        else MethodType(known.function, llm)
+    )
+
+
+def method_inside(llm: LLM, name: str) -> Callable[..., Any]:
+    """The method of an LLM without LlamaIndex's callbacks. As it is, if something else is around it too.
+
+    Args:
+        llm: the LLM.
+        name: the name of an async method.
+    """
+    known = _known(llm, name)
+    return getattr(llm, name) if known is None else MethodType(known.function, llm)
+
+
+def reached_from(dispatcher: Any) -> Iterator[Any]:
+    """The dispatchers whose handlers receive a dispatcher's spans and events: itself and those above it."""
+    while dispatcher:
+        yield dispatcher
+        dispatcher = dispatcher.parent if dispatcher.propagate else None
+
+
+def is_heard(dispatcher: Any) -> bool:
+    """Whether any handler receives a dispatcher's spans and events."""
+    return any(
+        not isinstance(handler, (NullSpanHandler, NullEventHandler))
+        for reached in reached_from(dispatcher)
+        for handler in (*reached.span_handlers, *reached.event_handlers)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decorated:
+    """A function with LlamaIndex's callbacks around it, and the dispatchers of its spans and events."""
+
+    function: Callable[..., Any]
+    dispatchers: tuple[Any, Any]
+
+    def is_needed(self, llm: LLM) -> bool:
+        """Whether the callbacks do anything for an LLM: a handler receives what they make, or they limit its rate."""
+        manager: Any = llm.callback_manager
+        if type(manager) is not CallbackManager or manager.handlers:
+            return True
+        if getattr(llm, "rate_limiter", None) is not None:
+            return True
+        return any(is_heard(dispatcher) for dispatcher in self.dispatchers)
+
+
+_KNOWN: dict[int, tuple[Any, _Decorated | None]] = {}
+"""The methods of classes seen so far, by ``id``, and what is in them. They are kept, so that no other gets their ``id``."""
+
+
+def _known(llm: LLM, name: str) -> _Decorated | None:
+    method = vars(method_owner(llm, name))[name]
+    known = _KNOWN.get(id(method))
+    if known is None:
+        known = _KNOWN[id(method)] = (method, _decorated(method))
+    return known[1]
+
+
+def _decorated(method: Any) -> _Decorated | None:
+    """What is in a class's method; None unless exactly the callbacks that are known here are around it."""
+    spans, events = getattr(method, "_self_wrapper", None), getattr(method, "__wrapped__", None)
+    if not isinstance(spans, FunctionType) or not isinstance(events, FunctionType):
+        return None
+    names = events.__globals__
+    if spans.__module__ != _SPANS or names["__name__"] != _EVENTS:
+        return None
+    function = getclosurevars(events).nonlocals.get("f")
+    return function and _Decorated(
+        function, (getclosurevars(spans).nonlocals["self"], names["dispatcher"])
+    )
