@@ -220,6 +220,33 @@ async def test_a_time_limit_that_is_up_cannot_be_put_off() -> None:
     assert isinstance(error, TimeoutError)
 
 
+async def test_a_limit_that_is_put_off_with_each_piece_of_a_stream_keeps_one_timer() -> None:
+    def timers() -> int:
+        return sum(isinstance(one, asyncio.TimerHandle) for one in gc.get_objects())
+
+    before, task = timers(), TimedTask[int](30)
+
+    async def stream() -> int:
+        for _ in range(1000):
+            task.put_off(None)
+            task.put_off(30)
+        return timers()
+
+    most, _ = await task.outcome(stream())
+    assert most == before + 1
+
+
+async def test_a_limit_may_come_nearer() -> None:
+    task = TimedTask[None](30)
+
+    async def forever() -> None:
+        task.put_off(0.01)
+        await asyncio.Event().wait()
+
+    _, error = await asyncio.wait_for(task.outcome(forever()), 5)
+    assert isinstance(error, TimeoutError)
+
+
 async def test_a_failed_task_leaves_nothing_to_the_garbage_collector() -> None:
     class OfItsOwnError(Exception): ...
 

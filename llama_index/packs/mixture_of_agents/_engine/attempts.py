@@ -124,7 +124,7 @@ class Attempts:
     ) -> None:  # fmt: skip
         self.request, self.run, self.transport, self.endpoint = request, run, transport, endpoint
         self.policy, self.parameters = policy, parameters
-        self._dropped = frozenset[str]()
+        self._dropped: frozenset[str] = frozenset()
         self._ticket: Ticket | None = None
         self.spent = Spent(run.now())
         own = None if policy.deadline is None else self.spent.started + policy.deadline

@@ -1,6 +1,7 @@
 """A task of its own for each request, for a limited time."""
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -27,20 +28,33 @@ class TimedTask(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._limit = self._timer_is_for = math.inf
         self.expired = False
         self.put_off(seconds)
 
     def put_off(self, seconds: float | None) -> None:
         """Let its time be up this many seconds from now, unless it is over; None takes the limit away."""
+        if self._over.done():
+            return
+        self._limit = math.inf if seconds is None else self._loop.time() + seconds
+        # A stream puts its limit off with each piece. A timer that ends too early is set again then.
+        if self._limit < self._timer_is_for:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = None
-        if seconds is not None and not self._over.done():
-            self._timer = self._loop.call_later(seconds, self._expire)
+        self._timer_is_for = self._limit
+        self._timer = (
+            None if self._limit == math.inf else self._loop.call_at(self._limit, self._look)
+        )
 
-    def _expire(self) -> None:
-        self.expired = not self._over.done()
-        self._end()
+    def _look(self) -> None:
+        if self._timer_is_for < self._limit:
+            self._set_timer()
+        elif not self._over.done():
+            self.expired = True
+            self._end()
 
     def _end(self) -> None:
         if not self._over.done():
@@ -62,7 +76,8 @@ class TimedTask(Generic[T]):
         try:
             await self._over
         finally:
-            self.put_off(None)
+            if self._timer:
+                self._timer.cancel()
             if not task.done():
                 await stop([task])
         return (None, TimeoutError()) if self.expired else task.result()
