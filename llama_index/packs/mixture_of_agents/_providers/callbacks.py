@@ -57,19 +57,20 @@ def reached_from(dispatcher: Any) -> Iterator[Any]:
 
 def is_heard(dispatcher: Any) -> bool:
     """Whether any handler receives a dispatcher's spans and events."""
-    return any(
-        not isinstance(handler, (NullSpanHandler, NullEventHandler))
-        for reached in reached_from(dispatcher)
-        for handler in (*reached.span_handlers, *reached.event_handlers)
-    )
+    for reached in reached_from(dispatcher):
+        for handler in (*reached.span_handlers, *reached.event_handlers):
+            if not isinstance(handler, (NullSpanHandler, NullEventHandler)):
+                return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class _Decorated:
-    """A function with LlamaIndex's callbacks around it, and the dispatchers of its spans and events."""
+    """A function with LlamaIndex's callbacks around it, and the dispatchers of its spans and of its events."""
 
     function: Callable[..., Any]
-    dispatchers: tuple[Any, Any]
+    spans: Any
+    events: Any
 
     def is_needed(self, llm: LLM) -> bool:
         """Whether the callbacks do anything for an LLM: a handler receives what they make, or they limit its rate."""
@@ -78,7 +79,7 @@ class _Decorated:
             return True
         if getattr(llm, "rate_limiter", None) is not None:
             return True
-        return any(is_heard(dispatcher) for dispatcher in self.dispatchers)
+        return is_heard(self.spans) or is_heard(self.events)
 
 
 _KNOWN: dict[int, tuple[Any, _Decorated | None]] = {}
@@ -95,13 +96,11 @@ def _known(llm: LLM, name: str) -> _Decorated | None:
 
 def _decorated(method: Any) -> _Decorated | None:
     """What is in a class's method; None unless exactly the callbacks that are known here are around it."""
-    spans, events = getattr(method, "_self_wrapper", None), getattr(method, "__wrapped__", None)
-    if not isinstance(spans, FunctionType) or not isinstance(events, FunctionType):
+    span, event = getattr(method, "_self_wrapper", None), getattr(method, "__wrapped__", None)
+    if not isinstance(span, FunctionType) or not isinstance(event, FunctionType):
         return None
-    names = events.__globals__
-    if spans.__module__ != _SPANS or names["__name__"] != _EVENTS:
+    if span.__module__ != _SPANS or event.__globals__["__name__"] != _EVENTS:
         return None
-    function = getclosurevars(events).nonlocals.get("f")
-    return function and _Decorated(
-        function, (getclosurevars(spans).nonlocals["self"], names["dispatcher"])
-    )
+    function = getclosurevars(event).nonlocals.get("f")
+    spans = getclosurevars(span).nonlocals["self"]
+    return function and _Decorated(function, spans, event.__globals__["dispatcher"])
