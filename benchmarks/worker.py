@@ -120,21 +120,22 @@ async def serve(answers: Any, *, calm: bool = False) -> None:
 
 
 def main(cpu: str, loop: str) -> None:
-    """The command: the CPU to run on (or "any"), and "asyncio", "uvloop" or "uvloop+gc"."""
+    """The command: the CPU to run on (or "any"), and "asyncio" or "uvloop", with "+gc" for a calm collector."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a contestant prints is no answer
     if cpu != "any":
         os.sched_setaffinity(0, {int(cpu)})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if loop == "asyncio":
-        asyncio.run(serve(answers))
+    work = serve(answers, calm=loop.endswith("+gc"))
+    if loop.startswith("asyncio"):
+        asyncio.run(work)
     else:
         import uvloop
 
         made = uvloop.new_event_loop()
         asyncio.set_event_loop(made)
-        made.run_until_complete(serve(answers, calm=loop.endswith("+gc")))
+        made.run_until_complete(work)
     os._exit(0)  # tidying up what was imported would take a second
 
 

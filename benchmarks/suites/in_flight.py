@@ -153,7 +153,7 @@ def _targets(report: Report, found: dict[tuple[str, int], Sample], levels: list[
         report.target(
             f"memory per run, {level} at once, own clients",
             _memory(mine, level),
-            400.0 + _texts(),
+            240.0 + _texts(),
             unit="KiB",
         )
         report.target(

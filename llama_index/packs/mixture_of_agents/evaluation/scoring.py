@@ -112,7 +112,9 @@ def make_scorer(
         )
     if how not in _COMPARISONS:
         known = ", ".join([*_COMPARISONS, "number"])
-        raise EvaluationError(f"there is no scorer {how!r}: say {known}, or module:function")
+        raise EvaluationError(
+            f"there is no scorer {how!r}: say {known}, or module:function; or, with judges, rubric or pairwise; or none"
+        )
     compare, check = _COMPARISONS[how]
     return Scorer(how, compare, column, check)
 
