@@ -1,7 +1,7 @@
 """LlamaIndex's callbacks around an LLM's async methods, and the way past them while nobody listens.
 
 For each call they inspect a signature, draw a UUID, write the LLM's settings down and make events, whether anybody listens
-or not: an eighth of the CPU of a call over shared connections, and a quarter of the objects that it keeps in flight.
+or not. docs/performance-notes.md says what that costs.
 """
 
 # LlamaIndex does not list what it imports from its own package of instrumentation.
@@ -30,15 +30,13 @@ def method_to_await(llm: LLM, name: str) -> Callable[..., Any]:
         name: the name of an async method.
     """
     known = _known(llm, name)
-    return (
-        getattr(llm, name)
-        if known is None or known.is_needed(llm)
-        else MethodType(known.function, llm)
-    )
+    if known is None or known.is_needed(llm):
+        return getattr(llm, name)
+    return MethodType(known.function, llm)
 
 
 def method_inside(llm: LLM, name: str) -> Callable[..., Any]:
-    """The method of an LLM without LlamaIndex's callbacks. As it is, if something else is around it too.
+    """The method of an LLM without LlamaIndex's callbacks; as it is, if they are not all that is around it.
 
     Args:
         llm: the LLM.
@@ -83,7 +81,7 @@ class _Decorated:
 
 
 _KNOWN: dict[int, tuple[Any, _Decorated | None]] = {}
-"""The methods of classes seen so far, by ``id``, and what is in them. They are kept, so that no other gets their ``id``."""
+"""The methods of classes seen so far, by their ``id``, with what is in them. None is ever freed, so each ``id`` stays its own."""
 
 
 def _known(llm: LLM, name: str) -> _Decorated | None:
@@ -95,7 +93,7 @@ def _known(llm: LLM, name: str) -> _Decorated | None:
 
 
 def _decorated(method: Any) -> _Decorated | None:
-    """What is in a class's method; None unless exactly the callbacks that are known here are around it."""
+    """What is in a class's method; None unless LlamaIndex's callbacks, and nothing else, are around it."""
     span, event = getattr(method, "_self_wrapper", None), getattr(method, "__wrapped__", None)
     if not isinstance(span, FunctionType) or not isinstance(event, FunctionType):
         return None
