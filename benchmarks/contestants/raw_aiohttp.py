@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from importlib import import_module
 from typing import Any
 
 import aiohttp
@@ -10,7 +11,9 @@ from contestants.by_hand import body
 
 
 def make(setup: Any) -> dict[str, Any]:
-    """A gather over one session."""
+    """A gather over one session, in a process that has also imported what the options name."""
+    for name in setup.options.get("imports", ()):
+        import_module(name)
     sessions: list[aiohttp.ClientSession] = []
     headers = {"Authorization": f"Bearer {setup.key}"}
 
