@@ -12,8 +12,7 @@ from contestants.by_hand import body
 
 def make(setup: Any) -> dict[str, Any]:
     """A gather over one session, in a process that has also imported what the options name."""
-    for name in setup.options.get("imports", ()):
-        import_module(name)
+    list(map(import_module, setup.options.get("imports", ())))
     sessions: list[aiohttp.ClientSession] = []
     headers = {"Authorization": f"Bearer {setup.key}"}
 
