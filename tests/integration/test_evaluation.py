@@ -463,6 +463,7 @@ async def test_an_evaluation_that_is_stopped_ten_times_ends_with_the_same_number
         (("--score", "pairwise"), "these need judges: give both (--score, --judge)"),
         (("--judge", "openai:gpt-4.1"), "these need judges: give both (--score, --judge)"),
         (("--score", "nummer"), "there is no scorer 'nummer'"),
+        (("--score", "pairwize"), "or, with judges, rubric or pairwise; or none"),
         (("--write", "alpaca"), "write = 'alpaca': must be one of alpaca-eval, mt-bench"),
     ],
 )

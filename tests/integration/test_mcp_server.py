@@ -240,7 +240,8 @@ def test_a_server_needs_a_mixture():
     ("arguments", "said"),
     [
         ((*UNPRICED, "--max-cost", "1"), "the price of 'ft:gpt-4.1-mini:us::x' is not known"),
-        ((*MODELS, "--max-cost", "0"), "usd"),
+        ((*MODELS, "--max-cost", "0"), "--max-cost 0: say a positive number"),
+        ((*MODELS, "--max-cost", "nan"), "--max-cost nan: say a positive number"),
         ((*MODELS, "-m", "deep"), "deep"),
     ],
 )

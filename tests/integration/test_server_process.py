@@ -199,7 +199,7 @@ def test_a_second_signal_ends_requests_that_are_not_sent_to_their_end(providers)
             2,
             "--store /no/such/folder/file: unable to open",
         ),
-        (["--max-cost", "-1"], None, 2, "usd = -1"),
+        (["--max-cost", "-1"], None, 2, "--max-cost -1: say a positive number"),
         ([], None, 1, "in use"),
     ],
     ids=str,

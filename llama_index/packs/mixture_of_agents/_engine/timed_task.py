@@ -44,10 +44,9 @@ class TimedTask(Generic[T]):
     def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer_is_for = self._limit
-        self._timer = (
-            None if self._limit == math.inf else self._loop.call_at(self._limit, self._look)
-        )
+        self._timer, self._timer_is_for = None, self._limit
+        if self._limit < math.inf:
+            self._timer = self._loop.call_at(self._limit, self._look)
 
     def _look(self) -> None:
         if self._timer_is_for < self._limit:

@@ -97,8 +97,11 @@ def _decorated(method: Any) -> _Decorated | None:
     span, event = getattr(method, "_self_wrapper", None), getattr(method, "__wrapped__", None)
     if not isinstance(span, FunctionType) or not isinstance(event, FunctionType):
         return None
-    if span.__module__ != _SPANS or event.__globals__["__name__"] != _EVENTS:
+    names = event.__globals__
+    if span.__module__ != _SPANS or names["__name__"] != _EVENTS:
         return None
     function = getclosurevars(event).nonlocals.get("f")
-    spans = getclosurevars(span).nonlocals["self"]
-    return function and _Decorated(function, spans, event.__globals__["dispatcher"])
+    spans, events = getclosurevars(span).nonlocals.get("self"), names.get("dispatcher")
+    if function is None or spans is None or events is None:  # another version of LlamaIndex
+        return None
+    return _Decorated(function, spans, events)

@@ -19,6 +19,20 @@ _OTHER_PLACES = (
     ("response", "usage"),  # the last event of OpenAI's Responses
     ("x_groq", "usage"),
 )
+_OF_CHATS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+)
+"""OpenAI's names for tokens of a chat (https://platform.openai.com/docs/api-reference/chat/object, "usage")."""
+_OF_RESPONSES = (
+    "input_tokens",
+    "output_tokens",
+    "input_tokens_details",
+    "output_tokens_details",
+)
+"""The same for a response (https://platform.openai.com/docs/api-reference/responses/object, "usage")."""
 _BYTES_PER_TOKEN = 4
 _PERHAPS_BILLED = (FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_RESPONSE)
 _NEVER_SENT = frozenset(
@@ -63,7 +77,7 @@ def _read(found: Any) -> Usage | None:
         return _openai(found)
     if get(found, "input_tokens") is not None or get(found, "output_tokens") is not None:
         return (
-            _openai(found, "input", "output")
+            _openai(found, _OF_RESPONSES)
             if get(found, "input_tokens_details") is not None
             else _anthropic(found)
         )
@@ -75,17 +89,14 @@ def _count(found: Any, *path: str) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-def _openai(found: Any, sent: str = "prompt", received: str = "completion") -> Usage:
-    """Read OpenAI's usage, also MistralAI's and that of OpenAI-like servers.
-
-    Chats count "prompt" and "completion" tokens (https://platform.openai.com/docs/api-reference/chat/object, "usage"),
-    responses "input" and "output" tokens (https://platform.openai.com/docs/api-reference/responses/object, "usage").
-    """
+def _openai(found: Any, names: tuple[str, str, str, str] = _OF_CHATS) -> Usage:
+    """Read OpenAI's usage, also MistralAI's and that of OpenAI-like servers."""
+    sent, received, of_sent, of_received = names
     return Usage(
-        _count(found, f"{sent}_tokens"),
-        _count(found, f"{received}_tokens"),
-        _count(found, f"{received}_tokens_details", "reasoning_tokens"),
-        _count(found, f"{sent}_tokens_details", "cached_tokens"),
+        _count(found, sent),
+        _count(found, received),
+        _count(found, of_received, "reasoning_tokens"),
+        _count(found, of_sent, "cached_tokens"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +59,9 @@ class Tools:
         usd: The US dollars that a question may cost. None: the default, if all prices are known.
         trace: The file that runs are appended to; None for none.
         stack: Closes the trace file.
+
+    Raises:
+        UsageError: The US dollars are no positive number.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Tools:
         trace: Path | None,
         stack: ExitStack,
     ) -> None:
+        if usd is not None and not 0 < usd < inf:
+            raise UsageError(f"--max-cost {usd:g}: say a positive number of US dollars")
         self._mixtures, self._usd = mixtures, usd
         self._trace, self._stack = trace, stack
 
@@ -74,7 +80,7 @@ class Tools:
         """Check the user's bound.
 
         Raises:
-            RecipeError: A price is not known, or the bound is not positive.
+            RecipeError: A price is not known.
         """
         if self._usd is not None:
             self._bounded()
