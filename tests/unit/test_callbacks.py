@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import wrapt
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen
 from llama_index.core.callbacks import CallbackManager, CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMChatStartEvent
 from llama_index.core.instrumentation.span import active_span_id
-from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index.core.instrumentation.span_handlers import NullSpanHandler, SimpleSpanHandler
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
@@ -25,6 +25,13 @@ from llama_index.packs.mixture_of_agents.testing import ScriptedLLM
 
 ASKED = [ChatMessage(role="user", content="Why?")]
 METHODS = ("achat", "astream_chat")
+KNOWN = {
+    "ADDITIONAL_KWARGS", "AsyncGenerator", "BaseException", "CBEventType", "ChatResponseAsyncGen", "EXCEPTION",
+    "EventPayload", "LLM", "LLMChatEndEvent", "LLMChatStartEvent", "MESSAGES", "RESPONSE", "SERIALIZED",
+    "active_span_id", "as_trace", "async_acquire", "dispatcher", "event", "get", "isinstance", "on_event_end",
+    "on_event_start", "pop", "rate_limiter", "to_dict", "to_payload",
+}  # fmt: skip
+"""What LlamaIndex's callbacks use: events, spans, traces, a payload without its key, and the rate limiter."""
 
 
 class Events(BaseEventHandler):
@@ -58,6 +65,12 @@ class Callbacks(BaseCallbackHandler):
     def end_trace(self, trace_id: Any = None, trace_map: Any = None) -> None: ...
 
 
+class Heir(NullSpanHandler):
+    """A handler that derives from LlamaIndex's deaf one, and hears."""
+
+    def span_enter(self, *_: Any, **__: Any) -> None: ...
+
+
 class Limiter:
     """A rate limiter that lets everything through."""
 
@@ -67,7 +80,7 @@ class Limiter:
 
 
 def goes_past(llm: Any, name: str) -> bool:
-    return method_to_await(llm, name).__func__ is method_inside(llm, name).__func__
+    return method_to_await(llm, name).__func__ is not getattr(llm, name).__func__
 
 
 @pytest.fixture
@@ -89,7 +102,7 @@ def added() -> Iterator[Callable[..., None]]:
 def test_an_llm_is_asked_past_the_callbacks_while_nobody_listens(name):
     llm = ScriptedLLM("because")
     assert goes_past(llm, name)
-    assert method_inside(llm, name).__func__ is not getattr(llm, name)
+    assert method_to_await(llm, name) == method_inside(llm, name)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +111,11 @@ def test_an_llm_is_asked_past_the_callbacks_while_nobody_listens(name):
 )
 @pytest.mark.parametrize(
     ("kind", "handler"),
-    [("event_handlers", Events(names=[])), ("span_handlers", SimpleSpanHandler())],
+    [
+        ("event_handlers", Events(names=[])),
+        ("span_handlers", SimpleSpanHandler()),
+        ("span_handlers", Heir()),
+    ],
 )
 @pytest.mark.parametrize("name", METHODS)
 def test_an_llm_is_asked_through_them_while_a_dispatcher_has_a_handler(
@@ -138,16 +155,29 @@ class Spanned(ScriptedLLM):
         self.spans.append(active_span_id.get())
         return await super()._achat(messages, **kwargs)
 
+    async def _astream_chat(self, messages: Any, **kwargs: Any) -> ChatResponseAsyncGen:
+        self.spans.append(active_span_id.get())
+        return await super()._astream_chat(messages, **kwargs)
 
-async def test_an_llms_span_is_made_for_those_who_listen(added):
+
+async def whole(mixture: MixtureOfAgents) -> None:
+    await mixture.achat(ASKED)
+
+
+async def streamed(mixture: MixtureOfAgents) -> None:
+    assert [chunk async for chunk in await mixture.astream_chat(ASKED)]
+
+
+@pytest.mark.parametrize(("ask", "name"), [(whole, "achat"), (streamed, "astream_chat")])
+async def test_an_llms_span_is_made_for_those_who_listen(added, ask, name):
     llm = Spanned()
-    mixture = MixtureOfAgents(llm=ScriptedLLM("c"), proposers=[llm], num_layers=1)
-    await mixture.achat(ASKED)
+    mixture = MixtureOfAgents(llm=llm, proposers=[ScriptedLLM("a")], num_layers=1)
+    await ask(mixture)
     added("root", "span_handlers", SimpleSpanHandler())
-    await mixture.achat(ASKED)
+    await ask(mixture)
     before, after = llm.spans
     assert "Spanned" not in str(before)
-    assert "Spanned.achat" in str(after)
+    assert f"Spanned.{name}" in str(after)
 
 
 async def test_a_handler_that_comes_between_two_runs_hears_every_call_of_the_second(added):
@@ -160,6 +190,30 @@ async def test_a_handler_that_comes_between_two_runs_hears_every_call_of_the_sec
     await mixture.achat(ASKED)
     for kind in (LLMChatStartEvent, LLMChatEndEvent):
         assert events.names.count(kind.__name__) == 3 + 1  # the mixture is an LLM too
+
+
+async def test_what_an_object_itself_has_in_place_of_its_method_is_called():
+    async def other(messages: Any, **_: Any) -> ChatResponse:
+        return ChatResponse(message=ChatMessage(role="assistant", content="another"))
+
+    llm = ScriptedLLM("c")
+    object.__setattr__(llm, "achat", other)
+    mixture = MixtureOfAgents(llm=llm, proposers=[ScriptedLLM("a")], num_layers=1)
+    assert (await mixture.achat(ASKED)).message.content == "another"
+
+
+async def test_an_llm_without_a_callback_manager_is_asked():
+    llm = ScriptedLLM("c")
+    del vars(llm)["callback_manager"]
+    mixture = MixtureOfAgents(llm=llm, proposers=[ScriptedLLM("a")], num_layers=1)
+    assert (await mixture.achat(ASKED)).message.content == "c"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_llama_indexs_callbacks_do_nothing_but_what_is_known_here(name):
+    """Whatever another version adds to them would be left out too."""
+    names = set(vars(ChatLLM)[name].__wrapped__.__code__.co_names)
+    assert names - KNOWN == set()
 
 
 async def test_what_others_have_put_around_a_method_is_called(monkeypatch):

@@ -224,6 +224,7 @@ async def test_a_limit_that_is_put_off_with_each_piece_of_a_stream_keeps_one_tim
     def timers() -> int:
         return sum(isinstance(one, asyncio.TimerHandle) for one in gc.get_objects())
 
+    gc.collect()
     before, task = timers(), TimedTask[int](30)
 
     async def stream() -> int:

@@ -37,7 +37,7 @@ class TimedTask(Generic[T]):
         if self._over.done():
             return
         self._limit = math.inf if seconds is None else self._loop.time() + seconds
-        # A stream puts its limit off with each piece. A timer that ends too early is set again then.
+        # A stream puts its limit off with each piece. A timer that fires before the limit is set again.
         if self._limit < self._timer_is_for:
             self._set_timer()
 
@@ -53,7 +53,7 @@ class TimedTask(Generic[T]):
             self._set_timer()
         elif not self._over.done():
             self.expired = True
-            self._end()
+            self._over.set_result(None)
 
     def _end(self) -> None:
         if not self._over.done():

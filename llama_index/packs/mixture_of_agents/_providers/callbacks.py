@@ -16,8 +16,6 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation import NullEventHandler, NullSpanHandler
 from llama_index.core.llms.llm import LLM
 
-from .facts import method_owner
-
 _SPANS = "llama_index_instrumentation.dispatcher"
 _EVENTS = "llama_index.core.llms.callbacks"
 
@@ -29,10 +27,11 @@ def method_to_await(llm: LLM, name: str) -> Callable[..., Any]:
         llm: the LLM.
         name: the name of an async method.
     """
-    known = _known(llm, name)
-    if known is None or known.is_needed(llm):
-        return getattr(llm, name)
-    return MethodType(known.function, llm)
+    found: Any = getattr(llm, name)
+    known = _known(found)
+    if known is None or known.is_needed(found.__self__):
+        return found
+    return MethodType(known.function, found.__self__)
 
 
 def method_inside(llm: LLM, name: str) -> Callable[..., Any]:
@@ -42,8 +41,13 @@ def method_inside(llm: LLM, name: str) -> Callable[..., Any]:
         llm: the LLM.
         name: the name of an async method.
     """
-    known = _known(llm, name)
-    return getattr(llm, name) if known is None else MethodType(known.function, llm)
+    found: Any = getattr(llm, name)
+    known = _known(found)
+    return found if known is None else MethodType(known.function, found.__self__)
+
+
+_DEAF = (NullSpanHandler, NullEventHandler)
+"""LlamaIndex's handlers that do nothing."""
 
 
 def reached_from(dispatcher: Any) -> Iterator[Any]:
@@ -57,7 +61,7 @@ def is_heard(dispatcher: Any) -> bool:
     """Whether any handler receives a dispatcher's spans and events."""
     for reached in reached_from(dispatcher):
         for handler in (*reached.span_handlers, *reached.event_handlers):
-            if not isinstance(handler, (NullSpanHandler, NullEventHandler)):
+            if type(handler) not in _DEAF:  # a handler that derives from one of them may hear
                 return True
     return False
 
@@ -72,7 +76,7 @@ class _Decorated:
 
     def is_needed(self, llm: LLM) -> bool:
         """Whether the callbacks do anything for an LLM: a handler receives what they make, or they limit its rate."""
-        manager: Any = llm.callback_manager
+        manager: Any = getattr(llm, "callback_manager", None)
         if type(manager) is not CallbackManager or manager.handlers:
             return True
         if getattr(llm, "rate_limiter", None) is not None:
@@ -84,8 +88,11 @@ _KNOWN: dict[int, tuple[Any, _Decorated | None]] = {}
 """The methods of classes seen so far, by their ``id``, with what is in them. None is ever freed, so each ``id`` stays its own."""
 
 
-def _known(llm: LLM, name: str) -> _Decorated | None:
-    method = vars(method_owner(llm, name))[name]
+def _known(found: Any) -> _Decorated | None:
+    """What is in a method of an object; None if it is not a class's method that LlamaIndex has wrapped."""
+    method = getattr(found, "_self_parent", None)
+    if method is None:
+        return None
     known = _KNOWN.get(id(method))
     if known is None:
         known = _KNOWN[id(method)] = (method, _decorated(method))

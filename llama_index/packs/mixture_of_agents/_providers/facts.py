@@ -95,10 +95,7 @@ def method_owner(llm: LLM, method: str) -> type | None:
 
     The search goes through the classes, since LlamaIndex wraps a method again at each access.
     """
-    for cls in type(llm).__mro__:
-        if method in cls.__dict__:
-            return cls
-    return None
+    return next((cls for cls in type(llm).__mro__ if method in vars(cls)), None)
 
 
 def is_openai(llm: LLM) -> bool:
