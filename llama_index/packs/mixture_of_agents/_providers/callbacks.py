@@ -20,30 +20,22 @@ _SPANS = "llama_index_instrumentation.dispatcher"
 _EVENTS = "llama_index.core.llms.callbacks"
 
 
-def method_to_await(llm: LLM, name: str) -> Callable[..., Any]:
+def method_to_await(llm: LLM, name: str, *, unheard: bool = False) -> Callable[..., Any]:
     """The method of an LLM, without LlamaIndex's callbacks while nobody listens to them.
 
     Args:
         llm: the LLM.
         name: the name of an async method.
+        unheard: whether to leave the callbacks out though somebody listens.
+
+    Returns:
+        The method; as it is, if LlamaIndex's callbacks are not all that is around it.
     """
     found: Any = getattr(llm, name)
     known = _known(found)
-    if known is None or known.is_needed(found.__self__):
-        return found
-    return MethodType(known.function, found.__self__)
-
-
-def method_inside(llm: LLM, name: str) -> Callable[..., Any]:
-    """The method of an LLM without LlamaIndex's callbacks; as it is, if they are not all that is around it.
-
-    Args:
-        llm: the LLM.
-        name: the name of an async method.
-    """
-    found: Any = getattr(llm, name)
-    known = _known(found)
-    return found if known is None else MethodType(known.function, found.__self__)
+    if known and (unheard or not known.is_needed(found.__self__)):
+        return MethodType(known.function, found.__self__)
+    return found
 
 
 _DEAF = (NullSpanHandler, NullEventHandler)

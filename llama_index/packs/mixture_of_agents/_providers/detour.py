@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.llms.llm import LLM
 
-from .callbacks import method_inside
+from .callbacks import method_to_await
 from .characters import mended_response
 
 
@@ -99,7 +99,7 @@ async def _late_answer(
     LlamaIndex's callbacks, which see one request.
     """
     try:
-        made = await method_inside(llm, "achat")(messages, **parameters)
+        made = await method_to_await(llm, "achat", unheard=True)(messages, **parameters)
         return mended_response(made)
     except _Handed as handed:
         answer = handed.answer
